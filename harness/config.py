@@ -1,0 +1,196 @@
+"""The typed schema of conf/: what a run's configuration may say.
+
+Each choice of a config group is a frozen dataclass beside the code it configures; this module
+puts them together. Pydantic checks a composed configuration against them, so an unknown key, a
+wrong type or an impossible value is one error naming the key.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
+
+from harness import losses, models, optimizers
+from harness.data import imbalance, sampler, sources
+from harness.errors import UserError
+
+Objective = Literal[
+    "log_loss",
+    "skill",
+    "brier",
+    "auroc",
+    "average_precision",
+    "ece",
+    "accuracy@tuned",
+    "balanced_accuracy@tuned",
+    "precision@tuned",
+    "recall@tuned",
+    "f1@tuned",
+    "mcc@tuned",
+]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Share = Annotated[float, Gt(0)]
+
+if TYPE_CHECKING:  # the unions below are built from tables, which a type checker cannot follow
+    AnyDataset = Any
+    AnySampler = Any
+    AnyLoss = losses.LossFn
+else:
+    AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
+    AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
+    AnyLoss = Annotated[reduce(or_, losses.POINTWISE), Discriminator("name")]
+AnyModel = Annotated[models.LogisticRegression | models.MLP, Discriminator("name")]
+AnyOptimizer = Annotated[
+    optimizers.SGD | optimizers.Momentum | optimizers.RMSProp | optimizers.Adam | optimizers.AdamW,
+    Discriminator("name"),
+]
+AnySchedule = Annotated[optimizers.Constant | optimizers.WarmupCosine, Discriminator("name")]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Sizes of the validation and test parts: a fraction below 1, or a number of rows.
+
+    ``seed`` empty follows the run's seed: every seed splits anew.
+    """
+
+    validation: Share = 0.2
+    test: Share = 0.2
+    seed: Seed | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long a run trains, and on how many rows a step.
+
+    ``steps_per_epoch`` empty is one pass over the training part as it was before imbalance and
+    resampling, so that runs that differ in those take the same number of steps.
+    ``patience`` stops a run after so many epochs without a better validation value; 0 never stops.
+    """
+
+    num_epochs: Annotated[int, Ge(1), Le(100_000)] = 50
+    steps_per_epoch: Annotated[int, Ge(1), Le(1_000_000)] | None = None
+    batch_size: Annotated[int, Ge(1), Le(1_048_576)] = 256
+    patience: Annotated[int, Ge(0)] = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is chosen on the validation part, and how.
+
+    ``select`` picks the epoch (lowest wins): each run's own loss by default, since log loss would
+    cut short every run that is not meant to be calibrated. ``threshold`` picks the cut and
+    ``objective`` is what a hyperparameter search gets back (a metric of the validation part).
+    """
+
+    select: Literal["loss", "log_loss", "brier"] = "loss"
+    threshold: Literal["f1", "balanced_accuracy", "mcc", "youden", "accuracy"] = "f1"
+    objective: Objective = "average_precision"
+    ece_bins: Annotated[int, Ge(2), Le(1000)] = 15
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """The Weights & Biases mirror. ``auto`` is online where a key is set and offline elsewhere."""
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: Annotated[str, MinLen(1)] = "bce-harness"
+    entity: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True)
+class Config:
+    """One run; what of it is the run's identity is said in `harness.identity`."""
+
+    dataset: AnyDataset
+    imbalance: imbalance.Imbalance
+    sampler: AnySampler
+    model: AnyModel
+    loss: AnyLoss
+    optimizer: AnyOptimizer
+    schedule: AnySchedule
+    seed: Seed = 0
+    split: Split = field(default_factory=Split)
+    training: Training = field(default_factory=Training)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    wandb: Wandb = field(default_factory=Wandb)
+    name: Annotated[str, MinLen(1)] = "default"
+    root: Annotated[str, MinLen(1)] = "runs"
+    rerun: bool = False
+
+
+_ADAPTER = TypeAdapter(Config, config=None)
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """The checked configuration of plain nested ``values``.
+
+    Raises:
+      UserError: names the first wrong key, its value and what it should be.
+    """
+    for key in _missing(values):
+        raise UserError(f"{key} is not set: give {key}=...")
+    config = _validated(_ADAPTER, values, ())
+    if any(part in config.name for part in ("/", "\\")) or config.name in {".", ".."}:
+        raise UserError(f"name={config.name!r} must be a folder name without slashes")
+    return config
+
+
+def _missing(values: Mapping[str, Any]) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from (f"{key}.{inner}" for inner in _missing(value))
+        elif value == "???":
+            yield key
+
+
+def parse_as(kind: Any, values: Any, *, at: str) -> Any:
+    """``values`` of one config group as its dataclass; ``at`` is the group's key, for errors."""
+    return _validated(TypeAdapter(kind), values, (at,))
+
+
+def _validated(adapter: TypeAdapter, values: Any, at: tuple[str, ...]) -> Any:
+    try:
+        return adapter.validate_python(dict(values))
+    except ValidationError as error:
+        raise UserError(_explain(error, at)) from None
+
+
+def dump(config: Config) -> dict[str, Any]:
+    """The configuration as plain nested values; ``parse`` gives it back."""
+    return _ADAPTER.dump_python(config, mode="json")
+
+
+def folder_of(config: Config) -> Path:
+    """The sweep folder a run is stored in."""
+    return Path(config.root) / config.name
+
+
+def objective(config: Config) -> str:
+    """The stored column that a hyperparameter search gets back; of the validation part alone."""
+    return f"validation/{config.evaluation.objective}"
+
+
+def _explain(error: ValidationError, at: tuple[str, ...]) -> str:
+    errors = error.errors()
+    first = errors[0]
+    # A union's location carries the chosen member's tag, which is no config key.
+    keys = [*at, *(str(part) for part in first["loc"])]
+    if len(keys) > 2:
+        del keys[1]
+    message = first["msg"][0].lower() + first["msg"][1:]
+    given = first["input"]
+    if first["type"] == "unexpected_keyword_argument":
+        message, shown = "no such key in this choice; see `harness train --cfg job`", ""
+    else:
+        message = message.removeprefix("input ")
+        shown = "" if isinstance(given, Mapping) else f", got {given!r}"
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{'.'.join(keys)}: {message}{shown}{more}"

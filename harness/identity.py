@@ -1,0 +1,29 @@
+"""What a run is: the hash of everything that can change its numbers, and of nothing else."""
+
+import hashlib
+import json
+from functools import cache
+from importlib.metadata import version
+
+from harness.config import Config, dump
+
+# Raise when code changes what a run computes: its losses, its batch order, the fused program.
+NUMERICS = 1
+
+# What names, places or shows a run. The data set is here because its fingerprint stands for it,
+# wherever its file lies and whatever it is called.
+NOT_IDENTITY = frozenset({"name", "root", "rerun", "wandb", "dataset"})
+
+
+@cache
+def numerics() -> str:
+    """The version of the arithmetic: ours, and that of the libraries that do it."""
+    libraries = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "imbalanced-learn")
+    return f"{NUMERICS};" + ";".join(f"{name}={version(name)}" for name in libraries)
+
+
+def run_id(config: Config, *, data_fingerprint: str, numerics: str) -> str:
+    """16 hexadecimal digits, the same for the same resolved config, data and arithmetic."""
+    values = {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
+    parts = json.dumps([values, data_fingerprint, numerics], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]

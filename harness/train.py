@@ -1,0 +1,212 @@
+"""One training run as a pure function of arrays, which `vmap` turns into many.
+
+`train_run` takes a `Lane` (all that differs from run to run) and the data set (shared by all), and
+returns an `Outcome`. Nothing in it depends on another run. What is fixed at compile time is the
+`Program`, the lane's shapes and its tree structure.
+
+Shapes: S steps = E epochs x K steps, batch B, features d, validation rows V, test rows T.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+
+from harness import models
+from harness.losses import LossFn
+from harness.models import Model
+from harness.optimizers import Optimizer
+
+# Rows evaluated at once: bounds the activations of a large test part.
+EVALUATION_CHUNK = 2048
+
+SELECT_BY = ("loss", "log_loss", "brier")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a compiled training program is made for; jobs with equal programs can share it."""
+
+    model: Model
+    num_features: int
+    num_epochs: int
+    steps_per_epoch: int
+    batch_size: int
+
+    @property
+    def num_steps(self) -> int:
+        return self.num_epochs * self.steps_per_epoch
+
+
+class Lane(NamedTuple):
+    """One run's arrays. Rows are row numbers of the data set; padding rows repeat a real one."""
+
+    loss: LossFn
+    optimizer: Optimizer
+    learning_rates: Any  # (S,) float32
+    batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one
+    validation_rows: Any  # (V,) int32
+    validation_valid: Any  # (V,) float32, 0 where a row is padding
+    test_rows: Any  # (T,) int32
+    center: Any  # (d,) float32, fitted on the training part
+    scale: Any  # (d,) float32
+    init_key: Any  # (2,) uint32
+    dropout_key: Any  # (2,) uint32
+    head_bias: Any  # () float32, the first prediction's logit
+    select_by: Any  # () int32, an index into SELECT_BY
+    patience: Any  # () int32, epochs; 0 never stops
+
+
+class Curves(NamedTuple):
+    """A value an epoch, (E,) each; epochs after a stop repeat or are not finite."""
+
+    train_loss: Array  # mean over the epoch's batches of the loss trained
+    train_log_loss: Array
+    validation_loss: Array
+    validation_log_loss: Array
+    validation_brier: Array
+
+
+class Outcome(NamedTuple):
+    """What a run leaves behind."""
+
+    curves: Curves
+    num_epochs: Array  # () int32, epochs before it stopped
+    best_epoch: Array  # () int32, from 1; 0 where no epoch had a finite value
+    diverged_step: Array  # () int32, from 1; 0 where all was finite
+    validation_logits: Array  # (V,) of the best epoch's parameters
+    test_logits: Array  # (T,)
+
+
+class _State(NamedTuple):
+    params: Any
+    opt_state: Any
+    diverged_step: Array
+
+
+class _Best(NamedTuple):
+    params: Any
+    value: Array
+    epoch: Array
+    stopped_after: Array  # () int32, 0 while running
+
+
+def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -> Outcome:
+    """Trains one run and keeps the epoch that was best on validation.
+
+    Args:
+      lane: the run.
+      features: (n, d) float32, shared by all runs.
+      labels: (n,) float32 in {0, 1}.
+      program: what is fixed at compile time.
+    """
+    graph, params = nnx.split(
+        models.network(
+            program.model,
+            program.num_features,
+            jax.random.wrap_key_data(lane.init_key),
+            head_bias=lane.head_bias,
+        )
+    )
+    tx = lane.optimizer.transformation(lane.learning_rates)
+
+    def standardised(rows: Array) -> Array:
+        return (features[rows] - lane.center) * lane.scale
+
+    def logits_of(params: Any, rows: Array) -> Array:
+        return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
+
+    def batch_loss(params: Any, rows: Array, key: Array) -> tuple[Array, Array]:
+        logits = nnx.merge(graph, params)(standardised(rows), dropout_key=key)
+        losses = lane.loss(logits=logits, labels=labels[rows])
+        return jnp.mean(losses), jnp.mean(_log_losses(logits, labels[rows]))
+
+    dropout_key = jax.random.wrap_key_data(lane.dropout_key)
+
+    def train_step(state: _State, step_and_rows: tuple[Array, Array]) -> tuple[_State, Any]:
+        step, rows = step_and_rows
+        key = jax.random.fold_in(dropout_key, step) if program.model.dropout else dropout_key
+        (loss, log_loss), grads = jax.value_and_grad(batch_loss, has_aux=True)(
+            state.params, rows, key
+        )
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
+        first = (state.diverged_step == 0) & ~finite
+        diverged_step = jnp.where(first, step + 1, state.diverged_step)
+        return _State(params, opt_state, diverged_step), (loss, log_loss)
+
+    validation_labels = labels[lane.validation_rows]
+    weights = lane.validation_valid / jnp.sum(lane.validation_valid)
+
+    def validation_curves(params: Any) -> tuple[Array, Array, Array]:
+        logits = logits_of(params, lane.validation_rows)
+        return (
+            jnp.sum(weights * lane.loss(logits=logits, labels=validation_labels)),
+            jnp.sum(weights * _log_losses(logits, validation_labels)),
+            jnp.sum(weights * jnp.square(jax.nn.sigmoid(logits) - validation_labels)),
+        )
+
+    def train_epoch(
+        carry: tuple[_State, _Best], epoch_rows: tuple[Array, Array, Array]
+    ) -> tuple[tuple[_State, _Best], tuple[Array, ...]]:
+        before, best = carry
+        epoch, steps, rows = epoch_rows
+        after, (loss, log_loss) = jax.lax.scan(train_step, before, (steps, rows))
+        running = best.stopped_after == 0
+        state = _where(running, after, before)
+        curves = validation_curves(state.params)
+        value = jnp.stack(curves)[lane.select_by]
+        # NaN compares as not better, so parameters that diverged are never kept.
+        better = running & (value < best.value) & (state.diverged_step == 0)
+        best = _Best(
+            params=_where(better, state.params, best.params),
+            value=jnp.where(better, value, best.value),
+            epoch=jnp.where(better, epoch, best.epoch),
+            stopped_after=best.stopped_after,
+        )
+        out_of_patience = (lane.patience > 0) & (epoch - best.epoch >= lane.patience)
+        stops = running & (out_of_patience | (state.diverged_step > 0))
+        best = best._replace(stopped_after=jnp.where(stops, epoch, best.stopped_after))
+        return (state, best), (jnp.mean(loss), jnp.mean(log_loss), *curves)
+
+    zero = jnp.int32(0)
+    shape = (program.num_epochs, program.steps_per_epoch)
+    schedule = (
+        jnp.arange(1, program.num_epochs + 1, dtype=jnp.int32),
+        jnp.arange(program.num_steps, dtype=jnp.int32).reshape(shape),
+        lane.batch_rows.reshape(*shape, program.batch_size),
+    )
+    start = (_State(params, tx.init(params), zero), _Best(params, jnp.float32(jnp.inf), zero, zero))
+    (state, best), curves = jax.lax.scan(train_epoch, start, schedule)
+    return Outcome(
+        curves=Curves(*curves),
+        num_epochs=jnp.where(best.stopped_after > 0, best.stopped_after, program.num_epochs),
+        best_epoch=best.epoch,
+        diverged_step=state.diverged_step,
+        validation_logits=logits_of(best.params, lane.validation_rows),
+        test_logits=logits_of(best.params, lane.test_rows),
+    )
+
+
+def _log_losses(logits: Array, labels: Array) -> Array:
+    return optax.losses.sigmoid_binary_cross_entropy(logits, labels)
+
+
+def _where(condition: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda n, o: jnp.where(condition, n, o), new, old)
+
+
+def _in_chunks(logits_of: Any, rows: Array) -> Array:
+    """``logits_of(rows)``, at most `EVALUATION_CHUNK` rows at a time."""
+    num_rows = rows.shape[0]
+    if num_rows <= EVALUATION_CHUNK:
+        return logits_of(rows)
+    chunks = -(-num_rows // EVALUATION_CHUNK)
+    padded = jnp.pad(rows, (0, chunks * EVALUATION_CHUNK - num_rows))
+    logits = jax.lax.map(logits_of, padded.reshape(chunks, EVALUATION_CHUNK))
+    return logits.reshape(-1)[:num_rows]
