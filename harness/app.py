@@ -1,0 +1,123 @@
+"""The Hydra applications: `train`, `plan` and `verify` over one configuration."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import platform
+
+platform.configure()  # before anything imports jax
+
+import hydra  # noqa: E402
+from hydra.errors import HydraException  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
+from omegaconf.errors import OmegaConfBaseException  # noqa: E402
+from rich.console import Console  # noqa: E402
+
+from harness.errors import UserError  # noqa: E402
+
+Sweep = Callable[[list[Mapping[str, Any]]], Sequence[Any]]
+
+
+def conf_dir() -> Path:
+    """The configuration folder: beside the package in a checkout, inside it when installed."""
+    here = Path(__file__).resolve().parent
+    beside = here.parent / "conf"
+    return beside if beside.is_dir() else here / "conf"
+
+
+def run(command: str, arguments: list[str]) -> None:
+    """Runs a Hydra application on command-line ``arguments``.
+
+    Raises:
+      UserError: for anything wrong with the arguments or the configuration.
+    """
+    # Hydra's parser wants its flags before the overrides.
+    flags = [text for text in arguments if text in {"-m", "--multirun"}]
+    sys.argv = [f"harness {command}", *flags, *(text for text in arguments if text not in flags)]
+    # Hydra prints tracebacks for errors in tasks; we print one line instead (see `cli`).
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")
+    task = _task(_SWEEPS[command])
+    decorated = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(
+        task
+    )
+    try:
+        decorated()
+    except _Refused as refused:
+        raise refused.error from None
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_one_line(error)) from error
+
+
+class _Refused(BaseException):
+    """Carries a `UserError` past Hydra, which would print a line of its own above ours."""
+
+    def __init__(self, error: UserError):
+        self.error = error
+
+
+def _task(sweep: Sweep) -> Callable[[DictConfig], Any]:
+    """A Hydra task for one configuration, which the fused launcher can give many at once."""
+
+    def task(config: DictConfig) -> Any:
+        try:
+            (outcome,) = sweep([OmegaConf.to_container(config, resolve=True)])  # type: ignore
+        except UserError as error:
+            raise _Refused(error) from None
+        if isinstance(outcome, UserError):
+            raise _Refused(outcome)
+        return outcome
+
+    task.sweep = sweep  # type: ignore[attr-defined]
+    return task
+
+
+def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
+    from harness.config import parse
+    from harness.sweep.engine import folder_of, run_sweep
+    from harness.sweep.progress import Progress
+
+    console = Console(stderr=True)
+    parsed = [parse(config) for config in configs]
+    results = run_sweep(parsed, progress=Progress(console))
+    failed = sum(result.error is not None for result in results)
+    kept = sum(result.was_stored for result in results)
+    folders = ", ".join(sorted({str(folder_of(config)) for config in parsed}))
+    trained = len(results) - kept - failed
+    Console().print(
+        f"{trained} trained, {kept} already stored, {failed} failed: {folders}", soft_wrap=True
+    )
+    return [result.error or result.objective for result in results]
+
+
+def _plan(configs: list[Mapping[str, Any]]) -> list[Any]:
+    from harness.config import parse
+    from harness.sweep.estimate import show_plan
+
+    show_plan([parse(config) for config in configs], console=Console())
+    return [None] * len(configs)
+
+
+def _verify(configs: list[Mapping[str, Any]]) -> list[Any]:
+    from harness.config import parse
+    from harness.sweep.verify import verify
+
+    verify([parse(config) for config in configs], console=Console())
+    return [None] * len(configs)
+
+
+_SWEEPS: dict[str, Sweep] = {"train": _train, "plan": _plan, "verify": _verify}
+
+
+def _one_line(error: BaseException) -> str:
+    """Hydra's message, with that of its cause, on one line."""
+    texts = [str(error)]
+    if error.__cause__ is not None:
+        texts.append(str(error.__cause__))
+    # Hydra ends with its search path: many lines that name no remedy.
+    texts = [text.split("Config search path")[0] for text in texts]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("object_type", "full_key"))]
+    return " ".join(dict.fromkeys(kept))

@@ -1,0 +1,95 @@
+"""The `harness` command. Imports what a command needs only when it runs: help is instant."""
+
+import os
+import sys
+from collections.abc import Callable
+
+USAGE = """\
+harness: which loss should train my binary classifier, and how sure can I be?
+
+  harness train  [overrides]            one run; `harness train --help` lists what can be set
+  harness train  -m loss=bce,focal 'seed=range(10)'
+                                        a sweep, trained as lanes of a few programs
+  harness plan   -m ...                 its groups, compilations, memory and time; runs nothing
+  harness verify -m ...                 trains a sample fused and alone, and compares the bits
+  harness analyze FOLDER...             tables and a report from logged runs
+  harness data   list | describe NAME   the data sets
+
+Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
+"""
+
+
+def main() -> None:
+    """Runs one command. Exit codes: 0 done, 2 bad input, 130 interrupted."""
+    command, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+    if command in {"--help", "-h", "help"}:
+        print(USAGE, end="")
+        return
+    if command == "--version":
+        from harness import __version__
+
+        print(__version__)
+        return
+    runner = _COMMANDS.get(command)
+    if runner is None:
+        _fail(f"harness {command}: no such command; one of {', '.join(_COMMANDS)}")
+    else:
+        _run(runner, arguments)
+
+
+def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
+    from harness.errors import UserError
+
+    try:
+        runner(arguments)
+    except UserError as error:
+        if "HARNESS_DEBUG" in os.environ:
+            raise
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nStopped. Finished runs are stored; the same command trains the rest.")
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _train(arguments: list[str]) -> None:
+    from harness import app
+
+    app.run("train", arguments)
+
+
+def _plan(arguments: list[str]) -> None:
+    from harness import app
+
+    app.run("plan", arguments)
+
+
+def _verify(arguments: list[str]) -> None:
+    from harness import app
+
+    app.run("verify", arguments)
+
+
+def _analyze(arguments: list[str]) -> None:
+    from harness.commands import analyze
+
+    analyze(arguments)
+
+
+def _data(arguments: list[str]) -> None:
+    from harness.commands import data
+
+    data(arguments)
+
+
+_COMMANDS = {
+    "train": _train,
+    "plan": _plan,
+    "verify": _verify,
+    "analyze": _analyze,
+    "data": _data,
+}

@@ -1,0 +1,166 @@
+"""Runs a sweep on this machine: plan, compile, train, evaluate, record.
+
+Devices train one batch of lanes while the host evaluates and records the batch before, and the
+next program compiles while this one trains.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from harness.config import Config, folder_of, objective
+from harness.errors import UserError
+from harness.identity import numerics
+from harness.prepare import Prepared, prepare
+from harness.record import store
+from harness.record.collect import collect
+from harness.record.tables import Record
+from harness.sweep import lanes, plan
+from harness.sweep.plan import Group, Job
+from harness.sweep.progress import Progress
+from harness.sweep.recorder import Recorder
+from harness.sweep.timings import Timings
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one job: its objective (a validation metric), or its error."""
+
+    run_id: str
+    objective: float | None = None
+    error: UserError | None = None
+    was_stored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Started:
+    """A batch in training."""
+
+    jobs: Sequence[Job]
+    prepared: Sequence[Prepared]
+    outcome: Any
+    dataset: Any
+    begun: float
+
+
+def run_sweep(
+    configs: Sequence[Config], *, progress: Progress, timings: Timings | None = None
+) -> list[Result]:
+    """Trains every run that is not stored yet and returns one result a config, in order.
+
+    A job whose data cannot give what it asks fails alone, with its `UserError` in its result.
+    """
+    timings = timings or Timings()
+    with timings.of("identify"):
+        jobs = plan.make_jobs(configs, numerics=numerics())
+        results = _stored_results(jobs)
+        groups = plan.group(job for job in jobs if job.run_id not in results)
+    recorder = Recorder(timings)
+    total = sum(len(group.jobs) for group in groups)
+    with progress.training(total) as advance:
+        try:
+            for started in _one_ahead(_start(groups, results, timings)):
+                for job, record in zip(started.jobs, _finish(started, timings), strict=True):
+                    config = job.config
+                    results[job.run_id] = Result(job.run_id, record.metrics[objective(config)])
+                    recorder.add(record, config)
+                advance(len(started.jobs))
+        finally:
+            recorder.flush()
+    return [results[job.run_id] for job in jobs]
+
+
+def _stored_results(jobs: Sequence[Job]) -> dict[str, Result]:
+    by_folder: dict[Path, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if not job.config.rerun:
+            by_folder[folder_of(job.config)].append(job)
+    results = {}
+    for folder, members in by_folder.items():
+        columns = sorted({objective(job.config) for job in members})
+        known = store.stored(folder, columns)
+        for job in members:
+            if job.run_id in known:
+                value = known[job.run_id][objective(job.config)]
+                results[job.run_id] = Result(job.run_id, value, was_stored=True)
+    return results
+
+
+def _start(groups: Sequence[Group], results: dict, timings: Timings) -> Iterator[_Started]:
+    """Starts batch after batch; each is training when it is yielded."""
+    with ThreadPoolExecutor(max_workers=1) as background:
+        compiling = [background.submit(_compile, group) for group in groups]
+        try:
+            for group, future in zip(groups, compiling, strict=True):
+                yield from _start_group(group, future, results, timings)
+        finally:
+            background.shutdown(cancel_futures=True)
+
+
+def _start_group(
+    group: Group, compiling: Future, results: dict, timings: Timings
+) -> Iterator[_Started]:
+    with timings.of("wait for compiler"):
+        trainer, data = compiling.result()
+    for batch in group.batches():
+        with timings.of("prepare"):
+            jobs, prepared = _prepare(batch, group.dataset, results)
+            if not jobs or trainer is None:
+                continue
+            stacked = lanes.stack([ready.lane for ready in prepared], group.width)
+        with timings.of("dispatch"):
+            outcome = trainer(stacked, data)
+        yield _Started(jobs, prepared, outcome, group.dataset, time.perf_counter())
+
+
+def _prepare(batch: Iterable[Job], dataset: Any, results: dict) -> tuple[list, list]:
+    jobs, prepared = [], []
+    for job in batch:
+        try:
+            prepared.append(prepare(job.config, dataset))
+            jobs.append(job)
+        except UserError as error:
+            results[job.run_id] = Result(job.run_id, error=error)
+    return jobs, prepared
+
+
+def _compile(group: Group) -> tuple[lanes.Trainer | None, lanes.DeviceData]:
+    """The group's program, from the first job whose data can be prepared."""
+    data = lanes.put(group.dataset)
+    for job in group.jobs:
+        with suppress(UserError):  # reported when its batch comes
+            lane = prepare(job.config, group.dataset).lane
+            stacked = lanes.stack([lane], group.width)
+            return lanes.Trainer(group.signature.program, stacked, data), data
+    return None, data
+
+
+def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
+    """The same items, each held back until the next has started."""
+    held: list[_Started] = []
+    for item in items:
+        yield from held
+        held = [item]
+    yield from held
+
+
+def _finish(started: _Started, timings: Timings) -> list[Record]:
+    with timings.of("wait for training"):
+        outcome = jax.tree.map(np.asarray, started.outcome)
+    seconds = (time.perf_counter() - started.begun) / len(started.jobs)
+    with timings.of("evaluate"):
+        return collect(
+            jobs=started.jobs,
+            prepared=started.prepared,
+            outcome=outcome,
+            dataset=started.dataset,
+            seconds=seconds,
+        )

@@ -1,0 +1,112 @@
+"""Lanes: many runs in one XLA program.
+
+`train_run` is mapped over a fixed number of lanes, and the lanes are sharded over the devices. The
+number of lanes a device holds is part of the arithmetic (another width rounds differently), so it
+follows from the program alone: never from how many runs there are, nor from the machine. Batches
+that are short repeat a run to fill the width.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from harness.data.dataset import Dataset
+from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, train_run
+
+MAX_LANES = 8
+# Bytes one device may use for its lanes. Raise `NUMERICS` in harness/identity.py with it.
+LANE_BUDGET = 512 * 2**20
+
+
+def lane_bytes(program: Program, *, num_validation: int, num_test: int) -> int:
+    """Estimated bytes one lane needs on its device.
+
+    Parameters and what hangs on them (gradients, two moments, best epoch, temporaries), the order
+    of its batches, and the activations of a batch or of a chunk of evaluation.
+    """
+    sizes = (program.num_features, *program.model.hidden, 1)
+    num_params = sum(i * o + o for i, o in pairwise(sizes))
+    rows_at_once = max(3 * program.batch_size, min(EVALUATION_CHUNK, max(num_validation, num_test)))
+    floats = 8 * num_params + 2 * rows_at_once * sum(sizes) + 4 * (num_validation + num_test)
+    return 4 * (floats + program.num_steps * program.batch_size)
+
+
+def lanes_per_device(program: Program, *, num_validation: int, num_test: int) -> int:
+    """The width: a power of two up to `MAX_LANES`, as many as the budget holds, at least one."""
+    each = lane_bytes(program, num_validation=num_validation, num_test=num_test)
+    width = MAX_LANES
+    while width > 1 and width * each > LANE_BUDGET:
+        width //= 2
+    return width
+
+
+def stack(lanes: Sequence[Lane], width: int) -> Lane:
+    """One lane tree with a leading axis of ``width``, the last run repeated to fill it."""
+    filled = [*lanes, *[lanes[-1]] * (width - len(lanes))]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceData:
+    """A data set on every device, once."""
+
+    features: jax.Array
+    labels: jax.Array
+
+
+class Trainer:
+    """A program compiled for a number of lanes, over all devices."""
+
+    def __init__(self, program: Program, lanes: Lane, data: DeviceData):
+        """Compiles for stacked ``lanes`` (any values: only shapes and structure count)."""
+        self._sharding = NamedSharding(_mesh(), PartitionSpec("lanes"))
+        mapped = jax.vmap(partial(train_run, program=program), in_axes=(0, None, None))
+        sharded = jax.shard_map(
+            mapped,
+            mesh=_mesh(),
+            in_specs=(PartitionSpec("lanes"), PartitionSpec(), PartitionSpec()),
+            out_specs=PartitionSpec("lanes"),
+            check_vma=False,  # lanes never talk to each other
+        )
+        placed = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._sharding),
+            lanes,
+        )
+        lowered = jax.jit(sharded).lower(placed, data.features, data.labels)
+        self._compiled = lowered.compile()
+
+    def __call__(self, lanes: Lane, data: DeviceData) -> Outcome:
+        """Starts training stacked ``lanes`` and returns at once; reading the result waits."""
+        placed = jax.device_put(lanes, self._sharding)
+        return self._compiled(placed, data.features, data.labels)
+
+
+def train_alone(program: Program, lane: Lane, dataset: Dataset) -> Outcome:
+    """The plain loop: the same run with no lanes and no sharding, for comparison."""
+    labels = dataset.labels.astype(np.float32)
+    return _train_alone(lane, dataset.features, labels, program=program)
+
+
+_train_alone = jax.jit(train_run, static_argnames="program")
+
+
+def num_devices() -> int:
+    return jax.device_count()
+
+
+def put(dataset: Dataset) -> DeviceData:
+    """``dataset`` on all devices."""
+    everywhere = NamedSharding(_mesh(), PartitionSpec())
+    features, labels = jax.device_put(
+        (dataset.features, dataset.labels.astype(np.float32)), everywhere
+    )
+    return DeviceData(features=features, labels=labels)
+
+
+def _mesh() -> Mesh:
+    return Mesh(np.array(jax.devices()), ("lanes",))

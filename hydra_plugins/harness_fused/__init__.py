@@ -1,0 +1,1 @@
+"""Hydra finds its plugins here; the launcher's work is in `harness.sweep`."""
