@@ -1,0 +1,474 @@
+"""`harness analyze` on fabricated sweep folders: a planted difference, a null, and bad input."""
+
+import dataclasses
+import io
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import vl_convert
+from rich.console import Console
+from sklearn.metrics import average_precision_score, log_loss, matthews_corrcoef, roc_auc_score
+
+from harness.analyze import analyze, answers, charts, curves, groups, load, metrics, summaries
+from harness.errors import UserError
+
+LEARNING_RATES = (1e-3, 1e-2)
+NASTY = """</script><script>alert("x")</script>'&"""
+
+
+@dataclasses.dataclass
+class Sweep:
+    """A sweep to fabricate. `effects` shift a loss's logits of positives away from BCE's."""
+
+    effects: dict[str, float] = dataclasses.field(default_factory=lambda: {"bce": 0, "focal": 0})
+    datasets: Sequence[str] = ("toy",)
+    rates: Sequence[float | None] = (0.1,)
+    seeds: Sequence[int] = tuple(range(10))
+    learning_rates: Sequence[float] = (1e-3,)
+    num_rows: int = 400
+    num_epochs: int = 8
+    noise: float = 0.05
+    columns: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def configs(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "seed": seed,
+                "dataset.kind": "synthetic",
+                "dataset.name": dataset,
+                "imbalance.positive_rate": rate,
+                "sampler.name": "none",
+                "model.name": "mlp",
+                "loss.name": loss,
+                "loss.gamma": 2.0 if loss == "focal" else None,
+                "optimizer.name": "adam",
+                "optimizer.learning_rate": learning_rate,
+                "training.num_epochs": self.num_epochs,
+                **self.columns,
+            }
+            for dataset in self.datasets
+            for rate in self.rates
+            for loss in self.effects
+            for learning_rate in self.learning_rates
+            for seed in self.seeds
+        ]
+
+
+def fabricate(folder: Path, sweep: Sweep, *, num_shards: int = 3, shard_prefix: str = "s") -> Path:
+    """Write a store as the contract describes it. Runs of one seed share rows and BCE logits."""
+    configs = sweep.configs()
+    for shard in range(num_shards):
+        path = folder / "shards" / f"{shard_prefix}{shard}"
+        path.mkdir(parents=True)
+        made = [_run(sweep, config) for config in configs[shard::num_shards]]
+        if not made:
+            continue
+        runs, histories, predictions = zip(*made, strict=True)
+        pl.DataFrame(list(runs), infer_schema_length=None).write_parquet(path / "runs.parquet")
+        pl.concat(histories).write_parquet(path / "history.parquet")
+        schema: dict[str, Any] = {
+            "run_id": pl.String,
+            "split": pl.String,
+            "rows": pl.List(pl.Int32),
+        }
+        schema |= {"logits": pl.List(pl.Float32), "labels": pl.List(pl.Int8)}
+        rows = [row for pair in predictions for row in pair]
+        pl.DataFrame(rows, schema=schema).write_parquet(path / "predictions.parquet")
+    return folder
+
+
+def _run(sweep: Sweep, config: dict[str, Any]) -> tuple[dict[str, Any], pl.DataFrame, list[Any]]:
+    text = json.dumps(config, sort_keys=True)
+    run_id = f"{zlib.crc32(text.encode()):08x}{zlib.adler32(text.encode()):08x}"
+    rate = config["imbalance.positive_rate"] or 0.2
+    shared = np.random.default_rng([config["seed"], zlib.crc32(config["dataset.name"].encode())])
+    own = np.random.default_rng(zlib.crc32(text.encode()))
+    effect = sweep.effects[config["loss.name"]] - 40 * abs(config["optimizer.learning_rate"] - 1e-3)
+    row: dict[str, Any] = {
+        "run_id": run_id,
+        "status": "finished",
+        "diverged_step": None,
+        "num_steps": 100,
+        "best_epoch": 3,
+        "threshold": 0.3,
+        "seconds": 0.1,
+        "created": datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=int(own.integers(999))),
+        "numerics": "1",
+        "data_fingerprint": f"{zlib.crc32(config['dataset.name'].encode()):064x}",
+        "num_train": 3 * sweep.num_rows,
+        "num_train_positives": round(3 * sweep.num_rows * rate),
+        **config,
+    }
+    predictions = []
+    for split in ("validation", "test"):
+        labels = (np.arange(sweep.num_rows) < max(2, sweep.num_rows * rate)).astype(np.int8)
+        noise = shared.normal(size=labels.size) + sweep.noise * own.normal(size=labels.size)
+        logits = (noise + (2 + effect) * labels - 2.5).astype(np.float32)
+        row |= {f"num_{split}": labels.size, f"num_{split}_positives": int(labels.sum())}
+        row |= _metrics(split, logits, labels)
+        rows = np.arange(labels.size).tolist()
+        predictions.append([run_id, split, rows, logits.tolist(), labels.tolist()])
+    epochs = np.arange(1, sweep.num_epochs + 1, dtype=np.int32)
+    curve = (0.3 + np.exp(-epochs / 3) + 0.01 * own.normal(size=epochs.size)).astype(np.float32)
+    names = ("train/loss", "train/log_loss", "validation/loss", "validation/log_loss")
+    history = pl.DataFrame({"epoch": epochs, "step": epochs * 10, **dict.fromkeys(names, curve)})
+    history = history.with_columns(run_id=pl.lit(run_id)).with_columns(
+        pl.col("train/loss", "validation/loss") * (0.25 if config["loss.name"] == "focal" else 1)
+    )
+    return row, history, [dict(zip(_PREDICTION, p, strict=True)) for p in predictions]
+
+
+_PREDICTION = ("run_id", "split", "rows", "logits", "labels")
+
+
+def _metrics(split: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    probs = 1 / (1 + np.exp(-logits.astype(float)))
+    values = {
+        "log_loss": log_loss(labels, probs),
+        "skill": 0.3,
+        "brier": float(np.mean((probs - labels) ** 2)),
+        "auroc": roc_auc_score(labels, logits),
+        "average_precision": average_precision_score(labels, logits),
+        "ece": 0.02,
+    }
+    for where, threshold in (("0.5", 0.5), ("tuned", 0.3)):
+        said = probs >= threshold
+        hits = float((said & (labels == 1)).sum())
+        values[f"f1@{where}"] = 2 * hits / (said.sum() + labels.sum())
+        values[f"mcc@{where}"] = matthews_corrcoef(labels, said)
+    return {f"{split}/{name}": float(value) for name, value in values.items()}
+
+
+def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Chosen runs, leaderboard and differences of a folder."""
+    labelled = groups.label_runs(load(folder).runs, **options)
+    chosen = groups.chosen_runs(labelled, metric=metrics.SELECTION)
+    return chosen, summaries.leaderboard(chosen), summaries.differences(chosen)
+
+
+def quiet(width: int = 200) -> Console:
+    return Console(file=io.StringIO(), width=width)
+
+
+def rerun(folder: Path, **changes: Any) -> None:
+    """Add a shard that repeats the first run of the folder, a day later, with changes."""
+    run = load(folder).runs.drop("shard").head(1)
+    later = run.with_columns(pl.col("created") + timedelta(days=1))
+    path = folder / "shards" / "rerun"
+    path.mkdir()
+    later.with_columns(**{k: pl.lit(v) for k, v in changes.items()}).write_parquet(
+        path / "runs.parquet"
+    )
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A gain for focal, a loss for hinge, nothing for brier; natural and 10% positives."""
+    effects = {"bce": 0.0, "focal": 0.3, "brier": 0.0, "hinge": -0.3}
+    sweep = Sweep(effects=effects, rates=(0.1, None), learning_rates=LEARNING_RATES)
+    return fabricate(tmp_path_factory.mktemp("sweeps") / "planted", sweep)
+
+
+# Reading
+
+
+def test_load_takes_the_union_of_shards_and_the_latest_row_of_a_run(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep(seeds=(0, 1)))
+    rerun(folder, seconds=99.0)
+    runs = load(folder).runs
+    assert runs.height == 4 and runs["run_id"].is_sorted()
+    assert runs.filter(pl.col("seconds") == 99)["shard"].to_list() == ["rerun"]
+
+
+def test_shards_with_different_columns_are_joined(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep(seeds=(0, 1)))
+    more = Sweep({"poly1": 0}, seeds=(0, 1), columns={"loss.epsilon": 2.0, "note.tag": "b"})
+    fabricate(folder, more, num_shards=1, shard_prefix="more")
+    runs = load(folder).runs
+    assert runs.height == 6
+    assert runs["loss.epsilon"].null_count() == 4
+    assert {"bce", "focal", "poly1"} == set(groups.label_runs(runs)["loss"])
+
+
+@pytest.mark.parametrize("made", [None, "", "shards/a"])
+def test_a_folder_without_runs_is_a_user_error(tmp_path, made):
+    if made is not None:
+        (tmp_path / "sweep" / made).mkdir(parents=True)
+    with pytest.raises(UserError, match="sweep"):
+        load(tmp_path / "sweep")
+
+
+def test_a_broken_shard_is_a_user_error_that_names_it(tmp_path):
+    path = tmp_path / "shards" / "a" / "runs.parquet"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not parquet")
+    with pytest.raises(UserError, match=re.escape(str(path))):
+        load(tmp_path)
+
+
+def test_tables_do_not_depend_on_the_order_of_training(tmp_path):
+    sweep = Sweep(rates=(0.1, None), seeds=range(4), learning_rates=LEARNING_RATES)
+    one = tables(fabricate(tmp_path / "one", sweep, num_shards=1))
+    many = tables(fabricate(tmp_path / "many", sweep, num_shards=7))
+    for a, b in zip(one[1:], many[1:], strict=True):
+        assert a.equals(b)
+
+
+# Grouping and choice
+
+
+def test_labels_name_only_what_varies(tmp_path):
+    columns = {"dataset.path": "here", "model.width": 64}
+    folder = fabricate(tmp_path / "s", Sweep(datasets=("a", "b"), columns=columns))
+    wide = Sweep(datasets=("a",), columns=columns | {"model.width": 128, "loss.gamma": 3.0})
+    fabricate(folder, wide, shard_prefix="wide")
+    labelled = groups.label_runs(load(folder).runs)
+    assert set(labelled["settings"]) == {"width=64", "width=128"}
+    assert set(labelled["loss"]) == {"bce", "focal"}  # gamma goes with the width: no new name
+
+
+def test_a_loss_hyperparameter_that_varies_makes_rows_of_its_own(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep())
+    fabricate(folder, Sweep({"focal": 0}, columns={"loss.gamma": 5.0}), shard_prefix="g")
+    assert set(groups.label_runs(load(folder).runs)["loss"]) == {
+        "bce",
+        "focal (gamma=2.0)",
+        "focal (gamma=5.0)",
+    }
+    tuned = groups.label_runs(load(folder).runs, tuned=(*groups.TUNED, "loss."))
+    assert set(tuned["loss"]) == {"bce", "focal"}
+
+
+def test_the_better_learning_rate_is_chosen_on_validation(planted):
+    chosen, board, _ = tables(planted)
+    assert set(chosen["optimizer.learning_rate"]) == {1e-3}
+    assert board["num_configurations"].to_list() == [2] * board.height
+    assert board["num_seeds"].to_list() == [10] * board.height
+
+
+def test_test_scores_cannot_change_the_choice(planted):
+    labelled = groups.label_runs(load(planted).runs)
+    shuffled = labelled.with_columns(pl.col("^test/.*$").shuffle(seed=0))
+    picks = [
+        groups.chosen_runs(x, metric=metrics.SELECTION)["run_id"] for x in (labelled, shuffled)
+    ]
+    assert picks[0].equals(picks[1])
+    with pytest.raises(ValueError, match="validation"):
+        groups.choose_configurations(labelled, metric=metrics.SELECTION)
+
+
+@pytest.mark.parametrize("metric", ["test/auroc", "validation/nonsense"])
+def test_choosing_by_anything_but_a_validation_metric_is_refused(planted, metric):
+    labelled = groups.label_runs(load(planted).runs)
+    with pytest.raises(UserError, match=metric):
+        groups.chosen_runs(labelled, metric=metric)
+
+
+def candidates(scores: dict[str, list[float]]) -> pl.DataFrame:
+    rows = [(tuning, value) for tuning, values in scores.items() for value in values]
+    frame = pl.DataFrame(rows, schema=["tuning", "validation/auroc"], orient="row")
+    fixed = {"dataset": "d", "positive_rate": 0.1, "settings": "", "loss": "bce"}
+    return frame.with_columns(**{k: pl.lit(v) for k, v in fixed.items()})
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ({"low": [0.8, 0.8], "high": [0.9, 0.9]}, "high"),
+        ({"steady": [0.85, 0.85], "diverges": [0.9, float("nan")], "bad": [0.5, 0.5]}, "steady"),
+        ({"complete": [0.8, 0.8], "lucky": [0.99]}, "complete"),
+        ({"b": [0.8], "a": [0.8]}, "a"),
+        ({"a": [float("nan")], "b": [float("nan")]}, "a"),
+    ],
+)
+def test_choice_of_a_configuration(scores, best):
+    chosen = groups.choose_configurations(candidates(scores), metric="validation/auroc")
+    assert chosen["tuning"].to_list() == [best]
+
+
+def test_a_loss_where_lower_is_better_is_chosen_low():
+    scores = candidates({"low": [0.2], "high": [0.9]}).rename(
+        {"validation/auroc": "validation/brier"}
+    )
+    chosen = groups.choose_configurations(scores, metric="validation/brier")
+    assert chosen["tuning"].to_list() == ["low"]
+
+
+# Tables and verdicts
+
+
+def test_planted_differences_are_found_and_the_null_is_not(planted):
+    _, _, differences = tables(planted)
+    headline = differences.filter(pl.col("metric") == "average_precision")
+    verdicts = dict(headline.group_by("loss").agg(pl.col("verdict").unique()).iter_rows())
+    assert verdicts == {"focal": ["better"], "brier": ["undecided"], "hinge": ["worse"]}
+    losing = differences.filter((pl.col("metric") == "log_loss") & (pl.col("loss") == "focal"))
+    assert (losing["difference"] < 0).all() and set(losing["verdict"]) == {"better"}
+
+
+def test_a_difference_equals_the_mean_over_pairs_by_hand(planted):
+    chosen, board, differences = tables(planted)
+    natural = chosen.filter(pl.col("positive_rate").is_null()).sort("seed")
+    bce, focal = (natural.filter(pl.col("loss") == loss)["test/brier"] for loss in ("bce", "focal"))
+    is_row = pl.col("positive_rate").is_null() & (pl.col("loss") == "focal")
+    row = differences.filter(is_row & (pl.col("metric") == "brier")).row(0, named=True)
+    assert row["difference"] == pytest.approx((focal - bce).mean(), rel=1e-12)
+    assert board.filter(is_row)["brier"].item() == pytest.approx(focal.mean(), rel=1e-12)
+    error = np.sqrt(1 / 10 + 400 / 1200) * (focal - bce).std()
+    assert row["high"] - row["difference"] == pytest.approx(2.262157 * error, rel=1e-6)
+
+
+def test_twenty_null_sweeps_have_about_one_false_verdict(tmp_path):
+    """Eight comparisons each of losses that do not differ; at most 4 of 20 at 5% (p < .003)."""
+    wrong = 0
+    for number in range(20):
+        chosen = null_runs(number)
+        wrong += (summaries.differences(chosen)["verdict"] != "undecided").any()
+    assert wrong <= 4
+
+
+def null_runs(number: int, num_losses: int = 9) -> pl.DataFrame:
+    rng = np.random.default_rng(number)
+    losses = ["bce", *(f"loss{i}" for i in range(1, num_losses))]
+    rows = [
+        {"dataset": "d", "positive_rate": 0.1, "settings": "", "loss": loss, "replicate": str(seed)}
+        | {"num_test": 1, "num_train": 1000, "test/auroc": rng.normal()}
+        for loss in losses
+        for seed in range(10)
+    ]
+    return pl.DataFrame(rows)
+
+
+def test_differences_below_the_resolution_of_float32_are_none(tmp_path):
+    runs = null_runs(0).with_columns(pl.lit(0.9).alias("test/auroc"))
+    nearly = pl.when(pl.col("loss") == "bce").then(0.9).otherwise(0.9 + 1e-8)
+    table = summaries.differences(runs.with_columns(nearly.alias("test/auroc")))
+    assert set(table["difference"]) == {0.0} and set(table["verdict"]) == {"undecided"}
+
+
+def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep(seeds=range(5)))
+    path = next((folder / "shards").glob("*/runs.parquet"))
+    runs = pl.read_parquet(path)
+    hit = runs.filter(pl.col("loss.name") == "focal")["run_id"][0]
+    lost = pl.when(pl.col("run_id") == hit).then(float("nan")).otherwise(pl.col("^test/.*$"))
+    status = pl.when(pl.col("run_id") == hit).then(pl.lit("diverged")).otherwise("status")
+    runs.with_columns(lost.name.keep(), status=status).write_parquet(path)
+    chosen, board, differences = tables(folder)
+    focal = board.filter(pl.col("loss") == "focal").row(0, named=True)
+    assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
+    assert set(differences["num_pairs"]) == {4}
+    assert (
+        "Diverged runs: focal 1 of 5" in answers.answers(board, differences, chosen)[0]["sentence"]
+    )
+
+
+def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep(seeds=range(3)))
+    rerun(folder, numerics="2", run_id="f" * 16)
+    assert tables(folder)[1]["num_seeds"].to_list() == [3, 3]
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        (Sweep({"focal": 0}), "no bce run"),
+        (Sweep({"bce": 0}), "only bce"),
+        (Sweep(seeds=(0,)), "at least 2 seeds"),
+        (Sweep({"bce": 0, "focal": 0.4}), "focal beats bce on average precision by"),
+        (Sweep(), "no loss is shown to beat bce"),
+    ],
+)
+def test_every_sweep_gets_an_answer_and_a_report(tmp_path, sweep, said):
+    report = analyze(fabricate(tmp_path / "s", sweep), console=quiet())
+    assert said in report.read_text()
+
+
+# Curves and charts
+
+
+def test_precision_at_recall_against_a_slow_reference():
+    rng = np.random.default_rng(0)
+    labels = (rng.uniform(size=80) < 0.3).astype(np.int8)
+    logits = np.round(rng.normal(size=80) + labels, 1).astype(np.float32)  # with ties
+    for recall, precision in zip(curves.RECALLS, curves.precision_at(logits, labels), strict=True):
+        cuts = [logits >= t for t in sorted(set(logits), reverse=True)]
+        first = next(c for c in cuts if (labels[c].sum() / labels.sum()) >= recall - 1e-12)
+        assert precision == pytest.approx(labels[first].mean())
+
+
+def test_reliability_bins_are_equal_and_average_to_the_prevalence():
+    labels = (np.arange(120) % 4 == 0).astype(np.int8)
+    predicted, observed = curves.reliability(np.linspace(-3, 3, 120, dtype=np.float32), labels)
+    assert predicted.size == curves.NUM_BINS and (np.diff(predicted) > 0).all()
+    assert observed.mean() == pytest.approx(0.25)
+
+
+def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
+    runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
+    chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=metrics.SELECTION)
+    table = curves.learning_curves(runs, chosen)
+    epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
+    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, curves.MAX_POINTS)
+
+
+def embedded(page: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="payload">(.*?)</script>', page, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def test_every_chart_draws_its_rows(planted, tmp_path):
+    page = analyze(planted, output=tmp_path, console=quiet()).read_text()
+    payload = embedded(page)
+    assert set(payload["charts"]) == set(charts.definitions())
+    for name, definition in payload["definitions"].items():
+        rows = payload["charts"][name]["0"]
+        datasets = {**definition.get("datasets", {}), "rows": rows}
+        spec = {**definition, "datasets": datasets, "width": 400}
+        svg = vl_convert.vegalite_to_svg(spec)
+        assert "NaN" not in svg and svg.count("<path") > 5, name
+
+
+# The page
+
+
+def test_names_are_text_in_page_data_and_tables(tmp_path):
+    sweep = Sweep({"bce": 0, NASTY: 0.3}, datasets=(NASTY,), columns={"model.name": NASTY})
+    console = quiet()
+    page = analyze(fabricate(tmp_path / "s", sweep), console=console).read_text()
+    assert NASTY not in page and page.count("</script>") == 3
+    assert "&lt;script&gt;alert" in page
+    assert embedded(page)["scenarios"][0]["dataset"] == NASTY
+
+
+def test_the_page_forbids_the_network_and_names_its_scripts(planted, tmp_path):
+    page = analyze(planted, output=tmp_path, console=quiet()).read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)
+    assert policy and "default-src 'none'" in policy[1] and policy[1].count("sha256-") == 2
+    assert "unsafe-eval" not in policy[1] and "script-src 'unsafe-inline'" not in policy[1]
+    without_scripts = re.sub(r"<script.*?</script>", "", page, flags=re.S)
+    assert not re.search(r"(src|href)\s*=\s*[\"']?(https?:)?//", without_scripts)
+
+
+def test_files_are_whole_and_a_long_table_is_cut_in_the_terminal(tmp_path):
+    sweep = Sweep(datasets=[f"d{i:02}" for i in range(25)], seeds=(0, 1), num_rows=40)
+    console = quiet(80)
+    report = analyze(fabricate(tmp_path / "s", sweep), console=console)
+    assert sorted(p.name for p in report.parent.iterdir()) == [
+        "differences.csv",
+        "leaderboard.csv",
+        "report.html",
+    ]
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    assert "10 more rows in leaderboard.csv" in printed and max(map(len, printed.split("\n"))) <= 80
+    assert pl.read_csv(report.parent / "leaderboard.csv").height == 50
