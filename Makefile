@@ -1,0 +1,39 @@
+# `make demo` and `make test` set everything up on a machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test slow bench lint lock clean
+
+demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
+	$(BIN)/harness train -m experiment=demo
+	$(BIN)/harness analyze runs/demo
+
+test: $(VENV)/ready lint  ## lint, types, doctests and tests
+	$(BIN)/pytest -n 2 -m "not slow"
+
+slow: $(VENV)/ready  ## the long proofs
+	$(BIN)/pytest -n 2 -m slow
+
+bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
+	$(BIN)/python -m benchmarks.reference
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The lock file holds versions and hashes for all supported Python versions.
+$(VENV)/ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+lock:  ## renew requirements.lock; needs uv
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	  --fork-strategy requires-python --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) runs
