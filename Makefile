@@ -16,7 +16,7 @@ slow: $(VENV)/ready  ## the long proofs
 	$(BIN)/pytest -n 2 -m slow
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
-	$(BIN)/python -m benchmarks.reference
+	$(BIN)/python -m benchmarks.reference $(BENCH)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

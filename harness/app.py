@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import platform
+from harness import devices
 
-platform.configure()  # before anything imports jax
+devices.configure()  # before anything imports jax
 
 import hydra  # noqa: E402
 from hydra.errors import HydraException  # noqa: E402
@@ -66,6 +66,8 @@ def _task(sweep: Sweep) -> Callable[[DictConfig], Any]:
             (outcome,) = sweep([OmegaConf.to_container(config, resolve=True)])  # type: ignore
         except UserError as error:
             raise _Refused(error) from None
+        except OmegaConfBaseException as error:
+            raise _Refused(UserError(_one_line(error))) from None
         if isinstance(outcome, UserError):
             raise _Refused(outcome)
         return outcome
@@ -78,10 +80,13 @@ def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
     from harness.config import parse
     from harness.sweep.engine import folder_of, run_sweep
     from harness.sweep.progress import Progress
+    from harness.sweep.timings import timed, write_profile
 
     console = Console(stderr=True)
-    parsed = [parse(config) for config in configs]
+    with timed("compose"):
+        parsed = [parse(config) for config in configs]
     results = run_sweep(parsed, progress=Progress(console))
+    write_profile()
     failed = sum(result.error is not None for result in results)
     kept = sum(result.was_stored for result in results)
     folders = ", ".join(sorted({str(folder_of(config)) for config in parsed}))
@@ -120,4 +125,6 @@ def _one_line(error: BaseException) -> str:
     texts = [text.split("Config search path")[0] for text in texts]
     lines = [line.strip() for text in texts for line in text.splitlines()]
     kept = [line for line in lines if line and not line.startswith(("object_type", "full_key"))]
-    return " ".join(dict.fromkeys(kept))
+    message = " ".join(dict.fromkeys(kept))
+    key = getattr(error, "full_key", None)  # where an interpolation fails
+    return f"{key}: {message}" if key and key not in message else message

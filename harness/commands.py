@@ -25,7 +25,7 @@ def analyze(arguments: list[str]) -> None:
 
     from harness.analyze import analyze as analyze_folder
 
-    console = Console()
+    console = _wide_console()
     for folder in given.source:
         report = analyze_folder(folder, output=given.output, console=console)
         console.print(f"Report: {report.resolve().as_uri()}", soft_wrap=True, highlight=False)
@@ -40,13 +40,19 @@ def data(arguments: list[str]) -> None:
     one.add_argument("name")
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
     given = parser.parse_args(arguments)
-    console = Console()
+    console = _wide_console()
     if given.command == "list":
         console.print(_list())
     else:
         from harness.data.describe import describe, render
 
         console.print(render(describe(_source(given.name, given.overrides).load())))
+
+
+def _wide_console() -> Console:
+    """The terminal, or room for whole tables where the output goes to a file."""
+    console = Console()
+    return console if console.is_terminal else Console(width=160)
 
 
 def _list() -> Table:

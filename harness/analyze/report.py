@@ -89,7 +89,8 @@ def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> list[tuple[str, s
     if "data_fingerprint" in labelled.columns:
         by_data = labelled.partition_by("dataset", as_dict=True, maintain_order=True)
         prints = [
-            (f"data {d}", _listed(rows, "data_fingerprint")) for (d,), rows in by_data.items()
+            (f"data {d}", _listed(rows, "data_fingerprint", longest=16))
+            for (d,), rows in by_data.items()
         ]
         facts += sorted(prints)[:MAX_LISTED]
     return facts
@@ -99,9 +100,9 @@ def _num_tried(board: pl.DataFrame) -> int:
     return int(board["num_configurations"].sum())
 
 
-def _listed(table: pl.DataFrame, column: str) -> str:
+def _listed(table: pl.DataFrame, column: str, longest: int = 200) -> str:
     values = sorted(map(str, table[column].drop_nulls().unique())) if column in table else []
-    shown = ", ".join(v[:16] for v in values[:MAX_LISTED])
+    shown = ", ".join(v[:longest] for v in values[:MAX_LISTED])
     return shown + (f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else "")
 
 

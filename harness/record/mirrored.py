@@ -25,6 +25,7 @@ def mirror_run(record: Record, *, tags: Sequence[str]) -> MirrorRun:
         tags=list(tags),
         exit_code=0,
         started=record.created,
+        seconds=float(record.facts["seconds"]),
     )
 
 

@@ -30,7 +30,7 @@ class Composer:
     def job(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         """The resolved configuration of one job, without the `hydra` node, as plain values.
 
-        Mappings may be shared between jobs: treat them as read-only.
+        It is the caller's own: no part of it is shared with another job.
 
         Raises:
           hydra.errors.HydraException: the overrides do not compose.
@@ -50,7 +50,7 @@ class Composer:
             if replaced is None:
                 return self._by_hydra(overrides)
             base = replaced
-        return base
+        return _copied(base)
 
     def full(self, overrides: Sequence[str]) -> DictConfig:
         """Hydra's own composition of one job, with the `hydra` node."""
@@ -75,7 +75,9 @@ class Composer:
 
 @lru_cache(maxsize=4096)
 def _parse(text: str) -> Override:
-    return OverridesParser.create().parse_override(text)
+    # `parse_overrides` is what Hydra calls, and words its errors.
+    (override,) = OverridesParser.create().parse_overrides([text])
+    return override
 
 
 def _is_plain_value(override: Override) -> bool:
@@ -104,6 +106,13 @@ def _with_value(
     if rest and new is None:
         return None
     return {**config, head: new}
+
+
+def _copied(value: Any) -> Any:
+    """A deep copy of plain nested values, several times faster than `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: _copied(inner) for key, inner in value.items()}
+    return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _task(config: DictConfig) -> DictConfig:

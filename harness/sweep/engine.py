@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from harness.sweep import lanes, plan
 from harness.sweep.plan import Group, Job
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
-from harness.sweep.timings import Timings
+from harness.sweep.timings import timed
+from harness.train import Lane, Outcome
 
 
 @dataclass(frozen=True)
@@ -46,29 +48,26 @@ class _Started:
 
     jobs: Sequence[Job]
     prepared: Sequence[Prepared]
-    outcome: Any
+    outcome: Future
     dataset: Any
     begun: float
 
 
-def run_sweep(
-    configs: Sequence[Config], *, progress: Progress, timings: Timings | None = None
-) -> list[Result]:
+def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     """Trains every run that is not stored yet and returns one result a config, in order.
 
     A job whose data cannot give what it asks fails alone, with its `UserError` in its result.
     """
-    timings = timings or Timings()
-    with timings.of("identify"):
+    recorder = Recorder(configs)
+    with timed("identify"):
         jobs = plan.make_jobs(configs, numerics=numerics())
         results = _stored_results(jobs)
         groups = plan.group(job for job in jobs if job.run_id not in results)
-    recorder = Recorder(timings)
     total = sum(len(group.jobs) for group in groups)
     with progress.training(total) as advance:
         try:
-            for started in _one_ahead(_start(groups, results, timings)):
-                for job, record in zip(started.jobs, _finish(started, timings), strict=True):
+            for started in _one_ahead(_start(groups, results)):
+                for job, record in zip(started.jobs, _finish(started), strict=True):
                     config = job.config
                     results[job.run_id] = Result(job.run_id, record.metrics[objective(config)])
                     recorder.add(record, config)
@@ -94,34 +93,53 @@ def _stored_results(jobs: Sequence[Job]) -> dict[str, Result]:
     return results
 
 
-def _start(groups: Sequence[Group], results: dict, timings: Timings) -> Iterator[_Started]:
+def _start(groups: Sequence[Group], results: dict[str, Result]) -> Iterator[_Started]:
     """Starts batch after batch; each is training when it is yielded."""
-    with ThreadPoolExecutor(max_workers=1) as background:
-        compiling = [background.submit(_compile, group) for group in groups]
+    # XLA compiles and runs without Python's lock, each on a thread of its own.
+    with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
+        compiling: list[Future] = [compiler.submit(_compile, group) for group in groups[:1]]
         try:
-            for group, future in zip(groups, compiling, strict=True):
-                yield from _start_group(group, future, results, timings)
+            for group, following in zip_longest(groups, groups[1:]):
+                trainer, data = _wait_for_compiler(compiling.pop())
+                if following is not None:  # one program ahead: more would fill the memory
+                    compiling.append(compiler.submit(_compile, following))
+                if trainer is not None:
+                    yield from _start_group(group, trainer, data, results, devices)
+                else:
+                    _prepare(group.jobs, group.dataset, results)  # every one fails, and says why
         finally:
-            background.shutdown(cancel_futures=True)
+            compiler.shutdown(cancel_futures=True)
+            devices.shutdown(cancel_futures=True)
+
+
+def _wait_for_compiler(compiling: Future) -> tuple[lanes.Trainer | None, lanes.DeviceData]:
+    with timed("wait for compiler"):
+        return compiling.result()
 
 
 def _start_group(
-    group: Group, compiling: Future, results: dict, timings: Timings
+    group: Group,
+    trainer: lanes.Trainer,
+    data: lanes.DeviceData,
+    results: dict[str, Result],
+    devices: ThreadPoolExecutor,
 ) -> Iterator[_Started]:
-    with timings.of("wait for compiler"):
-        trainer, data = compiling.result()
     for batch in group.batches():
-        with timings.of("prepare"):
+        with timed("prepare"):
             jobs, prepared = _prepare(batch, group.dataset, results)
-            if not jobs or trainer is None:
+            if not jobs:
                 continue
             stacked = lanes.stack([ready.lane for ready in prepared], group.width)
-        with timings.of("dispatch"):
-            outcome = trainer(stacked, data)
+        outcome = devices.submit(_train, trainer, stacked, data)
         yield _Started(jobs, prepared, outcome, group.dataset, time.perf_counter())
 
 
-def _prepare(batch: Iterable[Job], dataset: Any, results: dict) -> tuple[list, list]:
+def _train(trainer: lanes.Trainer, stacked: Lane, data: lanes.DeviceData) -> Outcome:
+    with timed("train"):
+        return jax.tree.map(np.asarray, trainer(stacked, data))
+
+
+def _prepare(batch: Iterable[Job], dataset: Any, results: dict[str, Result]) -> tuple[list, list]:
     jobs, prepared = [], []
     for job in batch:
         try:
@@ -136,7 +154,7 @@ def _compile(group: Group) -> tuple[lanes.Trainer | None, lanes.DeviceData]:
     """The group's program, from the first job whose data can be prepared."""
     data = lanes.put(group.dataset)
     for job in group.jobs:
-        with suppress(UserError):  # reported when its batch comes
+        with suppress(UserError), timed("compile"):  # reported when its batch comes
             lane = prepare(job.config, group.dataset).lane
             stacked = lanes.stack([lane], group.width)
             return lanes.Trainer(group.signature.program, stacked, data), data
@@ -152,11 +170,11 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
     yield from held
 
 
-def _finish(started: _Started, timings: Timings) -> list[Record]:
-    with timings.of("wait for training"):
-        outcome = jax.tree.map(np.asarray, started.outcome)
+def _finish(started: _Started) -> list[Record]:
+    with timed("wait for training"):
+        outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.jobs)
-    with timings.of("evaluate"):
+    with timed("evaluate"):
         return collect(
             jobs=started.jobs,
             prepared=started.prepared,

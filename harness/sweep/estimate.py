@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from rich.console import Console
 from rich.table import Table
 
-from harness import platform
+from harness import devices
 from harness.config import Config, folder_of
 from harness.identity import numerics
 from harness.record import store
@@ -50,7 +50,7 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
         f"about {seconds:.0f} s at {peak / 1e9:.0f} GFLOP/s.",
         soft_wrap=True,
     )
-    console.print(f"Devices: {platform.describe()}", soft_wrap=True)
+    console.print(f"Devices: {devices.describe()}", soft_wrap=True)
 
 
 def _describe(group: plan.Group) -> str:

@@ -14,6 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from harness.sweep.compose import Composer
+from harness.sweep.timings import timed
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
@@ -25,27 +26,30 @@ def setup(context: HydraContext, task_function: TaskFunction, config: DictConfig
         basic = BasicLauncher()
         basic.setup(hydra_context=context, task_function=task_function, config=config)
         return basic.launch
-    atexit.register(_forget_unused, Path(config.hydra.sweep.dir), _has_record(config))
+    atexit.register(_forget_unused, *_before(Path(config.hydra.sweep.dir).absolute()))
     composer = Composer(context.config_loader, config)
-    # The sweeper composes every job too, to see that it can: let it use the same composer.
-    context.config_loader = _ComposingLoader(context.config_loader, composer)  # type: ignore
+    if config.hydra.sweeper._target_.endswith(".BasicSweeper"):
+        context.config_loader = _ValidatingLoader(context.config_loader, composer)  # type: ignore
     return _Fused(sweep, composer, context, config)
 
 
 _SWEEP_RECORD = "multirun.yaml"
 
 
-def _has_record(config: DictConfig) -> bool:
-    return (Path(config.hydra.sweep.dir) / _SWEEP_RECORD).exists()
+def _before(folder: Path) -> tuple[Path, bool, list[Path]]:
+    """(folder, whether a sweep is recorded there, those of it and its parents yet to be made)."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    return folder, (folder / _SWEEP_RECORD).exists(), missing
 
 
-def _forget_unused(folder: Path, was_there: bool) -> None:
+def _forget_unused(folder: Path, had_record: bool, missing: Sequence[Path]) -> None:
     """Removes the record Hydra writes of a sweep before it knows whether the sweep is sound."""
-    if was_there or (folder / "shards").exists():
+    if had_record or (folder / "shards").exists():
         return
     (folder / _SWEEP_RECORD).unlink(missing_ok=True)
     with suppress(OSError):  # not empty: someone else's
-        folder.rmdir()
+        for path in missing:
+            path.rmdir()
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class _Fused:
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         setup_globals()
-        outcomes = self.sweep([self.composer.job(overrides) for overrides in job_overrides])
+        with timed("compose"):
+            configs = [self.composer.job(overrides) for overrides in job_overrides]
+        outcomes = self.sweep(configs)
         return [
             self._returned(overrides, outcome)
             for overrides, outcome in zip(job_overrides, outcomes, strict=True)
@@ -90,8 +96,12 @@ class _LazyJobReturn(JobReturn):
         """The dataclass's constructor sets the field; there is nothing to keep."""
 
 
-class _ComposingLoader:
-    """Hydra's configuration loader, but for the composing of a sweep's jobs."""
+class _ValidatingLoader:
+    """Hydra's configuration loader, but that it composes a sweep's jobs our way.
+
+    For Hydra's basic sweeper alone, which composes every job to see that it can and drops the
+    result: none is built.
+    """
 
     def __init__(self, loader: ConfigLoader, composer: Composer):
         self._loader = loader
@@ -103,4 +113,6 @@ class _ComposingLoader:
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]
     ) -> DictConfig:
-        return OmegaConf.create(dict(self._composer.job(sweep_overrides)))
+        with timed("compose"):
+            self._composer.job(sweep_overrides)
+        return master_config

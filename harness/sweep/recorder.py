@@ -2,13 +2,15 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from harness.config import Config, Wandb, folder_of
 from harness.record import store
+from harness.record.mirror import Mirror
+from harness.record.mirrored import mirror_run
 from harness.record.tables import Record, tables
-from harness.sweep.timings import Timings
+from harness.sweep.timings import timed
 
 # A shard is written when this many runs wait or this many seconds have passed.
 RUNS_PER_SHARD = 64
@@ -18,10 +20,10 @@ SECONDS_PER_SHARD = 20.0
 class Recorder:
     """The only writer of a sweep in this process."""
 
-    def __init__(self, timings: Timings):
-        self._timings = timings
+    def __init__(self, configs: Iterable[Config]):
+        """For runs of ``configs``; raises `UserError` where W&B's settings make no sense."""
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
-        self._mirrors: dict[tuple[Path, Wandb], Any] = {}
+        self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
         self._last_flush = time.perf_counter()
 
     def add(self, record: Record, config: Config) -> None:
@@ -34,34 +36,27 @@ class Recorder:
     def flush(self) -> None:
         """Writes everything that waits."""
         for folder, waiting in self._waiting.items():
-            with self._timings.of("store"):
+            with timed("store"):
                 store.write_shard(folder, tables([record for record, _ in waiting]))
-            with self._timings.of("mirror"):
-                self._mirror(folder, waiting)
+            with timed("mirror"):
+                by_settings = defaultdict(list)
+                for record, settings in waiting:
+                    by_settings[settings].append(mirror_run(record, tags=settings.tags))
+                for settings, runs in by_settings.items():
+                    self._mirrors[folder, settings].write(runs)
         self._waiting.clear()
         self._last_flush = time.perf_counter()
 
-    def _mirror(self, folder: Path, waiting: list[tuple[Record, Wandb]]) -> None:
-        by_settings = defaultdict(list)
-        for record, settings in waiting:
-            if settings.mode != "disabled":
-                by_settings[settings].append(record)
-        for settings, records in by_settings.items():
-            from harness.record.mirrored import mirror_run
 
-            runs = [mirror_run(record, tags=settings.tags) for record in records]
-            self._mirror_of(folder, settings).write(runs)
+def _mirror_key(config: Config) -> tuple[Path, Wandb]:
+    return folder_of(config), config.wandb
 
-    def _mirror_of(self, folder: Path, settings: Wandb) -> Any:
-        from harness.record.mirror import Mirror  # the W&B client loads only where it is wanted
 
-        key = (folder, settings)
-        if key not in self._mirrors:
-            self._mirrors[key] = Mirror(
-                mode=settings.mode,
-                project=settings.project,
-                entity=settings.entity,
-                group=folder.name,
-                folder=folder,
-            )
-        return self._mirrors[key]
+def _mirror(folder: Path, settings: Wandb) -> Mirror:
+    return Mirror(
+        mode=settings.mode,
+        project=settings.project,
+        entity=settings.entity,
+        group=folder.name,
+        folder=folder,
+    )

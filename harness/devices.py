@@ -5,7 +5,11 @@ choice the user made wins: `HARNESS_DEVICES=N`, or JAX's own `JAX_NUM_CPU_DEVICE
 and `XLA_FLAGS`.
 """
 
+import hashlib
 import os
+import platform
+from contextlib import suppress
+from pathlib import Path
 
 # A matrix product may not be split over threads: lanes already fill the cores, and a split changes
 # the order of additions with the number of threads.
@@ -19,17 +23,34 @@ def configure() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAGS}".strip()
+    # A program compiled before loads in a quarter of the time it compiles in.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_dir()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 
 def describe() -> str:
     """The devices in use and the flags they run under, for people."""
     import jax
 
-    devices = jax.devices()
+    found = jax.devices()
     return (
-        f"{len(devices)} {devices[0].platform} device(s), "
-        f"XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r}"
+        f"{len(found)} {found[0].platform} device(s), XLA_FLAGS={os.environ.get('XLA_FLAGS', '')!r}"
     )
+
+
+def _cache_dir() -> Path:
+    """A folder of its own for each kind of processor: compiled code runs on no other."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    kind = f"{platform.machine()} {platform.processor()} {_cpu_flags()}"
+    return home / "bce-harness" / "xla" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+
+
+def _cpu_flags() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                return line
+    return ""
 
 
 def _available_cores() -> int:

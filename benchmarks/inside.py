@@ -1,0 +1,117 @@
+"""What must be measured inside a process: the plain loop, and training against a matrix product.
+
+python -m benchmarks.inside loop     the same runs one at a time, warm, on all cores
+python -m benchmarks.inside kernel   full batches of lanes, and large matrix products between them
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import devices
+
+REPEATS = 5
+LOOP_RUNS = 24
+
+
+def reference_configs() -> list:
+    """The configurations of `experiment=reference`, composed by Hydra."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from harness.app import conf_dir
+    from harness.config import parse
+
+    configs = []
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        base = compose("config", overrides=["experiment=reference", "wandb=offline"])
+        for seed in range(LOOP_RUNS):
+            values = OmegaConf.to_container(base, resolve=True)
+            configs.append(parse({**values, "seed": seed}))
+    return configs
+
+
+def loop() -> dict[str, float]:
+    """Runs a second of the same harness without lanes: train, evaluate, store, mirror, repeat."""
+    import jax
+    import numpy as np
+
+    from harness.identity import numerics
+    from harness.prepare import prepare
+    from harness.record.collect import collect
+    from harness.sweep import lanes, plan
+    from harness.sweep.recorder import Recorder
+
+    with tempfile.TemporaryDirectory() as root:
+        configs = [_in_root(config, root) for config in reference_configs()]
+        jobs = plan.make_jobs(configs, numerics=numerics())
+        recorder = Recorder(configs)
+
+        def one(job) -> None:
+            dataset = plan.load(job.config.dataset)
+            ready = prepare(job.config, dataset)
+            outcome = lanes.train_alone(ready.program, ready.lane, dataset)
+            batched = jax.tree.map(lambda leaf: np.asarray(leaf)[None], outcome)
+            (record,) = collect(
+                jobs=[job], prepared=[ready], outcome=batched, dataset=dataset, seconds=0.0
+            )
+            recorder.add(record, job.config)
+
+        one(jobs[0])  # compiles
+        seconds = []
+        for job in jobs[1:]:
+            start = time.perf_counter()
+            one(job)
+            seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        recorder.flush()
+        flushed = (time.perf_counter() - start) / len(jobs)
+    return {"seconds_per_run": statistics.median(seconds) + flushed}
+
+
+def kernel() -> dict[str, float]:
+    """FLOP/s of full batches of lanes, and of a matrix product on every device, in turn."""
+    import jax
+    import jax.numpy as jnp
+
+    from harness.identity import numerics
+    from harness.prepare import prepare
+    from harness.sweep import lanes, plan
+
+    (group,) = plan.group(plan.make_jobs(reference_configs(), numerics=numerics()))
+    data = lanes.put(group.dataset)
+    batch = next(group.batches())
+    stacked = lanes.stack([prepare(job.config, group.dataset).lane for job in batch], group.width)
+    trainer = lanes.Trainer(group.signature.program, stacked, data)
+    matrices = jnp.ones((lanes.num_devices(), 2048, 2048), dtype=jnp.float32)
+    product = jax.pmap(lambda a: a @ a)
+    jax.block_until_ready((trainer(stacked, data), product(matrices)))
+    trained, multiplied = [], []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        jax.block_until_ready(trainer(stacked, data))
+        trained.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        for _ in range(5):
+            jax.block_until_ready(product(matrices))
+        multiplied.append((time.perf_counter() - start) / 5)
+    seconds = statistics.median(trained)
+    return {
+        "seconds_per_lane": seconds / group.width,
+        "train_flops": group.width * group.signature.run_flops / seconds,
+        "matmul_flops": 2 * 2048**3 * lanes.num_devices() / statistics.median(multiplied),
+    }
+
+
+def _in_root(config, root: str):
+    from dataclasses import replace
+
+    return replace(config, root=root, name=Path(root).name)
+
+
+if __name__ == "__main__":
+    devices.configure()
+    print(json.dumps({"loop": loop, "kernel": kernel}[sys.argv[1]]()))
