@@ -1,5 +1,6 @@
 """The Hydra applications: `train`, `plan` and `verify` over one configuration."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -94,7 +95,20 @@ def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
     Console().print(
         f"{trained} trained, {kept} already stored, {failed} failed: {folders}", soft_wrap=True
     )
-    return [result.error or result.objective for result in results]
+    return [
+        result.error or _sortable(result.objective, config)
+        for result, config in zip(results, parsed, strict=True)
+    ]
+
+
+def _sortable(objective: float | None, config: Any) -> float:
+    """What a search gets back: worse than any value for a run that diverged.
+
+    Hydra's Optuna sweeper ends a search at the first NaN.
+    """
+    lowest_is_best = config.evaluation.objective in {"log_loss", "brier", "ece"}
+    worst = math.inf if lowest_is_best else -math.inf
+    return worst if objective is None or math.isnan(objective) else objective
 
 
 def _plan(configs: list[Mapping[str, Any]]) -> list[Any]:

@@ -52,6 +52,10 @@ AnyOptimizer = Annotated[
 AnySchedule = Annotated[optimizers.Constant | optimizers.WarmupCosine, Discriminator("name")]
 
 
+# Groups whose config is one of several dataclasses.
+_CHOICES = frozenset({"dataset", "sampler", "loss", "model", "optimizer", "schedule"})
+
+
 @dataclass(frozen=True)
 class Split:
     """Sizes of the validation and test parts: a fraction below 1, or a number of rows.
@@ -153,7 +157,7 @@ def _missing(values: Mapping[str, Any]) -> Iterator[str]:
 
 def parse_as(kind: Any, values: Any, *, at: str) -> Any:
     """``values`` of one config group as its dataclass; ``at`` is the group's key, for errors."""
-    return _validated(TypeAdapter(kind), values, (at,))
+    return _validated(TypeAdapter(kind, config=ConfigDict(extra="forbid")), values, (at,))
 
 
 def _validated(adapter: TypeAdapter, values: Any, at: tuple[str, ...]) -> Any:
@@ -183,7 +187,7 @@ def _explain(error: ValidationError, at: tuple[str, ...]) -> str:
     first = errors[0]
     # A union's location carries the chosen member's tag, which is no config key.
     keys = [*at, *(str(part) for part in first["loc"])]
-    if len(keys) > 2:
+    if len(keys) > 2 and keys[0] in _CHOICES:
         del keys[1]
     message = first["msg"][0].lower() + first["msg"][1:]
     given = first["input"]

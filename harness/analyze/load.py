@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from harness.errors import UserError
+from harness.record.store import shard_paths
 
 HISTORY_SCHEMA = {"run_id": pl.String, "epoch": pl.Int32, "shard": pl.String}
 PREDICTIONS_SCHEMA = {
@@ -65,7 +66,7 @@ def load(folder: Path) -> Runs:
 
 
 def _scan(folder: Path, kind: str) -> Iterator[pl.LazyFrame]:
-    for path in sorted((folder / "shards").glob(f"*/{kind}.parquet")):
+    for path in shard_paths(folder, kind):
         try:
             frame = pl.scan_parquet(path, glob=False)
             columns = frame.collect_schema().names()

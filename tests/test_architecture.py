@@ -1,0 +1,151 @@
+"""Imports point one way: config, data, model, train, evaluate, record, analyze."""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import harness
+
+PACKAGE = Path(harness.__file__).parent
+MODULES = {
+    ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(
+        ".__init__"
+    ): path
+    for path in PACKAGE.rglob("*.py")
+}
+
+# What each part may import of ours, besides itself. A part is a module or a package of harness.
+ALLOWED = {
+    "errors": set(),
+    "devices": set(),
+    "losses": set(),
+    "models": set(),
+    "optimizers": set(),
+    "evaluate.metrics": set(),
+    "data": {"errors"},
+    "train": {"losses", "models", "optimizers"},
+    "config": {"errors", "losses", "models", "optimizers", "data"},
+    "identity": {"config"},
+    "prepare": {"config", "data", "losses", "optimizers", "train"},
+    "evaluate": {"config", "evaluate.metrics"},
+    "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
+    "sweep": {
+        "errors", "devices", "config", "data", "identity", "prepare", "train", "record",
+    },
+    "analyze": {"errors", "record"},
+    "app": {"errors", "devices", "config", "sweep"},
+    "commands": {"errors", "app", "config", "data", "analyze"},
+    "cli": {"errors", "app", "commands"},
+}  # fmt: skip
+
+# Who may import these at all, even inside a function.
+HOLDERS = {
+    "hydra": {"app", "sweep"},
+    "omegaconf": {"app", "commands", "sweep"},
+    "wandb": {"record"},
+    "matplotlib": set(),
+    "torch": set(),
+    "pickle": set(),
+    "joblib": set(),
+}
+
+
+def part(module: str) -> str:
+    """The part of `ALLOWED` a module of ours belongs to: the most particular one."""
+    name = module.removeprefix("harness").removeprefix(".")
+    return next(
+        (".".join(name.split(".")[:depth]) for depth in (2, 1)
+         if ".".join(name.split(".")[:depth]) in ALLOWED),
+        name.split(".")[0],
+    )  # fmt: skip
+
+
+@cache
+def imported(module: str) -> frozenset[str]:
+    """All modules that ``module`` names in an import, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively"
+            members = {f"{node.module}.{alias.name}" for alias in node.names}
+            submodules = members & MODULES.keys()
+            names |= submodules or {node.module or ""}
+    return frozenset(names)
+
+
+def ours(module: str) -> set[str]:
+    return {name for name in imported(module) if name.partition(".")[0] == "harness"}
+
+
+def reached(module: str) -> set[str]:
+    """All of ours that importing ``module`` can load."""
+    seen, waiting = set(), [module]
+    while waiting:
+        one = waiting.pop()
+        if one not in seen:
+            seen.add(one)
+            waiting += ours(one) & MODULES.keys()
+    return seen
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_what_its_part_may(module):
+    if module == "harness":
+        assert ours(module) == set()
+        return
+    here = part(module)
+    assert here in ALLOWED, f"{module} belongs to no part: say in ALLOWED what it may import"
+    parts = {part(name) for name in ours(module) if name != "harness"}
+    assert parts <= ALLOWED[here] | {here}
+
+
+def test_the_parts_are_those_there_are():
+    assert {part(module) for module in MODULES if module != "harness"} == ALLOWED.keys()
+
+
+def test_parts_form_no_cycle():
+    done: set[str] = set()
+    while len(done) < len(ALLOWED):
+        ready = {name for name, needs in ALLOWED.items() if name not in done and needs <= done}
+        assert ready, f"these import each other: {ALLOWED.keys() - done}"
+        done |= ready
+
+
+def test_modules_form_no_cycle():
+    for module in MODULES:
+        for name in ours(module) - {module}:
+            assert module not in reached(name), f"{module} and {name} import each other"
+
+
+@pytest.mark.parametrize("library", HOLDERS)
+def test_a_library_is_imported_where_it_belongs(library):
+    users = {
+        part(module)
+        for module in MODULES
+        if any(name.partition(".")[0] == library for name in imported(module))
+    }
+    assert users <= HOLDERS[library]
+
+
+def test_nothing_is_imported_by_a_name_from_outside():
+    dynamic = {"importlib", "importlib.util", "runpy", "pkgutil"}
+    assert [module for module in MODULES if imported(module) & dynamic] == []
+
+
+@pytest.mark.parametrize("module", ["harness.train", "harness.prepare", "harness.analyze"])
+def test_neither_hydra_nor_wandb_is_within_reach(module):
+    outside = {name.partition(".")[0] for one in reached(module) for name in imported(one)}
+    assert outside & {"hydra", "omegaconf", "wandb"} == set()
+
+
+def test_training_is_not_within_reach_of_analysis():
+    trains = {"harness.train", "harness.losses", "harness.models", "harness.prepare"}
+    assert reached("harness.analyze") & trains == set()
+
+
+def test_nobody_imports_the_command_line():
+    assert [module for module in MODULES if "harness.cli" in imported(module)] == []

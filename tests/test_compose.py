@@ -1,0 +1,250 @@
+"""The fast composer against Hydra's own composition, over all of conf/ and every kind of value."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.app import conf_dir
+from harness.config import dump, parse
+from harness.sweep.compose import Composer
+
+FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().rglob("*.yaml"))
+# What a choice needs before it is a run: keys its file leaves to the user.
+NEEDED = {"dataset=table": ("dataset.path=t.csv", "dataset.target=y")}
+
+
+@pytest.fixture(scope="module")
+def composer(hydra_sweep):
+    """One for all tests, as one serves all jobs of a sweep."""
+    return Composer(hydra_sweep.loader, hydra_sweep.config)
+
+
+def choice(file: Path) -> tuple[str, ...]:
+    """The overrides that choose a file of conf/."""
+    if file == Path("config.yaml"):
+        return ()
+    group, name = file.parent.as_posix(), file.stem
+    return (f"{group}={name}",)
+
+
+def typed(value: Any) -> Any:
+    """Values with their types: 1, 1.0 and True are equal, and no user means all three."""
+    if isinstance(value, dict):
+        return {key: typed(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [typed(inner) for inner in value]
+    return type(value).__name__, repr(value)
+
+
+def assert_equal_and_ordered(ours: Any, theirs: Any) -> None:
+    assert typed(ours) == typed(theirs)
+    assert str(ours) == str(theirs)  # the order of keys, too
+
+
+def test_conf_holds_the_groups_of_the_schema():
+    groups = {file.parent.as_posix() for file in FILES} - {".", "experiment"}
+    config = OmegaConf.load(conf_dir() / "config.yaml")
+    defaults = {key for item in config.defaults if item != "_self_" for key in item}
+    assert groups <= defaults
+    assert len(FILES) > 30
+
+
+@pytest.mark.parametrize("file", FILES, ids=str)
+def test_every_file_composes_as_hydra_does_and_fits_the_schema(file, hydra_sweep, composer):
+    overrides = choice(file)
+    plain = composer.job(overrides)
+    assert_equal_and_ordered(plain, hydra_sweep.compose(overrides))
+    if overrides:
+        overrides += NEEDED.get(overrides[0], ())
+    config = parse(composer.job(overrides))
+    assert parse(dump(config)) == config
+    group = file.parent.as_posix()
+    if group not in {".", "experiment"}:
+        written = OmegaConf.to_container(OmegaConf.load(conf_dir() / file))
+        stored = dump(config)[group]
+        assert stored.keys() == written.keys() | stored.keys()
+        assert {key: stored[key] for key, value in written.items() if value != "???"} == {
+            key: value for key, value in written.items() if value != "???"
+        }
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["seed=7"],
+        ["seed=007"],
+        ["optimizer.learning_rate=1e-3"],
+        ["optimizer.learning_rate=1"],
+        ["optimizer.learning_rate=.5"],
+        ["optimizer.learning_rate=1_000.0"],
+        ["optimizer.learning_rate=inf"],
+        ["optimizer.learning_rate=nan"],
+        ["loss=poly1", "loss.epsilon=-0.5"],
+        ["loss=logit_adjustment", "loss.prior_logit=-2"],
+        ["loss=logit_adjustment", "loss.prior_logit=-1e-5"],
+        ["rerun=true"],
+        ["rerun=True"],
+        ["rerun=off"],
+        ["split.seed=null"],
+        ["split.seed=3"],
+        ["name='7'"],
+        ['name="true"'],
+        ["name='null'"],
+        ["name=''"],
+        ["name="],
+        ["name='two words'"],
+        ["name=two words"],
+        ["name='  led and trailed  '"],
+        ["name='a,b'"],
+        ["name='it\\'s'"],
+        ['name="a\\\\b"'],
+        ["name=a\\,b"],
+        ["name=a\\=b"],
+        ["name=caf\u00e9"],
+        ["name=-dash"],
+        ["name=1.2.3"],
+        ["name=2026-01-01"],
+        ["name=x=y"],
+        ["name=???"],
+        ["name='${seed}'"],
+        ["name='\\${seed}'"],
+        ["root=/some/where-else_0/%x"],
+        ["wandb.entity=me"],
+        ["dataset=table", "dataset.positive=yes", "dataset.path=a b.csv"],
+        ["seed=int(3.7)"],
+        ["seed=str(3)"],
+        ["name=json_str({a:1})"],
+        ["seed=1", "seed=2"],
+        ["hydra.job.name=other"],
+    ],
+    ids=" ".join,
+)
+def test_values_of_every_type(overrides, hydra_sweep, composer):
+    theirs, ours = [], []
+    for given, compose in ((theirs, hydra_sweep.compose), (ours, composer.job)):
+        try:
+            given.append(compose(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            given.append((type(error), str(error)))
+    assert_equal_and_ordered(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["loss=focal", "loss.gamma=3"],
+        ["loss.gamma=3", "loss=focal"],
+        ["loss.gamma=3", "loss=focal", "loss.alpha=null"],
+        ["dataset.distance=0.5", "dataset=two_gaussians", "seed=1", "loss=hinge"],
+        ["optimizer=sgd", "model=logistic", "optimizer.learning_rate=0.1", "imbalance=induced"],
+        ["imbalance.positive_rate=0.2", "experiment=demo", "training.num_epochs=3"],
+        ["experiment=reference", "dataset.rows=100"],
+        ["experiment=reference", "dataset=digits"],
+        ["experiment=reference", "model=logistic", "name=mine"],
+    ],
+    ids=" ".join,
+)
+def test_groups_and_values_in_any_order(overrides, hydra_sweep, composer):
+    assert_equal_and_ordered(composer.job(overrides), hydra_sweep.compose(overrides))
+    assert_equal_and_ordered(composer.job(overrides[::-1]), hydra_sweep.compose(overrides[::-1]))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+new=1"],
+        ["+new.key=1", "seed=2"],
+        ["+loss.new='a b'"],
+        ["++seed=4"],
+        ["++new=4"],
+        ["~loss"],
+        ["~seed"],
+        ["~training.patience"],
+        ["~split.seed", "split.test=0.1"],
+        ["split={test:0.3}"],
+        ["split={test:0.3}", "split.test=0.4"],
+        ["training={num_epochs:3,batch_size:8}"],
+        ["wandb.tags=[a,b]"],
+        ["wandb.tags=[]"],
+        ["seed=${training.num_epochs}"],
+        ["name=sweep-${loss.name}-${seed}", "loss=focal", "seed=3"],
+        ["root=${oc.env:HOME}/x"],
+        ["loss@second=focal"],
+        ["+loss@second=focal"],
+        ["loss=focal", "loss=bce"],
+        ["+loss=focal"],
+        ["~loss=bce"],
+        ["~loss=focal"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_out_of_the_ordinary_goes_hydras_way(overrides, hydra_sweep, composer):
+    test_values_of_every_type(overrides, hydra_sweep, composer)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["unknown=1"],
+        ["unknown.key=1"],
+        ["loss.gamma=2"],
+        ["seed.deeper=2"],
+        ["loss=nope"],
+        ["los=bce"],
+        ["hydra/launcher=nope"],
+        ["model=mlp", "model.width.x=1"],
+        ["training=7"],
+        ["loss=focal", "loss=focal"],
+        ["seed=[1"],
+        ["seed"],
+        ["=3"],
+        ["~nothing"],
+        ["seed=${nothing}"],
+        ["loss=null"],
+    ],
+    ids=" ".join,
+)
+def test_errors_are_hydras_own(overrides, hydra_sweep, composer):
+    try:
+        theirs = hydra_sweep.compose(overrides)
+    except Exception as error:
+        with pytest.raises(type(error)) as raised:
+            composer.job(overrides)
+        assert str(raised.value) == str(error)
+    else:
+        assert_equal_and_ordered(composer.job(overrides), theirs)
+
+
+def test_one_job_leaves_the_next_alone(hydra_sweep):
+    """Jobs of one choice come from one composition: what is set in one may not show in another."""
+    composer = Composer(hydra_sweep.loader, hydra_sweep.config)
+    plain = ["loss=focal"]
+    expected = hydra_sweep.compose(plain)
+    composer.job([*plain, "loss.gamma=9", "seed=5", "training.num_epochs=1"])
+    assert_equal_and_ordered(composer.job(plain), expected)
+    spoilt: Any = composer.job(plain)
+    spoilt["loss"]["gamma"] = 1000
+    spoilt["wandb"]["tags"].append("theirs")
+    del spoilt["training"]
+    assert_equal_and_ordered(composer.job(plain), expected)
+    assert_equal_and_ordered(
+        composer.job([*plain, "seed=5"]), hydra_sweep.compose([*plain, "seed=5"])
+    )
+
+
+def test_hydra_composes_once_a_choice_of_groups(hydra_sweep, monkeypatch):
+    composer = Composer(hydra_sweep.loader, hydra_sweep.config)
+    composed = []
+    full = Composer.full
+    monkeypatch.setattr(
+        Composer, "full", lambda self, one: composed.append(tuple(one)) or full(self, one)
+    )
+    for seed in range(20):
+        for loss in ("bce", "focal"):
+            job = composer.job([f"loss={loss}", f"seed={seed}", "wandb=disabled"])
+            assert (job["loss"]["name"], job["seed"]) == (loss, seed)
+    assert composed == [("loss=bce", "wandb=disabled"), ("loss=focal", "wandb=disabled")]

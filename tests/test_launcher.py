@@ -1,0 +1,138 @@
+"""The `fused` launcher: a launcher like any other to Hydra, and all jobs at once to our task."""
+
+from typing import Any
+
+import pytest
+from hydra.core.utils import JobStatus
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+from omegaconf import OmegaConf
+
+from harness import app
+from harness.errors import UserError
+from harness.record import store
+from harness.sweep.compose import Composer
+from tests.conftest import TINY
+
+# Hydra's suite leaves `version_base` unset, which Hydra warns of.
+pytestmark = [
+    pytest.mark.filterwarnings(r"ignore:\s*Future Hydra versions:UserWarning"),
+    pytest.mark.usefixtures("hydra_restore_singletons", "no_clean_up"),
+]
+
+
+@pytest.mark.parametrize("launcher_name, overrides", [("fused", [])])
+class TestAnyTask(LauncherTestSuite):
+    """Hydra's own suite, with tasks that know nothing of sweeps."""
+
+
+@pytest.mark.parametrize(
+    "launcher_name, overrides",
+    [("fused", ["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"])],
+)
+class TestBatches(BatchedSweeperTestSuite):
+    """Hydra's own suite for sweepers that launch in batches."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=fused"])])
+class TestProcesses(IntegrationTestSuite):
+    """Hydra's own suite of applications in processes of their own."""
+
+
+def fused(sweep):
+    def task(_: Any) -> Any:
+        raise AssertionError("a fused task must not run job by job")
+
+    task.sweep = sweep
+    return task
+
+
+def test_a_sweep_is_one_call_with_all_jobs_in_order(hydra_sweep):
+    calls = []
+
+    def sweep(configs):
+        calls.append([(config["loss"]["name"], config["seed"]) for config in configs])
+        return [config["seed"] * 10 for config in configs]
+
+    jobs = [("loss=focal", "seed=3"), ("loss=bce", "seed=1"), ("loss=focal", "seed=2")]
+    returns = hydra_sweep.launch(fused(sweep), jobs)
+    assert calls == [[("focal", 3), ("bce", 1), ("focal", 2)]]
+    assert [one.return_value for one in returns] == [30, 10, 20]
+    assert [one.status for one in returns] == [JobStatus.COMPLETED] * 3
+    assert [one.overrides for one in returns] == [list(job) for job in jobs]
+
+
+def test_a_sweep_that_loses_a_job_is_refused(hydra_sweep):
+    with pytest.raises(ValueError, match="shorter"):
+        hydra_sweep.launch(fused(lambda configs: [1.0]), [["seed=1"], ["seed=2"]])
+
+
+def test_the_configuration_of_a_return_is_hydras_own_and_built_when_asked_for(
+    hydra_sweep, monkeypatch
+):
+    jobs = [
+        ("loss=focal", "loss.gamma=0.5", "training.num_epochs=3"),
+        ("loss=poly1", "seed=2"),
+        ("experiment=demo", "seed=3"),
+        ("imbalance=induced", "imbalance.positive_rate=null"),
+    ]
+    returns = hydra_sweep.launch(fused(lambda configs: [0.0] * len(configs)), jobs)
+    composed = []
+    compose = Composer.job
+    monkeypatch.setattr(
+        Composer, "job", lambda self, one: composed.append(one) or compose(self, one)
+    )
+    for one, job in zip(returns, jobs, strict=True):
+        assert OmegaConf.is_config(one.cfg)
+        assert OmegaConf.to_container(one.cfg, resolve=True) == hydra_sweep.compose(job)
+    assert set(composed) == set(jobs)
+
+
+def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    task = app._task(app._train)
+    jobs = [
+        (*TINY, f"seed={seed}", f"loss={loss}", f"evaluation.objective={metric}")
+        for seed, loss, metric in [
+            (1, "hinge", "brier"),
+            (0, "bce", "brier"),
+            (1, "bce", "auroc"),
+            (0, "bce", "mcc@tuned"),
+        ]
+    ]
+    returns = hydra_sweep.launch(task, jobs)
+    runs = store.scan(tmp_path / "runs" / "default", "runs").collect().to_dicts()
+    assert len(runs) == len({one.return_value for one in returns}) == len(jobs)
+    for one in returns:
+        cfg = one.cfg
+        (run,) = (
+            run
+            for run in runs
+            if (run["seed"], run["loss.name"], run["evaluation.objective"])
+            == (cfg.seed, cfg.loss.name, cfg.evaluation.objective)
+        )
+        assert one.return_value == run[f"validation/{cfg.evaluation.objective}"]
+
+
+def test_a_job_that_cannot_train_fails_alone(hydra_sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    jobs = [
+        (*TINY, "imbalance=induced", f"imbalance.positive_rate={rate}")
+        for rate in ("0.2", "0.0001", "0.1")
+    ]
+    returns = hydra_sweep.launch(app._task(app._train), jobs)
+    assert [one.status for one in returns] == [
+        JobStatus.COMPLETED,
+        JobStatus.FAILED,
+        JobStatus.COMPLETED,
+    ]
+    with pytest.raises(UserError, match=r"imbalance.positive_rate 0.0001.*keep no positive"):
+        _ = returns[1].return_value
+    runs = store.scan(tmp_path / "runs" / "default", "runs").collect()
+    assert sorted(runs["imbalance.positive_rate"]) == [0.1, 0.2]
+    stored = dict(runs.select("imbalance.positive_rate", "validation/average_precision").rows())
+    assert [returns[0].return_value, returns[2].return_value] == [stored[0.2], stored[0.1]]

@@ -1,0 +1,118 @@
+"""Hydra's Optuna sweeper over our launcher: batches of trials, each one fused sweep."""
+
+import polars as pl
+import pytest
+from omegaconf import OmegaConf
+
+from harness.record import store
+from harness.sweep import engine
+from tests.conftest import TINY
+
+# hydra-optuna-sweeper 1.3 is written for Optuna 2 and SQLAlchemy 1.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning:hydra_plugins.hydra_optuna_sweeper"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:optuna"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:optuna"),
+]
+pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+
+SEARCH = (
+    "train", "-m", *TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=4",
+    "hydra.sweeper.n_trials=8", "hydra.sweeper.sampler.seed=1",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Optuna logs to the stream it found when first imported, which pytest has closed since."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """The results of each fused sweep."""
+    seen = []
+    run_sweep = engine.run_sweep
+
+    def recorded(configs, **options):
+        results = run_sweep(configs, **options)
+        seen.append(list(zip(configs, results, strict=True)))
+        return results
+
+    monkeypatch.setattr(engine, "run_sweep", recorded)
+    return seen
+
+
+def search(harness, tmp_path, *arguments):
+    said = harness(*SEARCH, *arguments)
+    assert (said.code, said.err) == (0, ""), said
+    runs = store.scan(tmp_path / "runs" / "default", "runs").collect()
+    return runs, OmegaConf.load(tmp_path / "runs" / "default" / "optimization_results.yaml")
+
+
+def test_trials_train_in_fused_batches_and_the_best_is_found(harness, tmp_path, batches):
+    runs, found = search(
+        harness,
+        tmp_path,
+        "hydra.sweeper.direction=maximize",
+        "evaluation.objective=auroc",
+        "loss=choice(bce,focal,hinge)",
+        "optimizer.learning_rate=tag(log, interval(1e-5, 1e-1))",
+    )
+    assert [len(batch) for batch in batches] == [4, 4]
+    assert runs.height == 8
+    assert found["best_value"] == runs["validation/auroc"].max()
+    assert runs["validation/auroc"].n_unique() > 1
+    params = found["best_params"]
+    (best,) = runs.filter(
+        pl.col("loss.name") == params["loss"],
+        pl.col("optimizer.learning_rate") == params["optimizer.learning_rate"],
+    ).iter_rows(named=True)
+    assert best["validation/auroc"] == found["best_value"]
+
+
+def test_the_other_direction_finds_the_smallest(harness, tmp_path):
+    runs, found = search(
+        harness,
+        tmp_path,
+        "hydra.sweeper.direction=minimize",
+        "evaluation.objective=brier",
+        "optimizer.learning_rate=tag(log, interval(1e-5, 1e-1))",
+    )
+    assert found["best_value"] == runs["validation/brier"].min()
+
+
+def test_what_sweepers_get_is_of_the_validation_part(harness, tmp_path, batches):
+    """A search over many trials would otherwise tune on the test part."""
+    runs, _ = search(harness, tmp_path, "evaluation.objective=log_loss", "seed=range(0,100)")
+    by_id = {row["run_id"]: row for row in runs.iter_rows(named=True)}
+    for batch in batches:
+        for _, result in batch:
+            assert result.objective == by_id[result.run_id]["validation/log_loss"]
+            assert result.objective != by_id[result.run_id]["test/log_loss"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "direction"), [("f1@tuned", "maximize"), ("ece", "minimize")]
+)
+def test_a_trial_that_diverges_is_the_worst_and_the_search_goes_on(
+    objective, direction, harness, tmp_path, batches
+):
+    runs, found = search(
+        harness,
+        tmp_path,
+        f"hydra.sweeper.direction={direction}",
+        f"evaluation.objective={objective}",
+        "optimizer=sgd",
+        "loss=squared_error",
+        "optimizer.learning_rate=choice(1e-2,1e38)",
+    )
+    assert [len(batch) for batch in batches] == [4, 4]
+    assert set(runs["status"]) == {"finished", "diverged"}
+    diverged = runs.filter(pl.col("status") == "diverged")
+    assert diverged[f"validation/{objective}"].is_nan().all()
+    assert found["best_params"]["optimizer.learning_rate"] == 0.01
+    (best,) = runs.filter(pl.col("status") == "finished")[f"validation/{objective}"]
+    assert found["best_value"] == best

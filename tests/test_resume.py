@@ -1,0 +1,275 @@
+"""Sweeps killed, stopped, repeated and changed: what is missing is trained, to the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from harness.analyze.load import load
+from harness.config import Config, parse
+from harness.record import store
+from harness.sweep import recorder
+from harness.sweep.engine import Result, run_sweep
+from harness.sweep.progress import Progress
+from tests.conftest import TINY
+from tests.runs import config
+from tests.stored import assert_same_runs, only, stored_tables
+
+RUNS_PER_SHARD = 16
+SWEPT = (*TINY, "optimizer.learning_rate=0.01,0.1", "loss=bce,brier,focal", "seed=range(7)")
+NUM_RUNS = 2 * 3 * 7
+SWEEP = ("train", "-m", *SWEPT)
+FOLDER = Path("runs") / "default"
+
+# A sweep whose process gets a signal while it writes the first table of its second shard.
+SIGNALLED = """
+import os, sys
+from harness import app, cli
+from harness.record import store
+from harness.sweep import recorder
+recorder.RUNS_PER_SHARD = {runs_per_shard}
+flush, written = store._flush_to_disk, []
+def flush_and_die(path):
+    flush(path)
+    written.append(path)
+    if len(written) == len(store.TABLES) + 1:
+        os.kill(os.getpid(), {signal})
+store._flush_to_disk = flush_and_die
+sys.argv[0] = "harness"
+cli.main()
+"""
+
+
+def train(configs: list[Config], root: Path) -> list[Result]:
+    """Trains ``configs`` into ``root``/default."""
+    with open(os.devnull, "w") as nowhere:
+        placed = [replace(one, root=str(root)) for one in configs]
+        return run_sweep(placed, progress=Progress(Console(file=nowhere)))
+
+
+def trained(configs: list[Config], root: Path) -> dict[str, pl.DataFrame]:
+    """The tables of ``configs``, trained into an empty ``root``."""
+    train(configs, root)
+    return stored_tables(root / "default")
+
+
+def process(script: str, folder: Path, *arguments: str, **environment: str):
+    """Runs ``script`` on ``arguments`` in a process of its own, which chooses its own devices."""
+    chosen_here = ("JAX_NUM_CPU_DEVICES", "XLA_FLAGS")
+    kept = {key: value for key, value in os.environ.items() if key not in chosen_here}
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=folder,
+        env=kept | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def signalled(number: signal.Signals, folder: Path):
+    script = SIGNALLED.format(runs_per_shard=RUNS_PER_SHARD, signal=int(number))
+    return process(script, folder, *SWEEP)
+
+
+@pytest.fixture(scope="module")
+def whole(hydra_sweep, tmp_path_factory):
+    """The tables of `SWEEP` without an interruption."""
+    jobs = [
+        [*TINY, f"optimizer.learning_rate={rate}", f"loss={loss}", f"seed={seed}"]
+        for rate in ("0.01", "0.1")
+        for loss in ("bce", "brier", "focal")
+        for seed in range(7)
+    ]
+    configs = [parse(hydra_sweep.compose(job)) for job in jobs]
+    tables = trained(configs, tmp_path_factory.mktemp("whole"))
+    assert tables["runs"].height == NUM_RUNS
+    return tables
+
+
+def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_path, whole):
+    assert signalled(signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
+    shards = tmp_path / FOLDER / "shards"
+    (torn,) = shards.glob(".*")
+    assert [path.name for path in torn.iterdir()] == ["runs.parquet"]
+    stored = stored_tables(tmp_path / FOLDER)["runs"].height
+    assert stored == RUNS_PER_SHARD < NUM_RUNS
+    said = harness(*SWEEP)
+    assert said.out.startswith(f"{NUM_RUNS - stored} trained, {stored} already stored, 0 failed")
+    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
+    done = signalled(signal.SIGINT, tmp_path)
+    assert (done.returncode, done.stderr) == (130, "")
+    assert "the same command trains the rest" in done.stdout
+    assert list((tmp_path / FOLDER / "shards").glob(".*")) == []
+    ids = store.scan(tmp_path / FOLDER, "runs").collect()["run_id"].to_list()
+    assert len(ids) == len(set(ids)) and 0 < len(ids) < NUM_RUNS
+    said = harness(*SWEEP)
+    assert said.out.startswith(f"{NUM_RUNS - len(ids)} trained, {len(ids)} already stored")
+    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+def test_a_shard_that_cannot_be_written_leaves_no_trace(tmp_path, monkeypatch):
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(3)]
+    first = trained(configs[:1], tmp_path)
+    write = pl.DataFrame.write_parquet
+
+    def full(self, path, **options):
+        if path.name == "predictions.parquet":
+            raise OSError(28, "No space left on device")
+        write(self, path, **options)
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(configs, tmp_path)
+    monkeypatch.undo()
+    assert len(list((tmp_path / "default" / "shards").iterdir())) == 1
+    assert_same_runs(stored_tables(tmp_path / "default"), first)
+    assert [one.was_stored for one in train(configs, tmp_path)] == [True, False, False]
+
+
+def test_readers_ignore_a_shard_in_writing(tmp_path):
+    tables = trained([config(seed=0)], tmp_path)
+    folder = tmp_path / "default"
+    (shard,) = (folder / "shards").iterdir()
+    leftover = folder / "shards" / f".{uuid.uuid4().hex}"
+    leftover.mkdir()
+    (leftover / "runs.parquet").write_bytes((shard / "runs.parquet").read_bytes()[:100])
+    assert_same_runs(stored_tables(folder), tables)
+    assert set(store.stored(folder, [])) == set(tables["runs"]["run_id"])
+    assert load(folder).runs.height == 1
+    assert train([config(seed=0)], tmp_path)[0].was_stored
+
+
+def test_writers_share_a_folder_without_a_lock(tmp_path, monkeypatch):
+    """Two sweeps that overlap, at once: no run is lost, and those trained twice agree."""
+    monkeypatch.setattr(recorder, "RUNS_PER_SHARD", 4)
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(24)]
+    with ThreadPoolExecutor(2) as writers:
+        halves = writers.map(train, [configs[:16], configs[8:]], [tmp_path / "both"] * 2)
+        assert all(one.error is None for half in halves for one in half)
+    assert_same_runs(
+        stored_tables(tmp_path / "both" / "default"), trained(configs, tmp_path / "one")
+    )
+
+
+@pytest.mark.slow
+def test_processes_share_a_folder_without_a_lock(tmp_path, whole):
+    script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
+    with ThreadPoolExecutor(2) as writers:
+        runs = [writers.submit(process, script, tmp_path, *SWEEP) for _ in range(2)]
+    assert [run.result().returncode for run in runs] == [0, 0]
+    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+def test_a_changed_sweep_trains_only_its_new_cells(harness, tmp_path):
+    base = ["train", "-m", *TINY]
+    assert harness(*base, "seed=0,1", "loss=bce,brier").out.startswith("4 trained, 0 already")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    more_seeds = harness(*base, "seed=0,1,2", "loss=bce,brier")
+    assert more_seeds.out.startswith("2 trained, 4 already stored")
+    another_loss = harness(*base, "loss=brier,poly1,bce", "seed=0,1,2")
+    assert another_loss.out.startswith("3 trained, 6 already stored")
+    deeper = harness(*base, "loss=focal", "loss.gamma=0,2", "seed=0")
+    assert deeper.out.startswith("2 trained, 0 already stored")
+    assert harness(*base, "loss=focal", "loss.gamma=2.0", "seed=0").out.startswith("0 trained, 1 ")
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    assert before.items() <= after.items()
+    assert stored_tables(tmp_path / FOLDER)["runs"].height == 11
+
+
+def company(**changes):
+    """Runs that one program trains, unlike each other in all that may differ in a program."""
+    return [
+        config(seed=3, **changes),
+        config(loss={"name": "focal", "gamma": 1.5}, seed=3, **changes),
+        config(loss={"name": "weighted_bce"}, imbalance={"positive_rate": 0.1}, **changes),
+        config(loss={"name": "logit_adjustment"}, sampler={"name": "random_over"}, **changes),
+        config(loss={"name": "hinge"}, training__patience=1, **changes),
+        config(schedule={"name": "warmup_cosine"}, split={"seed": 7}, **changes),
+        config(loss={"name": "brier"}, evaluation={"select": "brier", "ece_bins": 5}, **changes),
+    ]
+
+
+def others(**changes):
+    names = ("bce", "generalized_ce", "squared_hinge", "label_smoothing", "poly1")
+    return [
+        config(loss={"name": name}, optimizer__learning_rate=rate, seed=seed, **changes)
+        for name in names
+        for rate in (3e-3, 0.3)
+        for seed in (3, 4, 5)
+    ]
+
+
+def assert_company_does_not_matter(root, **changes):
+    runs = company(**changes)
+    expected = trained(runs, root / "together")
+    ids = set(expected["runs"]["run_id"])
+    assert len(ids) == len(runs)
+    for name, sweep in {
+        "reversed": runs[::-1],
+        "among others": [*others(**changes), *runs],
+        "between others": [*runs[4:], *others(**changes)[::-1], *runs[:4]],
+    }.items():
+        assert_same_runs(only(trained(sweep, root / name), ids), only(expected, ids))
+    for number in (1, 3):
+        alone = trained(runs[number : number + 1], root / str(number))
+        (run_id,) = alone["runs"]["run_id"]
+        assert_same_runs(only(alone, {run_id}), only(expected, {run_id}))
+
+
+def test_a_runs_bits_do_not_depend_on_its_company(tmp_path):
+    assert_company_does_not_matter(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "rmsprop", "adam", "adamw"])
+def test_larger_runs_bits_do_not_depend_on_their_company(optimizer, tmp_path):
+    model = {"name": "mlp", "width": 48, "depth": 2, "dropout": 0.2}
+    assert_company_does_not_matter(
+        tmp_path, model=model, optimizer__name=optimizer, training__batch_size=100
+    )
+
+
+def test_a_run_that_diverges_is_stored_so_and_changes_no_other(tmp_path):
+    def sgd(rate, **changes):
+        return config(optimizer={"name": "sgd", "learning_rate": rate}, **changes)
+
+    calm = [sgd(0.05, seed=seed, loss={"name": "squared_error"}) for seed in range(6)]
+    wild = [sgd(1e12, seed=seed, loss={"name": "squared_error"}) for seed in (0, 3)]
+    expected = trained(calm, tmp_path / "calm")
+    mixed = trained([wild[0], *calm, wild[1]], tmp_path / "mixed")
+    ids = set(expected["runs"]["run_id"])
+    assert set(expected["runs"]["status"]) == {"finished"}
+    assert_same_runs(only(mixed, ids), only(expected, ids))
+    diverged = mixed["runs"].filter(~pl.col("run_id").is_in(ids))
+    assert diverged["status"].to_list() == ["diverged"] * 2
+    assert diverged["diverged_step"].is_between(2, 24).all()
+    again = trained(wild, tmp_path / "wild")
+    wild_ids = set(diverged["run_id"])
+    assert_same_runs(only(again, wild_ids), only(mixed, wild_ids))
+    assert [one.was_stored for one in train(wild, tmp_path / "wild")] == [True, True]
+
+
+def test_one_device_or_two_give_the_same_bits(tmp_path, whole):
+    """`whole` was trained on this process's devices, of which tests/conftest.py makes two."""
+    import jax
+
+    assert jax.device_count() > 1
+    script = (
+        "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()\n"
+        "import jax; print(jax.device_count())"
+    )
+    done = process(script, tmp_path, *SWEEP, HARNESS_DEVICES="1")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1"), done.stderr
+    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
