@@ -80,6 +80,7 @@ def inside(what: str, **environment: str) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the runs, one repeat")
+    parser.add_argument("--no-large", action="store_true", help="leave out the 10,000 runs")
     parser.add_argument("--output", type=Path, help="also write the figures as JSON")
     given = parser.parse_args()
     console = Console(width=110)
@@ -101,7 +102,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as root:
             plan = [*HARNESS, "plan", "-m", "experiment=reference", "seed=range(100)"]
             figures["plan"] = measured([*plan, f"root={root}"])[0]
-    if not given.quick:
+    if not (given.quick or given.no_large):
         with console.status("the fused sweep of 10,000 runs"):
             figures["large"] = sweep(100)
     console.print(_summary(figures))

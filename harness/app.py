@@ -78,8 +78,8 @@ def _task(sweep: Sweep) -> Callable[[DictConfig], Any]:
 
 
 def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
-    from harness.config import parse
-    from harness.sweep.engine import folder_of, run_sweep
+    from harness.config import folder_of, objective, parse
+    from harness.sweep.engine import run_sweep
     from harness.sweep.progress import Progress
     from harness.sweep.timings import timed, write_profile
 
@@ -96,19 +96,19 @@ def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
         f"{trained} trained, {kept} already stored, {failed} failed: {folders}", soft_wrap=True
     )
     return [
-        result.error or _sortable(result.objective, config)
+        result.error or _sortable(result.objectives[objective(config)], config)
         for result, config in zip(results, parsed, strict=True)
     ]
 
 
-def _sortable(objective: float | None, config: Any) -> float:
+def _sortable(value: float | None, config: Any) -> float:
     """What a search gets back: worse than any value for a run that diverged.
 
     Hydra's Optuna sweeper ends a search at the first NaN.
     """
     lowest_is_best = config.evaluation.objective in {"log_loss", "brier", "ece"}
     worst = math.inf if lowest_is_best else -math.inf
-    return worst if objective is None or math.isnan(objective) else objective
+    return worst if value is None or math.isnan(value) else value
 
 
 def _plan(configs: list[Mapping[str, Any]]) -> list[Any]:

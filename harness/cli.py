@@ -46,6 +46,10 @@ def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
         if "HARNESS_DEBUG" in os.environ:
             raise
         _fail(str(error))
+    except OSError as error:
+        if "HARNESS_DEBUG" in os.environ or error.strerror is None:
+            raise
+        _fail(f"{error.filename or 'writing'}: {error.strerror}; nothing stored so far is lost")
     except KeyboardInterrupt:
         print("\nStopped. Finished runs are stored; the same command trains the rest.")
         sys.exit(130)

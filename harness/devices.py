@@ -1,8 +1,8 @@
 """Which devices JAX sees, settled before it starts.
 
 On a CPU every core becomes a device of its own, so that lanes shard over cores as over GPUs. A
-choice the user made wins: `HARNESS_DEVICES=N`, or JAX's own `JAX_NUM_CPU_DEVICES`, `JAX_PLATFORMS`
-and `XLA_FLAGS`.
+choice the user made wins: `HARNESS_DEVICES=N` (at least two), or JAX's own `JAX_NUM_CPU_DEVICES`,
+`JAX_PLATFORMS` and `XLA_FLAGS`.
 """
 
 import hashlib
@@ -11,6 +11,12 @@ import platform
 from contextlib import suppress
 from pathlib import Path
 
+from harness.errors import UserError
+
+# XLA compiles a program for one device differently from one for several, to other last bits; two
+# devices, three or more agree. So one core holds two.
+FEWEST = 2
+
 # A matrix product may not be split over threads: lanes already fill the cores, and a split changes
 # the order of additions with the number of threads.
 _CPU_FLAGS = "--xla_cpu_multi_thread_eigen=false"
@@ -18,8 +24,11 @@ _CPU_FLAGS = "--xla_cpu_multi_thread_eigen=false"
 
 def configure() -> None:
     """Sets JAX's platform variables for this process. Call before the first import of jax."""
-    cores = os.environ.get("HARNESS_DEVICES") or str(_available_cores())
-    os.environ.setdefault("JAX_NUM_CPU_DEVICES", cores)
+    asked = os.environ.get("HARNESS_DEVICES") or str(_available_cores())
+    if not asked.isdecimal():
+        raise UserError(f"HARNESS_DEVICES={asked!r} must be a number of devices, such as 4")
+    devices = max(FEWEST, int(asked))
+    os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(devices))
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_cpu_multi_thread_eigen" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAGS}".strip()

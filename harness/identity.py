@@ -5,6 +5,8 @@ import json
 from functools import cache
 from importlib.metadata import version
 
+import jax
+
 from harness.config import Config, dump
 
 # Raise when code changes what a run computes: its losses, its batch order, the fused program.
@@ -19,11 +21,15 @@ NOT_IDENTITY = frozenset({"name", "root", "rerun", "wandb", "dataset"})
 def numerics() -> str:
     """The version of the arithmetic: ours, and that of the libraries that do it."""
     libraries = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "imbalanced-learn")
-    return f"{NUMERICS};" + ";".join(f"{name}={version(name)}" for name in libraries)
+    versions = [f"{name}={version(name)}" for name in libraries]
+    # One accelerator alone rounds differently from several; see `harness.devices`.
+    layout = ["one-device"] if jax.device_count() == 1 else []
+    return ";".join([str(NUMERICS), *versions, *layout])
 
 
 def run_id(config: Config, *, data_fingerprint: str, numerics: str) -> str:
     """16 hexadecimal digits, the same for the same resolved config, data and arithmetic."""
     values = {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
+    del values["evaluation"]["objective"]  # which stored number a search is told
     parts = json.dumps([values, data_fingerprint, numerics], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 # Two, so that sharding is tested on every machine. JAX reads it when it is first imported.
-os.environ.setdefault("HARNESS_DEVICES", "2")
+os.environ["HARNESS_DEVICES"] = os.environ["JAX_NUM_CPU_DEVICES"] = "2"
 os.environ["WANDB_ERROR_REPORTING"] = "false"
 
 from harness import devices
@@ -29,7 +29,6 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from harness import cli
 from harness.app import conf_dir
 from harness.sweep import launch as launch_module
-from harness.sweep import plan
 
 # Two epochs of logistic regression: the least that trains, stores and has a curve.
 TINY = ("model=logistic", "training.num_epochs=2", "wandb=disabled")
@@ -56,7 +55,6 @@ def harness(
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the command sets it: put back afterwards
 
     def run(*arguments: str) -> Said:
-        plan.load.cache_clear()  # a process begins with nothing loaded
         at_exit: list[Callable[[], Any]] = []
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["harness", *arguments])

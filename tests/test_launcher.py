@@ -106,14 +106,12 @@ def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_pa
     ]
     returns = hydra_sweep.launch(task, jobs)
     runs = store.scan(tmp_path / "runs" / "default", "runs").collect().to_dicts()
-    assert len(runs) == len({one.return_value for one in returns}) == len(jobs)
+    # Jobs 2 and 4 differ in what a search is told alone, so they are one run.
+    assert len(runs) == 3 and len({one.return_value for one in returns}) == len(jobs)
     for one in returns:
         cfg = one.cfg
         (run,) = (
-            run
-            for run in runs
-            if (run["seed"], run["loss.name"], run["evaluation.objective"])
-            == (cfg.seed, cfg.loss.name, cfg.evaluation.objective)
+            run for run in runs if (run["seed"], run["loss.name"]) == (cfg.seed, cfg.loss.name)
         )
         assert one.return_value == run[f"validation/{cfg.evaluation.objective}"]
 

@@ -90,8 +90,9 @@ def test_what_sweepers_get_is_of_the_validation_part(harness, tmp_path, batches)
     by_id = {row["run_id"]: row for row in runs.iter_rows(named=True)}
     for batch in batches:
         for _, result in batch:
-            assert result.objective == by_id[result.run_id]["validation/log_loss"]
-            assert result.objective != by_id[result.run_id]["test/log_loss"]
+            assert result.objectives == {
+                "validation/log_loss": by_id[result.run_id]["validation/log_loss"]
+            }
 
 
 @pytest.mark.parametrize(

@@ -222,10 +222,9 @@ def assert_company_does_not_matter(root, **changes):
         "between others": [*runs[4:], *others(**changes)[::-1], *runs[:4]],
     }.items():
         assert_same_runs(only(trained(sweep, root / name), ids), only(expected, ids))
-    for number in (1, 3):
-        alone = trained(runs[number : number + 1], root / str(number))
-        (run_id,) = alone["runs"]["run_id"]
-        assert_same_runs(only(alone, {run_id}), only(expected, {run_id}))
+    alone = trained(runs[1:2], root / "alone")
+    ids = set(alone["runs"]["run_id"])
+    assert_same_runs(only(alone, ids), only(expected, ids))
 
 
 def test_a_runs_bits_do_not_depend_on_its_company(tmp_path):
@@ -261,15 +260,16 @@ def test_a_run_that_diverges_is_stored_so_and_changes_no_other(tmp_path):
     assert [one.was_stored for one in train(wild, tmp_path / "wild")] == [True, True]
 
 
-def test_one_device_or_two_give_the_same_bits(tmp_path, whole):
-    """`whole` was trained on this process's devices, of which tests/conftest.py makes two."""
+@pytest.mark.parametrize("devices", ["1", pytest.param("3", marks=pytest.mark.slow)])
+def test_the_number_of_devices_changes_no_bit(devices, harness, tmp_path):
+    """Of networks: their matrix products round differently when lanes are laid out differently."""
     import jax
 
-    assert jax.device_count() > 1
-    script = (
-        "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()\n"
-        "import jax; print(jax.device_count())"
-    )
-    done = process(script, tmp_path, *SWEEP, HARNESS_DEVICES="1")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "1"), done.stderr
-    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+    assert jax.device_count() == 2  # as tests/conftest.py asks for
+    sweep = ["train", "-m", "wandb=disabled", "training.num_epochs=5", "seed=range(9)"]
+    assert harness(*sweep, "name=here").code == 0
+    script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
+    done = process(script, tmp_path, *sweep, "name=there", HARNESS_DEVICES=devices)
+    assert done.returncode == 0, done.stderr
+    here, there = (stored_tables(tmp_path / "runs" / name) for name in ("here", "there"))
+    assert_same_runs(there, here)

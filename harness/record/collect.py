@@ -78,7 +78,7 @@ def collect(
             predictions={
                 part: (
                     rows[part][i][scored[part].valid[i]],
-                    logits[part][i][scored[part].valid[i]],
+                    scored[part].logits[i][scored[part].valid[i]],
                     scored[part].labels[i][scored[part].valid[i]],
                 )
                 for part in rows

@@ -6,10 +6,10 @@ next program compiles while this one trains.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from harness.train import Lane, Outcome
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one job: its objective (a validation metric), or its error."""
+    """What became of one run: the metrics a search may ask for, or its error."""
 
     run_id: str
-    objective: float | None = None
+    objectives: Mapping[str, float] = field(default_factory=dict)  # by stored column
     error: UserError | None = None
     was_stored: bool = False
 
@@ -61,35 +61,36 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     recorder = Recorder(configs)
     with timed("identify"):
         jobs = plan.make_jobs(configs, numerics=numerics())
-        results = _stored_results(jobs)
+        columns = sorted({objective(config) for config in configs})
+        results = _stored_results(jobs, columns)
         groups = plan.group(job for job in jobs if job.run_id not in results)
     total = sum(len(group.jobs) for group in groups)
     with progress.training(total) as advance:
         try:
             for started in _one_ahead(_start(groups, results)):
                 for job, record in zip(started.jobs, _finish(started), strict=True):
-                    config = job.config
-                    results[job.run_id] = Result(job.run_id, record.metrics[objective(config)])
-                    recorder.add(record, config)
+                    wanted = {column: record.metrics[column] for column in columns}
+                    results[job.run_id] = Result(job.run_id, wanted)
+                    recorder.add(record, job.config)
                 advance(len(started.jobs))
         finally:
             recorder.flush()
     return [results[job.run_id] for job in jobs]
 
 
-def _stored_results(jobs: Sequence[Job]) -> dict[str, Result]:
+def _stored_results(jobs: Sequence[Job], columns: list[str]) -> dict[str, Result]:
     by_folder: dict[Path, list[Job]] = defaultdict(list)
     for job in jobs:
         if not job.config.rerun:
             by_folder[folder_of(job.config)].append(job)
     results = {}
     for folder, members in by_folder.items():
-        columns = sorted({objective(job.config) for job in members})
         known = store.stored(folder, columns)
         for job in members:
             if job.run_id in known:
-                value = known[job.run_id][objective(job.config)]
-                results[job.run_id] = Result(job.run_id, value, was_stored=True)
+                row = known[job.run_id]
+                wanted = {column: row[column] for column in columns}
+                results[job.run_id] = Result(job.run_id, wanted, was_stored=True)
     return results
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import jax
 import numpy as np
@@ -79,6 +80,11 @@ class Trainer:
         )
         lowered = jax.jit(sharded).lower(placed, data.features, data.labels)
         self._compiled = lowered.compile()
+
+    def memory(self) -> int:
+        """Bytes a device needs for temporaries and arguments, by XLA's own account."""
+        account: Any = self._compiled.memory_analysis()
+        return account.temp_size_in_bytes + account.argument_size_in_bytes
 
     def __call__(self, lanes: Lane, data: DeviceData) -> Outcome:
         """Starts training stacked ``lanes`` and returns at once; reading the result waits."""

@@ -7,7 +7,6 @@ configuration alone; nobody keeps a list.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -85,9 +84,8 @@ class Group:
             yield self.jobs[start : start + self.width]
 
 
-@lru_cache(maxsize=32)
 def load(source: Any) -> Dataset:
-    """The data set of a `dataset` config, loaded once a process."""
+    """The data set of a `dataset` config; sources load once a process, or when a file changed."""
     return source.load()
 
 

@@ -1,11 +1,13 @@
 """Gathers finished runs and writes them a shard at a time: to the store, then to its mirror."""
 
+import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 from harness.config import Config, Wandb, folder_of
+from harness.errors import UserError
 from harness.record import store
 from harness.record.mirror import Mirror
 from harness.record.mirrored import mirror_run
@@ -22,6 +24,9 @@ class Recorder:
 
     def __init__(self, configs: Iterable[Config]):
         """For runs of ``configs``; raises `UserError` where W&B's settings make no sense."""
+        configs = list(configs)
+        for folder in {folder_of(config) for config in configs}:
+            _check_folder(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
         self._last_flush = time.perf_counter()
@@ -46,6 +51,17 @@ class Recorder:
                     self._mirrors[folder, settings].write(runs)
         self._waiting.clear()
         self._last_flush = time.perf_counter()
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuses a place that cannot be written before anything trains."""
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not existing.is_dir():
+        raise UserError(f"cannot store runs in {folder}: {existing} is a file; change root or name")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"cannot store runs in {folder}: {existing} is not writable; change root")
 
 
 def _mirror_key(config: Config) -> tuple[Path, Wandb]:
