@@ -3,8 +3,8 @@
 57 features, 4,601 rows, MLP 64-64, batch 256, Adam, 500 steps, 50 points a curve; 10 losses x 10
 learning rates x 10 seeds, with all metrics, the store and one offline W&B run each.
 
-`make bench` takes about half an hour on two cores; `make bench BENCH=--quick` a few minutes, with
-a tenth of the runs and without the sweep of 10,000.
+`make bench` takes about 20 minutes on two idle cores, 4 of them without the sweep of 10,000
+(BENCH=--no-large). BENCH=--quick takes a tenth of the runs, once.
 """
 
 import argparse
