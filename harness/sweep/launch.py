@@ -30,7 +30,7 @@ def setup(context: HydraContext, task_function: TaskFunction, config: DictConfig
     composer = Composer(context.config_loader, config)
     if config.hydra.sweeper._target_.endswith(".BasicSweeper"):
         context.config_loader = _ValidatingLoader(context.config_loader, composer)  # type: ignore
-    return _Fused(sweep, composer, context, config)
+    return _Fused(sweep, composer)
 
 
 _SWEEP_RECORD = "multirun.yaml"
@@ -56,8 +56,6 @@ def _forget_unused(folder: Path, had_record: bool, missing: Sequence[Path]) -> N
 class _Fused:
     sweep: Callable[[list[Mapping[str, Any]]], Sequence[Any]]
     composer: Composer
-    context: HydraContext
-    config: DictConfig
 
     def __call__(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
