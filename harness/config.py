@@ -43,7 +43,7 @@ if TYPE_CHECKING:  # the unions below are built from tables, which a type checke
 else:
     AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
     AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
-    AnyLoss = Annotated[reduce(or_, losses.POINTWISE), Discriminator("name")]
+    AnyLoss = Annotated[reduce(or_, losses.LOSSES), Discriminator("name")]
 AnyModel = Annotated[models.LogisticRegression | models.MLP, Discriminator("name")]
 AnyOptimizer = Annotated[
     optimizers.SGD | optimizers.Momentum | optimizers.RMSProp | optimizers.Adam | optimizers.AdamW,

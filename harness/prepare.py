@@ -17,7 +17,7 @@ from harness.data.batches import batch_rows
 from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
 from harness.data.splits import Split, part_size, stratified_split
-from harness.losses import one_of
+from harness.losses import pack
 from harness.optimizers import learning_rates
 from harness.train import SELECT_BY, Lane, Program
 
@@ -72,7 +72,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     clip_norm = inf if optimizer.clip_norm is None else optimizer.clip_norm
     prior_logit = log(parts.num_positives / parts.num_negatives)
     lane = Lane(
-        loss=one_of(config.loss.fitted(**counts)),
+        loss=pack(config.loss.fitted(**counts)),
         optimizer=replace(optimizer, clip_norm=clip_norm),
         learning_rates=learning_rates(
             peak=optimizer.learning_rate, schedule=config.schedule, num_steps=program.num_steps

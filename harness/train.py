@@ -17,7 +17,7 @@ from flax import nnx
 from jax import Array
 
 from harness import models
-from harness.losses import LossFn
+from harness.losses import PackedLoss, mean_loss, mean_loss_and_gradient
 from harness.models import Model
 from harness.optimizers import Optimizer
 
@@ -45,7 +45,7 @@ class Program:
 class Lane(NamedTuple):
     """One run's arrays. Rows are row numbers of the data set; padding rows repeat a real one."""
 
-    loss: LossFn
+    loss: PackedLoss
     optimizer: Optimizer
     learning_rates: Any  # (S,) float32
     batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one
@@ -120,19 +120,29 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
     def logits_of(params: Any, rows: Array) -> Array:
         return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
 
-    def batch_loss(params: Any, rows: Array, key: Array) -> tuple[Array, Array]:
-        logits = nnx.merge(graph, params)(standardised(rows), dropout_key=key)
-        losses = lane.loss(logits=logits, labels=labels[rows])
-        return jnp.mean(losses), jnp.mean(_log_losses(logits, labels[rows]))
+    equal_weights = jnp.ones(program.batch_size, dtype=jnp.float32)
+
+    def loss_and_grads(
+        params: Any, step: Array, rows: Array, key: Array
+    ) -> tuple[Array, Array, Any]:
+        """(loss, log loss, gradient of the loss) of a batch."""
+
+        def logits_of_batch(params: Any) -> Array:
+            return nnx.merge(graph, params)(standardised(rows), dropout_key=key)
+
+        # The loss's gradient in the logits comes from the catalogue, the rest by the chain rule.
+        logits, pullback = jax.vjp(logits_of_batch, params)
+        loss, of_logits = mean_loss_and_gradient(
+            lane.loss, step / program.num_steps, logits, labels[rows], equal_weights
+        )
+        return loss, jnp.mean(_log_losses(logits, labels[rows])), pullback(of_logits)[0]
 
     dropout_key = jax.random.wrap_key_data(lane.dropout_key)
 
     def train_step(state: _State, step_and_rows: tuple[Array, Array]) -> tuple[_State, Any]:
         step, rows = step_and_rows
         key = jax.random.fold_in(dropout_key, step) if program.model.dropout else dropout_key
-        (loss, log_loss), grads = jax.value_and_grad(batch_loss, has_aux=True)(
-            state.params, rows, key
-        )
+        loss, log_loss, grads = loss_and_grads(state.params, step, rows, key)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
@@ -146,7 +156,7 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
     def validation_curves(params: Any) -> tuple[Array, Array, Array]:
         logits = logits_of(params, lane.validation_rows)
         return (
-            jnp.sum(weights * lane.loss(logits=logits, labels=validation_labels)),
+            _mean_in_chunks(lane.loss, logits, validation_labels, lane.validation_valid),
             jnp.sum(weights * _log_losses(logits, validation_labels)),
             jnp.sum(weights * jnp.square(jax.nn.sigmoid(logits) - validation_labels)),
         )
@@ -191,6 +201,23 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         validation_logits=logits_of(best.params, lane.validation_rows),
         test_logits=logits_of(best.params, lane.test_rows),
     )
+
+
+def _mean_in_chunks(loss: PackedLoss, logits: Array, labels: Array, weights: Array) -> Array:
+    """The loss at the end of training, of at most `EVALUATION_CHUNK` rows at a time.
+
+    Losses of pairs take the square of that in memory; over several chunks they count the pairs
+    within each. Rows are dealt to the chunks in turn: data sets sorted by label are common.
+    """
+    at_the_end = jnp.float32(1.0)
+    chunks = -(-logits.shape[0] // EVALUATION_CHUNK)
+    if chunks == 1:
+        return mean_loss(loss, at_the_end, logits, labels, weights)
+    padding = (0, -logits.shape[0] % chunks)
+    dealt = [jnp.pad(part, padding).reshape(-1, chunks).T for part in (logits, labels, weights)]
+    means = jax.lax.map(lambda part: mean_loss(loss, at_the_end, *part), tuple(dealt))
+    shares = jnp.sum(dealt[2], axis=1) / jnp.sum(weights)
+    return jnp.sum(jnp.where(shares > 0, means * shares, 0.0))
 
 
 def _log_losses(logits: Array, labels: Array) -> Array:

@@ -1,0 +1,72 @@
+"""Binary losses of a logit. Every loss is a frozen dataclass: its fields are its hyperparameters.
+
+`base` says what a loss is; `likelihood`, `focusing`, `margin`, `overlap` and `ranking` hold the
+losses; `catalogue` lists them and lets one compiled program hold them all.
+
+Notation: z logit, y label in {0, 1}, p = sigmoid(z), s = 2y - 1, p_t = sigmoid(s z) the probability
+given to the true class, eta = P(y=1|x), pi the training prior, logit(pi) its log-odds.
+
+>>> import jax.numpy as jnp
+>>> z, y = jnp.array([1.0]), jnp.array([1.0])
+>>> half_bce = Focal(gamma=0.0, alpha=0.5)(logits=z, labels=y)
+>>> bool(jnp.allclose(2 * half_bce, BCE()(logits=z, labels=y)))
+True
+"""
+
+from harness.losses.base import BatchLoss, LossFn, PointwiseLoss
+from harness.losses.catalogue import LOSSES, PackedLoss, mean_loss, mean_loss_and_gradient, pack
+from harness.losses.focusing import Asymmetric, Focal, GeneralizedCE, Poly1, SymmetricCE
+from harness.losses.likelihood import (
+    BCE,
+    LDAM,
+    ClassBalanced,
+    ClippedBCE,
+    LabelSmoothing,
+    LogitAdjustment,
+    VectorScaling,
+    WeightedBCE,
+)
+from harness.losses.margin import Brier, Hinge, SquaredError, SquaredHinge
+from harness.losses.overlap import Dice, Tversky
+from harness.losses.ranking import (
+    AUCMargin,
+    PairwiseHinge,
+    PairwiseLogistic,
+    PartialAUC,
+    SmoothAP,
+)
+
+__all__ = [
+    "BCE",
+    "LDAM",
+    "LOSSES",
+    "AUCMargin",
+    "Asymmetric",
+    "BatchLoss",
+    "Brier",
+    "ClassBalanced",
+    "ClippedBCE",
+    "Dice",
+    "Focal",
+    "GeneralizedCE",
+    "Hinge",
+    "LabelSmoothing",
+    "LogitAdjustment",
+    "LossFn",
+    "PackedLoss",
+    "PairwiseHinge",
+    "PairwiseLogistic",
+    "PartialAUC",
+    "PointwiseLoss",
+    "Poly1",
+    "SmoothAP",
+    "SquaredError",
+    "SquaredHinge",
+    "SymmetricCE",
+    "Tversky",
+    "VectorScaling",
+    "WeightedBCE",
+    "mean_loss",
+    "mean_loss_and_gradient",
+    "pack",
+]

@@ -1,0 +1,123 @@
+"""What a loss is: pointwise (a value for each example) or of a batch (one value for all of it)."""
+
+from dataclasses import field
+from typing import Annotated, Any, Self
+
+import jax.numpy as jnp
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+from jax import Array
+from pydantic import AfterValidator
+
+Positive = Annotated[float, Gt(0)]
+NonNegative = Annotated[float, Ge(0)]
+Share = Annotated[float, Ge(0), Lt(1)]
+
+
+def _unset(value: float | None) -> None:
+    if value is not None:
+        raise ValueError("follows from the class counts and the loss's other keys: leave it empty")
+
+
+# A field that `LossFn.fitted` fills in and a config may not.
+Derived = Annotated[float | None, AfterValidator(_unset)]
+
+# Recovered probabilities keep this distance from 0 and 1: a loss may put its minimiser beyond the
+# range in which it tells probabilities apart (squared error below -1, the asymmetric loss below
+# its margin), and an infinite logit would make one such row decide a log loss.
+EDGE = 1e-6
+
+
+def static_name(value: str) -> Any:
+    """The field that says which loss it is: fixed at compile time, chosen by in a config."""
+    return field(default=value, metadata={"static": True})
+
+
+class LossFn:
+    """What every loss has, and where it may look: the class counts, the time, the posterior."""
+
+    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+        """The loss of a batch, a scalar.
+
+        Args:
+          logits, labels: (n,) float, labels in {0, 1}.
+          weights: (n,) nonnegative, not all 0. An example of weight 0 is not there.
+        """
+        raise NotImplementedError
+
+    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+        """This loss with everything that depends on the training class counts filled in.
+
+        Counts are those after imbalance and resampling: what the loss really trains on.
+        """
+        return self
+
+    def at(self, progress: Array | float) -> Self:
+        """This loss after a share ``progress`` in [0, 1] of the training; most do not change."""
+        return self
+
+    def posterior_logits(self, logits: np.ndarray) -> np.ndarray | None:
+        """logit(eta) under the training prior, where ``logits`` are this loss's minimisers.
+
+        On the host, float64, for a fitted loss. None where the minimiser does not tell eta.
+        """
+        return None
+
+
+class PointwiseLoss(LossFn):
+    """A function of one logit and its label: calling it maps (n,) and (n,) to (n,), unreduced."""
+
+    def __call__(self, *, logits: Array, labels: Array) -> Array:
+        raise NotImplementedError
+
+    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+        losses = self(logits=logits, labels=labels)
+        return jnp.sum(weights * losses) / jnp.sum(weights)
+
+
+class BatchLoss(LossFn):
+    """A function of a whole batch, which should hold both classes.
+
+    Where it lacks one, the loss is 0 and has no gradient, or as the loss itself says: use a sampler
+    that balances or stratifies batches.
+    """
+
+
+def check_shapes(logits: Array, labels: Array) -> None:
+    """(N, 1) against (N,) would broadcast to (N, N) without a word."""
+    if logits.shape != labels.shape:
+        raise ValueError(f"logits have shape {logits.shape} but labels {labels.shape}")
+
+
+def known(value: float | None) -> float:
+    """A field that `LossFn.fitted` fills in."""
+    if value is None:
+        raise ValueError("this loss depends on the class counts: call fitted() first")
+    return value
+
+
+def signed(logits: Array, labels: Array) -> Array:
+    """s z: positive where the logit is on the label's side."""
+    return (2.0 * labels - 1.0) * logits
+
+
+def float64(logits: np.ndarray) -> np.ndarray:
+    """Logits wide enough for the host's arithmetic."""
+    return np.asarray(logits, dtype=np.float64)
+
+
+def log_sigmoid(logits: np.ndarray) -> np.ndarray:
+    """ln p, on the host."""
+    return -np.logaddexp(0.0, -logits)
+
+
+def logit_of(probs: np.ndarray) -> np.ndarray:
+    """logit, of probabilities moved `EDGE` away from 0 and 1."""
+    inside = np.clip(probs, EDGE, 1.0 - EDGE)
+    return np.log(inside) - np.log1p(-inside)
+
+
+def bounded(logits: np.ndarray) -> np.ndarray:
+    """Log-odds as `logit_of` would give them."""
+    edge = np.log1p(-EDGE) - np.log(EDGE)
+    return np.clip(logits, -edge, edge)

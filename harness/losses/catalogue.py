@@ -1,0 +1,116 @@
+"""All losses in one compiled program.
+
+A lane carries its loss as a number (which one) and a vector (its hyperparameters), so lanes of
+different losses run side by side without another compilation. Which loss it is decides a real
+branch: lanes are taken one by one here, not mapped, so a lane pays for its own loss alone and no
+other loss's NaN can reach it. A few microseconds a step, whatever the length of the catalogue.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from harness.losses import focusing, likelihood, margin, overlap, ranking
+from harness.losses.base import LossFn
+
+# The order is part of the compiled program: append, and raise `NUMERICS` in harness/identity.py.
+LOSSES: tuple[type[LossFn], ...] = (
+    likelihood.BCE,
+    likelihood.WeightedBCE,
+    margin.Brier,
+    margin.SquaredError,
+    margin.Hinge,
+    margin.SquaredHinge,
+    focusing.Focal,
+    likelihood.LabelSmoothing,
+    likelihood.LogitAdjustment,
+    focusing.Poly1,
+    focusing.GeneralizedCE,
+    likelihood.ClippedBCE,
+    likelihood.ClassBalanced,
+    focusing.Asymmetric,
+    likelihood.VectorScaling,
+    likelihood.LDAM,
+    focusing.SymmetricCE,
+    overlap.Dice,
+    overlap.Tversky,
+    ranking.AUCMargin,
+    ranking.PairwiseLogistic,
+    ranking.PairwiseHinge,
+    ranking.PartialAUC,
+    ranking.SmoothAP,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PackedLoss:
+    """A loss as data: ``LOSSES[index]`` with ``values`` (as many as the longest loss has)."""
+
+    index: Any  # () int32
+    values: Any  # (H,) float32
+
+
+def pack(loss: LossFn) -> PackedLoss:
+    """A fitted ``loss`` as lanes carry it."""
+    values = np.zeros(max(len(_hyperparameters(cls)) for cls in LOSSES), dtype=np.float32)
+    for position, field in enumerate(_hyperparameters(type(loss))):
+        values[position] = getattr(loss, field)
+    return PackedLoss(index=np.int32(LOSSES.index(type(loss))), values=values)
+
+
+def _hyperparameters(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cls) if not field.metadata.get("static"))
+
+
+def _mean(
+    cls: Any, values: Array, progress: Array, logits: Array, labels: Array, weights: Array
+) -> Array:
+    loss = cls(**{field: values[i] for i, field in enumerate(_hyperparameters(cls))})
+    return loss.at(progress).mean(logits=logits, labels=labels, weights=weights)
+
+
+def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function(packed, *arrays)``, which under `vmap` runs example by example in a loop."""
+    mapped = jax.custom_batching.custom_vmap(function)
+
+    @mapped.def_vmap
+    def _(axis_size: int, in_batched: Any, *arguments: Any) -> tuple[Any, Any]:
+        def batched(leaf: Array, is_batched: bool) -> Array:
+            return leaf if is_batched else jnp.broadcast_to(leaf, (axis_size, *jnp.shape(leaf)))
+
+        filled = jax.tree.map(batched, arguments, tuple(in_batched))
+        results = jax.lax.map(lambda each: function(*each), filled)
+        return results, jax.tree.map(lambda _: True, results)
+
+    return mapped
+
+
+@_one_by_one
+def mean_loss(
+    packed: PackedLoss, progress: Array, logits: Array, labels: Array, weights: Array
+) -> Array:
+    """The loss of a batch, a scalar; arguments as of `mean_loss_and_gradient`."""
+    branches = [partial(_mean, cls) for cls in LOSSES]
+    return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)
+
+
+@_one_by_one
+def mean_loss_and_gradient(
+    packed: PackedLoss, progress: Array, logits: Array, labels: Array, weights: Array
+) -> tuple[Array, Array]:
+    """The loss of a batch and its gradient in the logits.
+
+    Args:
+      packed: which loss.
+      progress: () share of the training done.
+      logits, labels, weights: (n,), as in `LossFn.mean`.
+    """
+    branches = [jax.value_and_grad(partial(_mean, cls), argnums=2) for cls in LOSSES]
+    return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)
