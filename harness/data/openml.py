@@ -197,6 +197,6 @@ def _write(table: _Table, path: Path) -> None:
 
 
 def _read(path: Path) -> _Table:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as content, np.load(content, allow_pickle=False) as stored:
         names, levels, target_name, version = json.loads(str(stored["described"]))
         return _Table(stored["values"], stored["target"], names, levels, target_name, version)
