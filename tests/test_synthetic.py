@@ -127,5 +127,5 @@ def test_data_are_their_seed(config):
 def test_an_empty_class_is_one_error():
     with pytest.raises(UserError, match=r"0 of dataset\.rows 50 would be positive"):
         Separable(rows=50, num_features=2, margin=1, positive_rate=0.001, seed=0).load()
-    with pytest.raises(UserError, match="raise dataset.rows"):
+    with pytest.raises(UserError, match=r"raise dataset\.rows"):
         FraudLike(rows=50, num_features=4, num_positives=50, distance=1, spread=1, seed=0).load()
