@@ -13,11 +13,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-import vl_convert
 from rich.console import Console
 from sklearn.metrics import average_precision_score, log_loss, matthews_corrcoef, roc_auc_score
 
-from harness.analyze import analyze, answers, charts, curves, groups, load, metrics, summaries
+from harness.analyze import (
+    Question,
+    analyze,
+    answer,
+    answers,
+    figures,
+    groups,
+    learning,
+    load,
+    metrics,
+    rows,
+    scores,
+    summaries,
+)
 from harness.errors import UserError
 
 LEARNING_RATES = (1e-3, 1e-2)
@@ -362,13 +374,12 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
     lost = pl.when(pl.col("run_id") == hit).then(float("nan")).otherwise(pl.col("^test/.*$"))
     status = pl.when(pl.col("run_id") == hit).then(pl.lit("diverged")).otherwise("status")
     runs.with_columns(lost.name.keep(), status=status).write_parquet(path)
-    chosen, board, differences = tables(folder)
+    _, board, differences = tables(folder)
     focal = board.filter(pl.col("loss") == "focal").row(0, named=True)
     assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
     assert set(differences["num_pairs"]) == {4}
-    assert (
-        "Diverged runs: focal 1 of 5" in answers.answers(board, differences, chosen)[0]["sentence"]
-    )
+    said = answers.answers(answer(load(folder), Question()))[0]["sentence"]
+    assert "Diverged runs: focal 1 of 5" in said
 
 
 def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
@@ -399,7 +410,7 @@ def test_precision_at_recall_against_a_slow_reference():
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=80) < 0.3).astype(np.int8)
     logits = np.round(rng.normal(size=80) + labels, 1).astype(np.float32)  # with ties
-    for recall, precision in zip(curves.RECALLS, curves.precision_at(logits, labels), strict=True):
+    for recall, precision in zip(scores.RECALLS, scores.precision_at(logits, labels), strict=True):
         cuts = [logits >= t for t in sorted(set(logits), reverse=True)]
         first = next(c for c in cuts if (labels[c].sum() / labels.sum()) >= recall - 1e-12)
         assert precision == pytest.approx(labels[first].mean())
@@ -407,17 +418,20 @@ def test_precision_at_recall_against_a_slow_reference():
 
 def test_reliability_bins_are_equal_and_average_to_the_prevalence():
     labels = (np.arange(120) % 4 == 0).astype(np.int8)
-    predicted, observed = curves.reliability(np.linspace(-3, 3, 120, dtype=np.float32), labels)
-    assert predicted.size == curves.NUM_BINS and (np.diff(predicted) > 0).all()
+    predicted, observed, size = scores.reliability(
+        np.linspace(-3, 3, 120, dtype=np.float32), labels
+    )
+    assert predicted.size == scores.NUM_BINS and (np.diff(predicted) > 0).all()
+    assert set(size) == {12}
     assert observed.mean() == pytest.approx(0.25)
 
 
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
     chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=metrics.SELECTION)
-    table = curves.learning_curves(runs, chosen)
+    table = learning.learning_curves(runs, chosen)
     epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
-    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, curves.MAX_POINTS)
+    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)
 
 
 def embedded(page: str) -> dict[str, Any]:
@@ -429,12 +443,11 @@ def embedded(page: str) -> dict[str, Any]:
 def test_every_chart_draws_its_rows(planted, tmp_path):
     page = analyze(planted, output=tmp_path, console=quiet()).read_text()
     payload = embedded(page)
-    assert set(payload["charts"]) == set(charts.definitions())
-    for name, definition in payload["definitions"].items():
-        rows = payload["charts"][name]["0"]
-        datasets = {**definition.get("datasets", {}), "rows": rows}
-        spec = {**definition, "datasets": datasets, "width": 400}
-        svg = vl_convert.vegalite_to_svg(spec)
+    drawn = rows.chart_rows(answer(load(planted), Question()))
+    assert set(payload["charts"]) == set(drawn.by_chart)
+    for name, table in drawn.by_chart.items():
+        spec = figures.with_data(payload["definitions"][name], table.to_dicts(), drawn.palette)
+        svg = figures.draw(spec, "svg").decode()
         assert "NaN" not in svg and svg.count("<path") > 5, name
 
 
@@ -464,11 +477,17 @@ def test_files_are_whole_and_a_long_table_is_cut_in_the_terminal(tmp_path):
     console = quiet(80)
     report = analyze(fabricate(tmp_path / "s", sweep), console=console)
     assert sorted(p.name for p in report.parent.iterdir()) == [
+        "datasets.csv",
         "differences.csv",
+        "interquartile_means.csv",
         "leaderboard.csv",
+        "ranks.csv",
         "report.html",
     ]
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
-    assert "10 more rows in leaderboard.csv" in printed and max(map(len, printed.split("\n"))) <= 80
+    assert (
+        "10 more rows in the report and leaderboard files" in printed
+        and max(map(len, printed.split("\n"))) <= 80
+    )
     assert pl.read_csv(report.parent / "leaderboard.csv").height == 50
