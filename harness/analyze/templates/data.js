@@ -74,16 +74,18 @@ async function draw(name, values, signals = {}) {
   if (!values.length) return;
   const definition = payload.definitions[name];
   const spec = { ...definition, datasets: { ...definition.datasets, rows: values } };
+  if (definition.height.step) spec.height = definition.height.step * unique(values.map((row) => row.loss)).length;
   // ast: expressions are interpreted, so the policy need not allow eval.
   const options = {
-    actions: false, ast: true, logLevel: 1, // errors: a chart without intervals is none
-    renderer: "svg", defaultStyle: false,
+    actions: false, ast: true, renderer: "svg", defaultStyle: false, logLevel: 1,
     tooltip: { disableDefaultStyle: true },
   };
   const old = views.get(name);
   const made = await drawChart(target, spec, options);
   if (waiting.get(name) !== turn) { made.finalize(); return; }
   if (old) old.finalize();
+  // The caption names the chart and the tables hold its numbers: its marks would be read as noise.
+  target.querySelector("svg").setAttribute("aria-hidden", "true");
   views.set(name, made);
   setSignals(name, signals);
 }
