@@ -3,17 +3,21 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow bench lint lock clean
+.PHONY: demo test slow browser bench lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
 	$(BIN)/harness analyze runs/demo
 
 test: $(VENV)/ready lint  ## lint, types, doctests and tests
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not browser"
+	@echo "The report in Chromium: make browser (needs one: apt-get install chromium)"
 
 slow: $(VENV)/ready  ## the long proofs
 	$(BIN)/pytest -n 2 -m slow
+
+browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's numbers, axe-core
+	$(BIN)/pytest -m browser tests/test_browser.py
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)

@@ -14,20 +14,61 @@ from harness.errors import UserError
 
 
 def analyze(arguments: list[str]) -> None:
-    """`harness analyze FOLDER...`: tables and a report for each sweep folder."""
+    """`harness analyze FOLDER...`: tables, figures and a report for each sweep folder."""
     parser = argparse.ArgumentParser(prog="harness analyze", description=analyze.__doc__)
     parser.add_argument("source", nargs="+", type=Path, help="a sweep folder, such as runs/demo")
     parser.add_argument("--output", type=Path, help="where to write (default: FOLDER/analysis)")
+    _add_question(parser)
     given = parser.parse_args(arguments)
     if given.output is not None and len(given.source) > 1:
         raise UserError("--output takes the report of one folder; give one source")
 
     from harness.analyze import analyze as analyze_folder
+    from harness.analyze.export import parse_formats
 
-    console = _wide_console()
+    console, question, formats = _wide_console(), _question(given), parse_formats(given.format)
     for folder in given.source:
-        report = analyze_folder(folder, output=given.output, console=console)
+        report = analyze_folder(
+            folder,
+            output=given.output,
+            console=console,
+            question=question,
+            formats=formats,
+            images=given.figures,
+        )
         console.print(f"Report: {report.resolve().as_uri()}", soft_wrap=True, highlight=False)
+
+
+def _add_question(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--metric", default="", help="test metrics of the tables, the first one the headline")
+    add("--by", default="loss", help="config keys to compare: loss,sampler (default: loss)")
+    add("--baseline", default="", help="the value the others are compared with (default: bce)")
+    add("--where", default="", help="which runs: 'loss in (bce, focal) and positive_rate < .1'")
+    add("--select", help="the validation metric that picks hyperparameters")
+    add("--tuned", help="prefixes of the keys it picks (default: optimizer.,schedule.,training.)")
+    add("--rope", type=float, help="differences this small are practically none (default: 0.01)")
+    add("--target", default="", help="what steps are counted to: validation/log_loss=0.2")
+    add("--format", default="csv", help="of the tables' files: csv,parquet,md,tex (default: csv)")
+    add("--figures", choices=("svg", "png", "none"), default="none", help="write every chart too")
+
+
+def _question(given: argparse.Namespace) -> Any:
+    from harness.analyze import Question
+
+    def names(text: str) -> tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+    select = given.select and f"validation/{given.select.removeprefix('validation/')}"
+    asked = {"selection": select, "rope": given.rope, "tuned": names(given.tuned or "")}
+    return Question(
+        metrics=names(given.metric),
+        by=names(given.by) or ("loss",),
+        baseline=given.baseline,
+        where=given.where,
+        target=given.target,
+        **{key: value for key, value in asked.items() if value not in (None, ())},
+    )
 
 
 def data(arguments: list[str]) -> None:

@@ -1,150 +1,32 @@
 """`harness analyze` on fabricated sweep folders: a planted difference, a null, and bad input."""
 
-import dataclasses
 import io
 import json
 import re
-import zlib
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-import vl_convert
-from rich.console import Console
-from sklearn.metrics import average_precision_score, log_loss, matthews_corrcoef, roc_auc_score
 
-from harness.analyze import analyze, answers, charts, curves, groups, load, metrics, summaries
+from harness.analyze import (
+    Question,
+    analyze,
+    answer,
+    answers,
+    figures,
+    groups,
+    learning,
+    load,
+    metrics,
+    rows,
+    scores,
+    summaries,
+)
 from harness.errors import UserError
-
-LEARNING_RATES = (1e-3, 1e-2)
-NASTY = """</script><script>alert("x")</script>'&"""
-
-
-@dataclasses.dataclass
-class Sweep:
-    """A sweep to fabricate. `effects` shift a loss's logits of positives away from BCE's."""
-
-    effects: dict[str, float] = dataclasses.field(default_factory=lambda: {"bce": 0, "focal": 0})
-    datasets: Sequence[str] = ("toy",)
-    rates: Sequence[float | None] = (0.1,)
-    seeds: Sequence[int] = tuple(range(10))
-    learning_rates: Sequence[float] = (1e-3,)
-    num_rows: int = 400
-    num_epochs: int = 8
-    noise: float = 0.05
-    columns: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    def configs(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "seed": seed,
-                "dataset.kind": "synthetic",
-                "dataset.name": dataset,
-                "imbalance.positive_rate": rate,
-                "sampler.name": "none",
-                "model.name": "mlp",
-                "loss.name": loss,
-                "loss.gamma": 2.0 if loss == "focal" else None,
-                "optimizer.name": "adam",
-                "optimizer.learning_rate": learning_rate,
-                "training.num_epochs": self.num_epochs,
-                **self.columns,
-            }
-            for dataset in self.datasets
-            for rate in self.rates
-            for loss in self.effects
-            for learning_rate in self.learning_rates
-            for seed in self.seeds
-        ]
-
-
-def fabricate(folder: Path, sweep: Sweep, *, num_shards: int = 3, shard_prefix: str = "s") -> Path:
-    """Write a store as the contract describes it. Runs of one seed share rows and BCE logits."""
-    configs = sweep.configs()
-    for shard in range(num_shards):
-        path = folder / "shards" / f"{shard_prefix}{shard}"
-        path.mkdir(parents=True)
-        made = [_run(sweep, config) for config in configs[shard::num_shards]]
-        if not made:
-            continue
-        runs, histories, predictions = zip(*made, strict=True)
-        pl.DataFrame(list(runs), infer_schema_length=None).write_parquet(path / "runs.parquet")
-        pl.concat(histories).write_parquet(path / "history.parquet")
-        schema: dict[str, Any] = {
-            "run_id": pl.String,
-            "split": pl.String,
-            "rows": pl.List(pl.Int32),
-        }
-        schema |= {"logits": pl.List(pl.Float32), "labels": pl.List(pl.Int8)}
-        rows = [row for pair in predictions for row in pair]
-        pl.DataFrame(rows, schema=schema).write_parquet(path / "predictions.parquet")
-    return folder
-
-
-def _run(sweep: Sweep, config: dict[str, Any]) -> tuple[dict[str, Any], pl.DataFrame, list[Any]]:
-    text = json.dumps(config, sort_keys=True)
-    run_id = f"{zlib.crc32(text.encode()):08x}{zlib.adler32(text.encode()):08x}"
-    rate = config["imbalance.positive_rate"] or 0.2
-    shared = np.random.default_rng([config["seed"], zlib.crc32(config["dataset.name"].encode())])
-    own = np.random.default_rng(zlib.crc32(text.encode()))
-    effect = sweep.effects[config["loss.name"]] - 40 * abs(config["optimizer.learning_rate"] - 1e-3)
-    row: dict[str, Any] = {
-        "run_id": run_id,
-        "status": "finished",
-        "diverged_step": None,
-        "num_steps": 100,
-        "best_epoch": 3,
-        "threshold": 0.3,
-        "seconds": 0.1,
-        "created": datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=int(own.integers(999))),
-        "numerics": "1",
-        "data_fingerprint": f"{zlib.crc32(config['dataset.name'].encode()):064x}",
-        "num_train": 3 * sweep.num_rows,
-        "num_train_positives": round(3 * sweep.num_rows * rate),
-        **config,
-    }
-    predictions = []
-    for split in ("validation", "test"):
-        labels = (np.arange(sweep.num_rows) < max(2, sweep.num_rows * rate)).astype(np.int8)
-        noise = shared.normal(size=labels.size) + sweep.noise * own.normal(size=labels.size)
-        logits = (noise + (2 + effect) * labels - 2.5).astype(np.float32)
-        row |= {f"num_{split}": labels.size, f"num_{split}_positives": int(labels.sum())}
-        row |= _metrics(split, logits, labels)
-        rows = np.arange(labels.size).tolist()
-        predictions.append([run_id, split, rows, logits.tolist(), labels.tolist()])
-    epochs = np.arange(1, sweep.num_epochs + 1, dtype=np.int32)
-    curve = (0.3 + np.exp(-epochs / 3) + 0.01 * own.normal(size=epochs.size)).astype(np.float32)
-    names = ("train/loss", "train/log_loss", "validation/loss", "validation/log_loss")
-    history = pl.DataFrame({"epoch": epochs, "step": epochs * 10, **dict.fromkeys(names, curve)})
-    history = history.with_columns(run_id=pl.lit(run_id)).with_columns(
-        pl.col("train/loss", "validation/loss") * (0.25 if config["loss.name"] == "focal" else 1)
-    )
-    return row, history, [dict(zip(_PREDICTION, p, strict=True)) for p in predictions]
-
-
-_PREDICTION = ("run_id", "split", "rows", "logits", "labels")
-
-
-def _metrics(split: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    probs = 1 / (1 + np.exp(-logits.astype(float)))
-    values = {
-        "log_loss": log_loss(labels, probs),
-        "skill": 0.3,
-        "brier": float(np.mean((probs - labels) ** 2)),
-        "auroc": roc_auc_score(labels, logits),
-        "average_precision": average_precision_score(labels, logits),
-        "ece": 0.02,
-    }
-    for where, threshold in (("0.5", 0.5), ("tuned", 0.3)):
-        said = probs >= threshold
-        hits = float((said & (labels == 1)).sum())
-        values[f"f1@{where}"] = 2 * hits / (said.sum() + labels.sum())
-        values[f"mcc@{where}"] = matthews_corrcoef(labels, said)
-    return {f"{split}/{name}": float(value) for name, value in values.items()}
+from tests.fabricated import LEARNING_RATES, NASTY, Sweep, fabricate, quiet
 
 
 def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -152,10 +34,6 @@ def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl
     labelled = groups.label_runs(load(folder).runs, **options)
     chosen = groups.chosen_runs(labelled, metric=metrics.SELECTION)
     return chosen, summaries.leaderboard(chosen), summaries.differences(chosen)
-
-
-def quiet(width: int = 200) -> Console:
-    return Console(file=io.StringIO(), width=width)
 
 
 def rerun(folder: Path, **changes: Any) -> None:
@@ -362,13 +240,12 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
     lost = pl.when(pl.col("run_id") == hit).then(float("nan")).otherwise(pl.col("^test/.*$"))
     status = pl.when(pl.col("run_id") == hit).then(pl.lit("diverged")).otherwise("status")
     runs.with_columns(lost.name.keep(), status=status).write_parquet(path)
-    chosen, board, differences = tables(folder)
+    _, board, differences = tables(folder)
     focal = board.filter(pl.col("loss") == "focal").row(0, named=True)
     assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
     assert set(differences["num_pairs"]) == {4}
-    assert (
-        "Diverged runs: focal 1 of 5" in answers.answers(board, differences, chosen)[0]["sentence"]
-    )
+    said = answers.answers(answer(load(folder), Question()))[0]["sentence"]
+    assert "Diverged runs: focal 1 of 5" in said
 
 
 def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
@@ -399,7 +276,7 @@ def test_precision_at_recall_against_a_slow_reference():
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=80) < 0.3).astype(np.int8)
     logits = np.round(rng.normal(size=80) + labels, 1).astype(np.float32)  # with ties
-    for recall, precision in zip(curves.RECALLS, curves.precision_at(logits, labels), strict=True):
+    for recall, precision in zip(scores.RECALLS, scores.precision_at(logits, labels), strict=True):
         cuts = [logits >= t for t in sorted(set(logits), reverse=True)]
         first = next(c for c in cuts if (labels[c].sum() / labels.sum()) >= recall - 1e-12)
         assert precision == pytest.approx(labels[first].mean())
@@ -407,17 +284,20 @@ def test_precision_at_recall_against_a_slow_reference():
 
 def test_reliability_bins_are_equal_and_average_to_the_prevalence():
     labels = (np.arange(120) % 4 == 0).astype(np.int8)
-    predicted, observed = curves.reliability(np.linspace(-3, 3, 120, dtype=np.float32), labels)
-    assert predicted.size == curves.NUM_BINS and (np.diff(predicted) > 0).all()
+    predicted, observed, size = scores.reliability(
+        np.linspace(-3, 3, 120, dtype=np.float32), labels
+    )
+    assert predicted.size == scores.NUM_BINS and (np.diff(predicted) > 0).all()
+    assert set(size) == {12}
     assert observed.mean() == pytest.approx(0.25)
 
 
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
     chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=metrics.SELECTION)
-    table = curves.learning_curves(runs, chosen)
+    table = learning.learning_curves(runs, chosen)
     epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
-    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, curves.MAX_POINTS)
+    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)
 
 
 def embedded(page: str) -> dict[str, Any]:
@@ -429,12 +309,11 @@ def embedded(page: str) -> dict[str, Any]:
 def test_every_chart_draws_its_rows(planted, tmp_path):
     page = analyze(planted, output=tmp_path, console=quiet()).read_text()
     payload = embedded(page)
-    assert set(payload["charts"]) == set(charts.definitions())
-    for name, definition in payload["definitions"].items():
-        rows = payload["charts"][name]["0"]
-        datasets = {**definition.get("datasets", {}), "rows": rows}
-        spec = {**definition, "datasets": datasets, "width": 400}
-        svg = vl_convert.vegalite_to_svg(spec)
+    drawn = rows.chart_rows(answer(load(planted), Question()))
+    assert set(payload["charts"]) == set(drawn.by_chart)
+    for name, table in drawn.by_chart.items():
+        spec = figures.with_data(payload["definitions"][name], table.to_dicts(), drawn.palette)
+        svg = figures.draw(spec, "svg").decode()
         assert "NaN" not in svg and svg.count("<path") > 5, name
 
 
@@ -464,11 +343,17 @@ def test_files_are_whole_and_a_long_table_is_cut_in_the_terminal(tmp_path):
     console = quiet(80)
     report = analyze(fabricate(tmp_path / "s", sweep), console=console)
     assert sorted(p.name for p in report.parent.iterdir()) == [
+        "datasets.csv",
         "differences.csv",
+        "interquartile_means.csv",
         "leaderboard.csv",
+        "ranks.csv",
         "report.html",
     ]
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
-    assert "10 more rows in leaderboard.csv" in printed and max(map(len, printed.split("\n"))) <= 80
+    assert (
+        "10 more rows in the report and leaderboard files" in printed
+        and max(map(len, printed.split("\n"))) <= 80
+    )
     assert pl.read_csv(report.parent / "leaderboard.csv").height == 50

@@ -1,15 +1,18 @@
-"""From logged runs to tables, verdicts and a report. Never trains."""
+"""From logged runs to tables, verdicts, figures and a report. Never trains."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from harness.analyze import answers, curves, groups, payload, report, summaries, tables
+from harness.analyze import export, figures, report, rows, tables
 from harness.analyze.load import Runs, load
-from harness.analyze.metrics import SELECTION
+from harness.analyze.provenance import rerun_command
+from harness.analyze.question import Analysis, Question, answer
 
-__all__ = ["Runs", "analyze", "analyze_runs", "load"]
+__all__ = ["Analysis", "Question", "Runs", "analyze", "analyze_runs", "answer", "load"]
+
+DEFAULT = Question()
 
 
 def analyze(
@@ -17,8 +20,9 @@ def analyze(
     *,
     output: Path | None = None,
     console: Console,
-    selection: str = SELECTION,
-    tuned: Sequence[str] = groups.TUNED,
+    question: Question = DEFAULT,
+    formats: Sequence[str] = ("csv",),
+    images: str = "none",
 ) -> Path:
     """Analyze a sweep folder; see `analyze_runs`. `output` defaults to `folder/analysis`.
 
@@ -26,47 +30,50 @@ def analyze(
         The report's path.
 
     Raises:
-        UserError: no runs there, unreadable shards, or an unknown selection metric.
+        UserError: no runs there, unreadable shards, or a question they cannot answer.
     """
     runs = load(folder)
-    output = Path(folder) / "analysis" if output is None else Path(output)
-    return analyze_runs(runs, output=output, console=console, selection=selection, tuned=tuned)
+    return analyze_runs(
+        runs,
+        output=Path(folder) / "analysis" if output is None else Path(output),
+        console=console,
+        question=question,
+        formats=formats,
+        images=images,
+        command=rerun_command(Path(folder)),
+    )
 
 
 def analyze_runs(
-    runs: Runs, *, output: Path, console: Console, selection: str, tuned: Sequence[str]
+    runs: Runs,
+    *,
+    output: Path,
+    console: Console,
+    question: Question = DEFAULT,
+    formats: Sequence[str] = ("csv",),
+    images: str = "none",
+    command: str = "",
 ) -> Path:
-    """Print the tables and write `output/{leaderboard.csv,differences.csv,report.html}`.
+    """Print the tables; write them, the figures and `report.html` into `output`.
 
     Args:
         runs: from any source.
         output: a folder, made if it is missing; each file is replaced whole.
-        selection: the validation metric that picks hyperparameters.
-        tuned: prefixes of the config columns that are hyperparameters to pick.
+        question: what to compare; see `Question`.
+        formats: of the tables' files, from `export.FORMATS`.
+        images: format of the figures: "svg", "png" or "none".
+        command: what trained the runs, where known, for the report.
+
+    Raises:
+        UserError: a question these runs cannot answer. Nothing is written then.
     """
-    labelled = groups.label_runs(runs.runs, tuned=tuned)
-    chosen = groups.chosen_runs(labelled, metric=selection)
-    board, differences = summaries.leaderboard(chosen), summaries.differences(chosen)
-    tables.print_tables(console, board, differences)
+    analysis = answer(runs, question)
+    drawn = rows.chart_rows(analysis)
+    page = report.render(analysis, drawn, command=command)
+    tables.print_tables(console, analysis)
     output.mkdir(parents=True, exist_ok=True)
-    tables.write_csv(board, output / "leaderboard.csv")
-    tables.write_csv(differences, output / "differences.csv")
-    losses = payload.drawn_losses(chosen)
-    drawn = payload.drawn_runs(chosen, losses)
-    page = report.render(
-        name=runs.name,
-        labelled=labelled,
-        board=board,
-        differences=differences,
-        sentences=answers.answers(board, differences, chosen),
-        selection=selection,
-        payload=payload.build_payload(
-            board,
-            differences,
-            curves.learning_curves(runs, drawn),
-            curves.prediction_curves(runs, drawn),
-            losses,
-        ),
-    )
-    tables.write_atomically(output / "report.html", page)
+    export.write_tables(analysis, output, formats)
+    if images != "none":
+        figures.write_figures(analysis, drawn, output / "figures", kind=images)
+    export.write_atomically(output / "report.html", page.encode())
     return output / "report.html"

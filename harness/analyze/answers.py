@@ -1,109 +1,80 @@
-"""The answer in words: a sentence for each data set and positive rate."""
+"""The answer in words: over all data sets, then a sentence a data set and positive rate."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from harness.analyze.groups import BASELINE, SCENARIO
-from harness.analyze.metrics import COMPARED, sign, title
+from harness.analyze.groups import SCENARIO
+from harness.analyze.headings import heading
+from harness.analyze.metrics import sign
+from harness.analyze.question import Analysis
+from harness.analyze.wording import p_value, place, plural, signed, what_would_decide
 
 Row = Mapping[str, Any]
 
 
-def answers(board: pl.DataFrame, differences: pl.DataFrame, chosen: pl.DataFrame) -> list[Row]:
-    """One row a scenario, in the leaderboard's order: SCENARIO, where, sentence, tone, losses.
+def answers(analysis: Analysis) -> list[Row]:
+    """One row a scenario, in the leaderboard's order: SCENARIO, where, sentence, tone, num_losses.
 
     The loss named first is the best on validation among those found better on test: naming the
     largest test difference would select on test.
     """
-    metric = COMPARED[0]
-    validation = f"validation/{metric}"
-    ranks = chosen.group_by(*SCENARIO, "loss").agg(
-        (pl.col(validation).fill_nan(None).mean() * sign(metric)).alias("rank")
-        if validation in chosen.columns
-        else pl.lit(0.0).alias("rank")
-    )
-    shown = differences.filter(pl.col("metric") == metric)
-    shown = shown.join(ranks, on=[*SCENARIO, "loss"], nulls_equal=True, how="left")
+    shown = analysis.differences.filter(pl.col("metric") == analysis.headline)
+    shown = shown.join(_ranks(analysis), on=[*SCENARIO, "loss"], nulls_equal=True, how="left")
     verdicts = shown.partition_by(SCENARIO, as_dict=True)
-    boards = board.partition_by(SCENARIO, as_dict=True, maintain_order=True)
-    return [_answer(key, rows, verdicts.get(key), metric) for key, rows in boards.items()]
+    boards = analysis.board.partition_by(SCENARIO, as_dict=True, maintain_order=True)
+    return [_answer(key, rows, verdicts.get(key), analysis) for key, rows in boards.items()]
 
 
-def place(row: Row) -> str:
-    """A scenario's name.
-
-    >>> place({"dataset": "adult", "positive_rate": 0.01, "settings": ""})
-    'adult, 1% positives'
-    """
-    rate = row["positive_rate"]
-    rate_text = "natural positive rate" if rate is None else f"{percent(rate)} positives"
-    return ", ".join(part for part in (row["dataset"], rate_text, row["settings"]) if part)
-
-
-def percent(rate: float) -> str:
-    return f"{100 * rate:.3g}%"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A fixed number of decimals, or a dash; never -0.
-
-    >>> number(0.12345), number(None), number(-1e-9)
-    ('0.1235', '\N{EN DASH}', '0.0000')
-    """
-    if value is None:
-        return "\N{EN DASH}"
-    text = f"{value:.{digits}f}"
-    return text if float(text) else f"{0:.{digits}f}"
+def overall(analysis: Analysis) -> Row | None:
+    """The sentence over all data sets; None where there is one data set alone."""
+    rows = analysis.datasets.filter(pl.col("metric") == analysis.headline)
+    if not rows.height:
+        return None
+    # The fewest doubts first: a rule about these comparisons, so it picks no configuration.
+    ordered = rows.sort("p_holm", "loss", nulls_last=True).to_dicts()
+    better = [r for r in ordered if r["verdict"] == "better"]
+    worse = [str(r["loss"]) for r in ordered if r["verdict"] == "worse"]
+    baseline, metric = analysis.baseline, heading(analysis.headline)
+    if better:
+        named = "; ".join(f"{r['loss']} {_across(r)}" for r in better)
+        sentence = f"better than {baseline} on {metric}: {named}."
+    else:
+        sentence = f"nothing is shown to beat {baseline} on {metric}."
+        undecided = [r for r in ordered if r["verdict"] == "undecided"]
+        if undecided:
+            nearest = undecided[0]
+            sentence += f" Least undecided: {nearest['loss']}, {_across(nearest)}"
+            sentence += f"; {what_would_decide(nearest)}."
+    tail = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
+    where = f"over {max(row['num_datasets'] for row in ordered)} data sets"
+    return {"where": where, "sentence": sentence + tail, "tone": "better" if better else "none"}
 
 
-def signed(value: float | None) -> str:
-    text = number(value)
-    return f"+{text}" if value is not None and float(text) > 0 else text
+def _ranks(analysis: Analysis) -> pl.DataFrame:
+    validation = f"validation/{analysis.headline}"
+    known = validation in analysis.chosen.columns
+    mean = pl.col(validation).fill_nan(None).mean() * sign(validation) if known else pl.lit(0.0)
+    return analysis.chosen.group_by(*SCENARIO, "loss").agg(mean.alias("rank"))
 
 
-def p_value(value: float | None) -> str:
-    """
-    >>> p_value(0.0000312), p_value(0.0312)
-    ('< 0.0001', '0.0312')
-    """
-    return "< 0.0001" if value is not None and value < 1e-4 else number(value)
-
-
-def seeds_hint(row: Row) -> str:
-    """What would settle an undecided comparison; empty for a decided one.
-
-    >>> seeds_hint({"verdict": "undecided", "more_seeds": 7, "difference": 0.1, "num_pairs": 5})
-    'about 7 more seeds would decide'
-    """
-    if row["verdict"] != "undecided":
-        return ""
-    if row["num_pairs"] < 2:
-        return "at least 2 seeds are needed"
-    if row["difference"] == 0:
-        return "no difference seen"
-    if row["more_seeds"] is None:
-        return "more seeds alone would not decide"
-    seeds = row["more_seeds"]
-    return f"about {seeds} more seed{'s' if seeds != 1 else ''} would decide"
-
-
-def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, metric: str) -> Row:
+def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: Analysis) -> Row:
     scenario = dict(zip(SCENARIO, key, strict=True))
-    rows = [] if verdicts is None else verdicts.sort("rank", descending=True).to_dicts()
+    order = {"by": ["rank", "loss"], "descending": [True, False], "nulls_last": True}
+    rows = [] if verdicts is None else verdicts.sort(**order).to_dicts()
     better = [r for r in rows if r["verdict"] == "better"]
     worse = [r["loss"] for r in rows if r["verdict"] == "worse"]
-    losses = board["loss"].to_list()
-    if BASELINE not in losses:
-        sentence, tone = f"there is no {BASELINE} run to compare with.", "none"
+    losses, baseline = board["loss"].to_list(), analysis.baseline
+    if baseline not in losses:
+        sentence, tone = f"there is no {baseline} run to compare with.", "none"
     elif not rows:
-        sentence, tone = _nothing_compared(losses), "none"
+        sentence, tone = _nothing_compared(losses, analysis), "none"
     elif better:
-        sentence, tone = _found(better, metric), "better"
+        sentence, tone = _found(better, analysis), "better"
     else:
-        sentence, tone = _not_found(rows, metric), "undecided"
-    tail = f" Worse than {BASELINE}: {', '.join(worse)}." if worse else ""
+        sentence, tone = _not_found(rows, analysis), "undecided"
+    tail = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
     return {
         **scenario,
         "where": place(scenario),
@@ -113,41 +84,56 @@ def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, metric: str)
     }
 
 
-def _nothing_compared(losses: list[str]) -> str:
+def _noun(analysis: Analysis) -> str:
+    return "loss" if analysis.question.by == ("loss",) else "group"
+
+
+def _nothing_compared(losses: list[str], analysis: Analysis) -> str:
     if len(losses) == 1:
-        return f"only {BASELINE} was trained: nothing to compare."
-    return f"no loss shares a seed with {BASELINE} on which both have a test score."
+        return f"only {analysis.baseline} was trained: nothing to compare."
+    shared = f"no {_noun(analysis)} shares a seed with {analysis.baseline}"
+    return f"{shared} on which both have a test score."
 
 
-def _found(better: list[Row], metric: str) -> str:
+def _found(better: list[Row], analysis: Analysis) -> str:
     first, others = better[0], [r["loss"] for r in better[1:]]
     also = f" Also better: {', '.join(others)}." if others else ""
-    return f"{first['loss']} beats {BASELINE} on {title(metric)} by {_evidence(first)}.{also}"
+    metric = heading(analysis.headline)
+    return f"{first['loss']} beats {analysis.baseline} on {metric} by {_evidence(first)}.{also}"
 
 
-def _not_found(rows: list[Row], metric: str) -> str:
+def _not_found(rows: list[Row], analysis: Analysis) -> str:
     undecided = [r for r in rows if r["verdict"] == "undecided"]
-    lead = f"no loss is shown to beat {BASELINE} on {title(metric)}."
+    metric = heading(analysis.headline)
+    lead = f"no {_noun(analysis)} is shown to beat {analysis.baseline} on {metric}."
     if not undecided:
         return lead
     first = undecided[0]
-    hint = seeds_hint(first)
+    hint = what_would_decide(first)
     return f"{lead} Best on validation: {first['loss']}, {_evidence(first)}; {hint}."
 
 
 def _evidence(row: Row) -> str:
-    pairs = f"{row['num_pairs']} paired seed{'s' if row['num_pairs'] != 1 else ''}"
+    pairs = plural(row["num_pairs"], "paired seed")
     difference = signed(row["difference"])
     if row["low"] is None:
         return f"{difference} ({pairs})"
     interval = f"95% interval {signed(row['low'])} to {signed(row['high'])}"
-    return f"{difference} ({interval}, {pairs}, Holm p {p_value(row['p_holm'])})"
+    return f"{difference} ({interval}, {pairs}, corrected t, Holm p {p_value(row['p_holm'])})"
+
+
+def _across(row: Row) -> str:
+    counts = f"better on {row['wins']}, worse on {row['losses']} of {row['num_datasets']}"
+    interval = f"95% interval {signed(row['low'])} to {signed(row['high'])}, "
+    interval = interval if row["low"] is not None else ""
+    test = f"Wilcoxon, Holm p {p_value(row['p_holm'])}"
+    return f"{signed(row['difference'])} ({interval}{counts}; {test})"
 
 
 def _diverged(board: pl.DataFrame) -> str:
     lost = [
         f"{r['loss']} {r['num_diverged']} of {r['num_seeds']}"
-        for r in board.iter_rows(named=True)
+        for r in board.sort("loss").iter_rows(named=True)
         if r["num_diverged"]
     ]
     return f" Diverged runs: {', '.join(lost)}." if lost else ""

@@ -2,13 +2,21 @@
 
 Every run belongs to a *scenario* (data set, positive rate, and any other setting that varies), has
 a *loss* (its name, and those of its hyperparameters that vary within a scenario), a *tuning* (the
-hyperparameters to choose on validation) and a replicate (its seeds).
+hyperparameters to choose on validation) and a replicate (its seeds and folds). What is compared
+need not be losses: `by` names the keys, and the column `loss` then holds their values.
 """
 
 from collections.abc import Sequence
 
 import polars as pl
 
+from harness.analyze.keys import (
+    config_columns,
+    replicate_columns,
+    resolve,
+    short_names,
+    varying_columns,
+)
 from harness.analyze.metrics import sign
 from harness.errors import UserError
 
@@ -19,49 +27,74 @@ TUNED = ("optimizer.", "schedule.", "training.")
 optimizer to use is a question, at which learning rate is not."""
 
 BASELINE = "bce"
+_RATE = "imbalance.positive_rate"
+_USUAL = {"loss.name": BASELINE, "sampler.name": "none"}
 
 
-def config_columns(runs: pl.DataFrame) -> list[str]:
-    """The columns that hold a run's config: `seed` and the dotted ones."""
-    return [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
-
-
-def varying_columns(runs: pl.DataFrame) -> list[str]:
-    """Config columns with at least two values (null counts as one), sorted."""
-    return sorted(c for c in config_columns(runs) if runs[c].n_unique() > 1)
-
-
-def seed_columns(columns: Sequence[str]) -> list[str]:
-    return [c for c in columns if c == "seed" or c.endswith(".seed")]
-
-
-def label_runs(runs: pl.DataFrame, *, tuned: Sequence[str] = TUNED) -> pl.DataFrame:
+def label_runs(
+    runs: pl.DataFrame, *, tuned: Sequence[str] = TUNED, by: Sequence[str] = ("loss",)
+) -> pl.DataFrame:
     """Add the columns `dataset, positive_rate, settings, loss, tuning, replicate`.
 
     Of runs with one config and one data fingerprint (older numerics) only the latest is kept.
 
+    Args:
+        runs: one row a run.
+        tuned: prefixes of the config columns that are hyperparameters to pick.
+        by: the keys whose values are compared; the column `loss` holds them.
+
     Raises:
-        UserError: the runs have no `loss.name`.
+        UserError: the runs have no such key.
     """
-    if "loss.name" not in runs.columns:
+    if "loss.name" not in runs.columns and "loss" in by:
         raise UserError("the runs have no config column loss.name: nothing to compare")
     runs = _plain_columns(runs)
+    compared = [resolve(key, config_columns(runs)) for key in by]
     varying = varying_columns(runs)
-    seeds = seed_columns(varying)
-    tuning = [c for c in varying if _is_tuned(c, tuned) and c not in seeds]
-    settings = [c for c in varying if c not in {*seeds, *tuning, "loss.name", "dataset.name"}]
-    settings = [c for c in settings if c != "imbalance.positive_rate"]
+    asked = [c for c in varying if c not in compared]
+    seeds = replicate_columns(asked)
+    tuning = [c for c in asked if _is_tuned(c, tuned) and c not in seeds]
+    settings = [c for c in asked if c not in {*seeds, *tuning, "dataset.name"}]
+    settings = [c for c in settings if c != _RATE]
+    rate = _column(runs, _RATE, pl.Float64)
+    one = pl.lit("all data sets")
     runs = _latest(runs, varying).with_columns(
-        _dataset(runs).alias("dataset"),
-        _column(runs, "imbalance.positive_rate", pl.Float64).alias("positive_rate"),
+        (one if "dataset.name" in compared else _dataset(runs)).alias("dataset"),
+        (pl.lit(None, pl.Float64) if _RATE in compared else rate).alias("positive_rate"),
         _pairs(tuning).alias("tuning"),
         _pairs(seeds).alias("replicate"),
     )
-    scenario = [c for c in settings if not c.startswith("loss.")]
+    of_losses = "loss.name" in compared
+    scenario = [c for c in settings if not (of_losses and c.startswith("loss."))]
     kept = _informative(runs, scenario, given=["dataset", "positive_rate"])
     runs = runs.with_columns(_pairs(kept).alias("settings"))
-    parameters = [c for c in settings if c.startswith("loss.")]
-    return runs.with_columns(_loss_label(parameters).alias("loss")).sort("run_id")
+    parameters = [c for c in settings if of_losses and c.startswith("loss.")]
+    labels = [_loss_label(parameters) if c == "loss.name" else _value(c) for c in compared]
+    label = pl.concat_str(labels, separator=", ")
+    return runs.with_columns(label.alias("loss")).sort("run_id")
+
+
+def baseline_label(labelled: pl.DataFrame, *, by: Sequence[str], asked: str = "") -> str:
+    """The value of `loss` that the others are compared with: `asked`, or bce and no sampler.
+
+    Of several keys, `asked` may give the first values alone. Without a usual baseline among the
+    keys it is the first value in alphabetical order.
+
+    Raises:
+        UserError: no run has the value asked for.
+    """
+    compared = [resolve(key, config_columns(labelled)) for key in by]
+    labels = sorted(labelled["loss"].unique())
+    given = [part.strip() for part in asked.split(",")] if asked and asked not in labels else []
+    usual = [_USUAL.get(c, "") for c in compared]
+    if asked in labels:
+        return asked
+    wanted = ", ".join([*given, *usual[len(given) :]])
+    if wanted in labels:
+        return wanted
+    if asked:
+        raise UserError(f"--baseline {asked}: no such group; one of {'; '.join(labels)}")
+    return labels[0] if "" in usual else wanted
 
 
 def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFrame:
@@ -148,14 +181,20 @@ def _informative(runs: pl.DataFrame, columns: list[str], *, given: list[str]) ->
 
 
 def _pairs(columns: Sequence[str]) -> pl.Expr:
-    """`width=64, sampler=smote`: last parts of the names, or all where those would collide."""
-    last = [c.removesuffix(".name").rpartition(".")[2] for c in columns]
-    names = [s if last.count(s) == 1 else c for s, c in zip(last, columns, strict=True)]
+    """`width=64, sampler=smote`."""
     texts = [
         pl.concat_str(pl.lit(f"{name}="), pl.col(column).cast(pl.String))
-        for name, column in zip(names, columns, strict=True)
+        for name, column in zip(short_names(columns), columns, strict=True)
     ]
     return pl.concat_str(texts, separator=", ", ignore_nulls=True) if texts else pl.lit("")
+
+
+def _value(column: str) -> pl.Expr:
+    """`smote` for a choice, `width=64` for a value."""
+    text = pl.col(column).cast(pl.String).fill_null("none")
+    if column.endswith(".name"):
+        return text
+    return pl.concat_str(pl.lit(f"{short_names([column])[0]}="), text)
 
 
 def _loss_label(parameters: list[str]) -> pl.Expr:

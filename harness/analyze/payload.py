@@ -1,129 +1,125 @@
-"""What the page's script needs, as plain lists: the rows of each chart by scenario, bounded."""
+"""What the page's script needs: packed columns of each chart's rows by scenario."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
-from harness.analyze.answers import place
-from harness.analyze.charts import MAX_LOSSES, colours
-from harness.analyze.groups import BASELINE, SCENARIO
-from harness.analyze.metrics import COMPARED, LEADERBOARD, SELECTION, sign, title
+from harness.analyze.charts import definitions
+from harness.analyze.groups import SCENARIO
+from harness.analyze.headings import direction, heading
+from harness.analyze.question import Analysis
+from harness.analyze.rows import MAX_METRICS, ChartRows
+from harness.analyze.scores import THRESHOLDS
+from harness.analyze.wording import place, what_would_decide
 
-MAX_SCENARIOS = 60
-Rows = list[dict[str, Any]]
-
-
-def drawn_losses(chosen: pl.DataFrame) -> list[str]:
-    """The losses that get a colour: the baseline, then the best on validation, at most MAX_LOSSES.
-
-    One set for the whole page, so that a colour means one loss everywhere.
-    """
-    score = pl.lit(0.0)
-    if SELECTION in chosen.columns:
-        score = pl.col(SELECTION).fill_nan(None).mean() * sign(SELECTION)
-    ranks = chosen.group_by(*SCENARIO, "loss").agg(score.alias("score"))
-    means = ranks.group_by("loss").agg(pl.col("score").mean())
-    first = pl.col("loss") != BASELINE
-    best = means.sort(first, "score", "loss", descending=[False, True, False], nulls_last=True)
-    return sorted(best["loss"].head(MAX_LOSSES).to_list(), key=lambda x: (x != BASELINE, x))
-
-
-def drawn_runs(chosen: pl.DataFrame, losses: Sequence[str]) -> pl.DataFrame:
-    """The runs whose curves are drawn: those losses in the first MAX_SCENARIOS scenarios."""
-    scenarios = chosen.select(SCENARIO).unique().sort(SCENARIO, nulls_last=True)
-    kept = scenarios.head(MAX_SCENARIOS)
-    runs = chosen.filter(pl.col("loss").is_in(list(losses)))
-    return runs.join(kept, on=SCENARIO, nulls_equal=True, how="semi")
+DIGITS = 4
+_COLUMNS = {
+    "differences": [
+        "loss",
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "num_pairs",
+        "p_holm",
+        "verdict",
+        "hint",
+    ]
+}
 
 
-def build_payload(
-    board: pl.DataFrame,
-    differences: pl.DataFrame,
-    learning: pl.DataFrame,
-    curves: tuple[pl.DataFrame, pl.DataFrame],
-    losses: Sequence[str],
-) -> Mapping[str, Any]:
-    """Scenarios, metrics, losses with colours, and rows by scenario for each chart."""
-    scenarios = board.select(SCENARIO).unique(maintain_order=True)
-    kept = scenarios.head(MAX_SCENARIOS).with_row_index("scenario")
-    palette = colours(losses, BASELINE)
-    recall, bins = curves
-    prevalence = board.select(*SCENARIO, "loss", prevalence="test_positive_rate")
-    recall = recall.join(prevalence, on=[*SCENARIO, "loss"], nulls_equal=True)
-    log_loss, objective = _learning_rows(learning)
-    tables = {
-        "learning": log_loss,
-        "objective": objective,
-        "precision_recall": recall,
-        "reliability": bins,
-        "rates": _rate_rows(board),
-    }
-    drawn = {name: _coloured(table, palette) for name, table in tables.items()} | {
-        "differences": differences.select(
-            *SCENARIO, "loss", "metric", "difference", "low", "high", "verdict"
-        )
-    }
-    metrics = [m for m in LEADERBOARD if m in board.columns]
+def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
+    """Scenarios, metrics, losses with colours, and packed rows by scenario for each chart."""
+    total = analysis.board.select(SCENARIO).n_unique()
+    metrics = analysis.compared[:MAX_METRICS]
+    losses = sorted(analysis.board["loss"].unique(), key=lambda x: (x != analysis.baseline, x))
+    tables = dict(drawn.by_chart)
+    if "differences" in tables:
+        tables["differences"] = with_hints(tables["differences"])
     return {
-        "scenarios": [_scenario(row) for row in kept.iter_rows(named=True)],
-        "metrics": [{"id": m, "title": title(m), "lower": sign(m) < 0} for m in metrics],
-        "losses": [{"label": k, "colour": v} for k, v in palette.items()],
-        "charts": {name: _by_scenario(table, kept) for name, table in drawn.items()},
-        "headline": COMPARED[0] if COMPARED[0] in metrics else next(iter(metrics), None),
-        "left_out": max(0, scenarios.height - MAX_SCENARIOS),
+        "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
+        "metrics": [{"id": m, "title": heading(m), "direction": direction(m)} for m in metrics],
+        "losses": [{"label": k, "colour": drawn.palette.get(k)} for k in losses],
+        "baseline": analysis.baseline,
+        "headline": analysis.headline,
+        "charts": {
+            name: _by_scenario(table, _COLUMNS.get(name), drawn.scenarios)
+            for name, table in tables.items()
+        },
+        "datasets": packed(with_hints(analysis.datasets.filter(pl.col("metric").is_in(metrics)))),
+        "ranks": packed(rank_rows(analysis)),
+        "thresholds": THRESHOLDS.tolist(),
+        "counts": _counts(drawn),
+        "definitions": definitions(),
+        "left_out": total - drawn.scenarios.height,
     }
 
 
-def _scenario(row: dict[str, Any]) -> dict[str, Any]:
+def with_hints(table: pl.DataFrame) -> pl.DataFrame:
+    hints = [what_would_decide(row) for row in table.iter_rows(named=True)]
+    return table.with_columns(pl.Series("hint", hints, dtype=pl.String))
+
+
+def rank_rows(analysis: Analysis) -> pl.DataFrame:
+    """The groups by their rank, and below them a row a span of ranks that are not told apart."""
+    if not analysis.rank_test:
+        return pl.DataFrame()
+    groups = analysis.ranks.select(pl.lit("group").alias("kind"), "loss", "rank")
+    spans = analysis.rank_test["cliques"]
+    names = ["not told apart" + " " * i for i in range(len(spans))]  # a row each, one name
+    tied = pl.DataFrame(
+        [("tied", name, low, high) for name, (low, high) in zip(names, spans, strict=True)],
+        schema={"kind": pl.String, "loss": pl.String, "low": pl.Float64, "high": pl.Float64},
+        orient="row",
+    )
+    return pl.concat([groups, tied], how="diagonal")
+
+
+def packed(table: pl.DataFrame) -> dict[str, Any]:
+    """Columns, not rows: a column of one value is that value, of few texts an index into them.
+
+    >>> packed(pl.DataFrame({"loss": ["bce", "focal", "bce"], "x": [1.0, 2.00004, None]}))
+    {'n': 3, 'columns': {'loss': {'of': ['bce', 'focal'], 'at': [0, 1, 0]}, 'x': [1.0, 2.0, None]}}
+    """
+    floats = pl.col(pl.Float64)
+    finite = table.with_columns(pl.when(floats.is_finite()).then(floats.round_sig_figs(DIGITS)))
+    columns: dict[str, Any] = {}
+    for column in finite.get_columns():
+        values = column.to_list()
+        if column.dtype == pl.String:
+            of = list(dict.fromkeys(values))
+            index = {value: i for i, value in enumerate(of)}
+            columns[column.name] = {"of": of, "at": [index[value] for value in values]}
+        else:
+            columns[column.name] = values
+        if len(values) > 1 and column.n_unique() == 1:
+            columns[column.name] = {"all": values[0]}
+    return {"n": table.height, "columns": columns}
+
+
+def _scenario(row: Mapping[str, Any]) -> dict[str, Any]:
     rate = "natural" if row["positive_rate"] is None else f"{100 * row['positive_rate']:.3g}%"
     names = {"dataset": row["dataset"], "rate": rate, "settings": row["settings"]}
     return {**names, "where": place(row)}
 
 
-def _coloured(table: pl.DataFrame, palette: Mapping[str, str]) -> pl.DataFrame:
-    if not table.height:
-        return table
-    table = table.filter(pl.col("loss").is_in(list(palette)))
-    return table.with_columns(pl.col("loss").replace_strict(palette, default="").alias("colour"))
+def _by_scenario(
+    table: pl.DataFrame, columns: list[str] | None, scenarios: pl.DataFrame
+) -> dict[str, dict[str, Any]]:
+    """Packed rows of each scenario that has some, by its number; all columns where None."""
+    joined = table.join(scenarios, on=SCENARIO, nulls_equal=True, maintain_order="left")
+    shown = joined.select("scenario", *columns) if columns else joined.drop(SCENARIO)
+    parts = shown.partition_by("scenario", as_dict=True, include_key=False, maintain_order=True)
+    return {str(number): packed(part) for (number,), part in parts.items()}
 
 
-def _learning_rows(learning: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Log loss as it is; the own objective relative to its first value: scales differ by loss."""
-    if not learning.height:
-        return learning, learning
-    split = pl.col("curve").str.split("/").list
-    learning = learning.with_columns(split.first().alias("split"), split.last().alias("curve"))
-    log_loss = learning.filter(pl.col("curve") == "log_loss").drop("curve")
-    objective = learning.filter(pl.col("curve") == "loss").drop("curve")
-    first = pl.col("median").first().over(*SCENARIO, "loss", "split", order_by="epoch")
-    relative = [(pl.col(c) / first).alias(c) for c in ("median", "low", "high")]
-    return log_loss, objective.filter(first != 0).with_columns(relative)
-
-
-def _rate_rows(board: pl.DataFrame) -> pl.DataFrame:
-    tables = [
-        board.select(
-            *SCENARIO,
-            "loss",
-            pl.lit(m).alias("metric"),
-            pl.col("train_positive_rate").alias("rate"),
-            pl.col(m).alias("mean"),
-            (pl.col(m) - pl.col(f"{m}_half")).alias("low"),
-            (pl.col(m) + pl.col(f"{m}_half")).alias("high"),
-        )
-        for m in LEADERBOARD
-        if m in board.columns
-    ]
-    return pl.concat(tables).drop_nulls("mean")
-
-
-def _by_scenario(table: pl.DataFrame, kept: pl.DataFrame) -> dict[str, Rows]:
-    """Rows of each scenario that has some, by its number."""
-    if not table.height:
-        return {}
-    joined = table.join(kept, on=SCENARIO, nulls_equal=True, maintain_order="left").drop(SCENARIO)
-    floats = pl.col(pl.Float64)
-    finite = joined.with_columns(pl.when(floats.is_finite()).then(floats.round_sig_figs(4)))
-    parts = finite.partition_by("scenario", as_dict=True, include_key=False, maintain_order=True)
-    return {str(number): part.to_dicts() for (number,), part in parts.items()}
+def _counts(drawn: ChartRows) -> dict[str, Any]:
+    """By scenario, loss and split: how many runs, and the scores of negatives and positives."""
+    numbered = drawn.counts.join(drawn.scenarios, on=SCENARIO, nulls_equal=True)
+    nested: dict[str, Any] = {}
+    for row in numbered.iter_rows(named=True):
+        of_loss = nested.setdefault(str(row["scenario"]), {}).setdefault(row["loss"], {})
+        of_split = of_loss.setdefault(row["split"], {"runs": row["num_runs"]})
+        of_split["positive" if row["label"] else "negative"] = row["counts"]
+    return nested

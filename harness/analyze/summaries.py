@@ -1,30 +1,33 @@
 """The two tables everything else shows: the leaderboard, and differences from the baseline."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
 from harness.analyze import statistics
 from harness.analyze.groups import BASELINE, GROUP, SCENARIO
-from harness.analyze.metrics import COMPARED, LEADERBOARD, sign
+from harness.analyze.headings import test_metrics
+from harness.analyze.metrics import sign
 
 RESOLUTION = 1e-6
 """Smaller paired differences count as 0: logits are float32, and focal loss at gamma 0 must not be
 "better" than BCE by its last bit."""
 
 
-def leaderboard(chosen: pl.DataFrame) -> pl.DataFrame:
-    """Test scores of each group's chosen configuration, sorted, BCE first in each scenario.
+def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.DataFrame:
+    """Test scores of each group's chosen configuration, best first in each scenario.
 
     Args:
         chosen: labelled runs of the chosen configurations (`groups.chosen_runs`).
+        metrics: those to show, without `test/`; the first one ranks. All by default.
 
     Returns:
         One row a group: GROUP, tuning, num_configurations, num_seeds, num_diverged,
         train_positive_rate, test_positive_rate, test_train_ratio, and for each metric its mean
         `M`, half interval `M_half` and number of runs where it is defined `M_seeds`.
     """
-    metrics = [m for m in LEADERBOARD if f"test/{m}" in chosen.columns]
+    metrics = list(metrics) or test_metrics(chosen)
     grouped = chosen.group_by(GROUP).agg(
         pl.col("tuning", "num_configurations").first(),
         pl.len().alias("num_seeds"),
@@ -46,12 +49,15 @@ def leaderboard(chosen: pl.DataFrame) -> pl.DataFrame:
         for m in metrics
     ]
     table = grouped.with_columns(halves)
-    fixed = [c for c in grouped.columns if not c.startswith(tuple(metrics))]
+    fixed = grouped.columns[: grouped.columns.index("test_train_ratio") + 1]
     shown = [f"{m}{part}" for m in metrics for part in ("", "_half", "_seeds")]
-    return _sorted(table).select(*fixed, *shown)
+    best = [pl.col(m) * -sign(m) for m in metrics[:1]]
+    return table.sort(*SCENARIO, *best, "loss", nulls_last=True).select(*fixed, *shown)
 
 
-def differences(chosen: pl.DataFrame) -> pl.DataFrame:
+def differences(
+    chosen: pl.DataFrame, *, metrics: Sequence[str] = (), baseline: str = BASELINE
+) -> pl.DataFrame:
     """Paired differences from the baseline on test, with verdicts.
 
     Pairs share scenario, seeds and data fingerprint. Holm's correction is over all comparisons of
@@ -62,27 +68,27 @@ def differences(chosen: pl.DataFrame) -> pl.DataFrame:
         (95%, not adjusted), num_pairs, p_value, p_holm, verdict, more_seeds (null where more seeds
         alone would not decide, or nothing is to be decided), family_size.
     """
-    pairs = _pairs(chosen)
+    metrics = list(metrics) or test_metrics(chosen)
+    pairs = _pairs(chosen, metrics, baseline)
     moments = pairs.group_by(*GROUP, "metric").agg(
         *_moments(pl.col("difference"), "difference"),
         (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("ratio"),
     )
     tables = [_decided(family, metric) for (metric,), family in moments.group_by("metric")]
     if not tables:
-        return _decided(moments, COMPARED[0])
-    order = pl.Enum([m for m in COMPARED])
-    table = pl.concat(tables).with_columns(pl.col("metric").cast(order))
-    return _sorted(table, "metric").with_columns(pl.col("metric").cast(pl.String))
+        return _decided(moments, "")
+    table = pl.concat(tables).with_columns(pl.col("metric").cast(pl.Enum(metrics)))
+    table = table.sort(*SCENARIO, "metric", "loss", nulls_last=True)
+    return table.with_columns(pl.col("metric").cast(pl.String))
 
 
-def _pairs(chosen: pl.DataFrame) -> pl.DataFrame:
-    metrics = [m for m in COMPARED if f"test/{m}" in chosen.columns]
+def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.DataFrame:
     on = [*SCENARIO, "replicate", *(c for c in ("data_fingerprint",) if c in chosen.columns)]
     scores = [_finite(f"test/{m}").alias(m) for m in metrics]
-    baseline = chosen.filter(pl.col("loss") == BASELINE).select(*on, *scores)
-    others = chosen.filter(pl.col("loss") != BASELINE)
+    reference = chosen.filter(pl.col("loss") == baseline).select(*on, *scores)
+    others = chosen.filter(pl.col("loss") != baseline)
     others = others.select(*on, "loss", "num_test", "num_train", *scores)
-    joined = others.join(baseline, on=on, nulls_equal=True, suffix="_baseline")
+    joined = others.join(reference, on=on, nulls_equal=True, suffix="_baseline")
     long = [
         joined.select(
             *GROUP,
@@ -143,7 +149,3 @@ def _moments(value: pl.Expr, name: str) -> list[pl.Expr]:
 
 def _share(split: str) -> pl.Expr:
     return (pl.col(f"num_{split}_positives") / pl.col(f"num_{split}")).mean()
-
-
-def _sorted(table: pl.DataFrame, *more: str) -> pl.DataFrame:
-    return table.sort(*SCENARIO, *more, pl.col("loss") != BASELINE, "loss", nulls_last=True)

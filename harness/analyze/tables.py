@@ -1,8 +1,7 @@
-"""Tables for the terminal, and CSV files that hold every row."""
+"""The tables as text: one form for the terminal, Markdown and LaTeX."""
 
-import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -10,91 +9,180 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyze.answers import number, p_value, place, seeds_hint, signed
-from harness.analyze.metrics import COMPARED, LEADERBOARD
+from harness.analyze.headings import heading
+from harness.analyze.question import Analysis, averaged_over, compared_keys
+from harness.analyze.wording import interval, number, p_value, place, signed, verdict
 
 MAX_ROWS = 40
 LABEL_WIDTH, METRIC_WIDTH = 62, 18
 
 
-def print_tables(console: Console, board: pl.DataFrame, differences: pl.DataFrame) -> None:
-    """Print the leaderboard and the headline differences, at most MAX_ROWS rows each."""
-    metrics = [m for m in LEADERBOARD if m in board.columns]
+@dataclass(frozen=True)
+class TextTable:
+    """Cells as a reader sees them; untrusted names among them are not yet escaped."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int]  # columns aligned to the right
+
+
+def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
+    """One row a group: mean and half of its 95% interval on test, to 3 decimals."""
+    over = averaged_over(analysis.labelled, analysis.question.by) or "one run"
+    fixed = ["where", compared_keys(analysis.question), "chosen", "runs", "diverged"]
+    rows = [
+        [where, row["loss"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]
+        + [_score(row[m], row[f"{m}_half"]) for m in metrics]
+        for where, row in _placed(analysis.board)
+    ]
+    title = f"Test scores: mean ± half of the 95% interval over {over}"
+    numeric = frozenset(range(3, len(fixed) + len(metrics)))
+    return TextTable(title, [*fixed, *metrics], rows, numeric)
+
+
+def differences_table(analysis: Analysis) -> TextTable:
+    """One row a comparison of the headline metric within a scenario."""
+    table = analysis.differences.filter(pl.col("metric") == analysis.headline)
+    rows = [
+        [
+            where,
+            row["loss"],
+            signed(row["difference"]),
+            interval(row),
+            str(row["num_pairs"]),
+            p_value(row["p_holm"]),
+            verdict(row),
+        ]
+        for where, row in _placed(table)
+    ]
+    heads = ["where", compared_keys(analysis.question), "difference", "95% interval", "pairs"]
+    name = f"Paired difference from {analysis.baseline} in test {heading(analysis.headline)}"
+    title = f"{name} (Nadeau-Bengio corrected t, Holm)"
+    return TextTable(title, [*heads, "Holm p", "verdict"], rows, frozenset({2, 3, 4, 5}))
+
+
+def datasets_table(analysis: Analysis) -> TextTable:
+    """One row a group: the headline metric's differences over data sets."""
+    table = analysis.datasets.filter(pl.col("metric") == analysis.headline)
+    rows = [
+        [
+            row["loss"],
+            str(row["num_datasets"]),
+            f"{row['wins']}/{row['ties']}/{row['losses']}",
+            signed(row["difference"]),
+            interval(row),
+            p_value(row["p_holm"]),
+            f"{number(row['p_worse'], 2)} / {number(row['p_equivalent'], 2)} / "
+            f"{number(row['p_better'], 2)}",
+            verdict(row),
+        ]
+        for row in table.iter_rows(named=True)
+    ]
+    heads = [compared_keys(analysis.question), "data sets", "better/same/worse", "difference"]
+    heads += ["95% interval", "Holm p", "P(worse / within ±rope / better)", "verdict"]
+    name = f"Over data sets: difference from {analysis.baseline} in {heading(analysis.headline)}"
+    title = f"{name} (Wilcoxon, Holm; Bayesian signed rank, rope {analysis.question.rope:g})"
+    return TextTable(title, heads, rows, frozenset(range(1, 7)))
+
+
+def text_tables(analysis: Analysis) -> dict[str, TextTable]:
+    """The tables by the names of their files."""
+    return {
+        "leaderboard": leaderboard_table(analysis, analysis.metrics),
+        "differences": differences_table(analysis),
+        "datasets": datasets_table(analysis),
+    }
+
+
+def print_tables(console: Console, analysis: Analysis) -> None:
+    """Print the tables, at most MAX_ROWS rows each and as many metrics as fit."""
+    metrics = analysis.metrics
     fitting = metrics[: max(1, (console.width - LABEL_WIDTH) // METRIC_WIDTH)]
-    console.print(leaderboard_table(board, fitting))
-    if hidden := metrics[len(fitting) :]:
-        console.print(f"A wider terminal, leaderboard.csv or the report has {', '.join(hidden)}.")
-    _print_rest(console, board, "leaderboard.csv")
-    headline = differences.filter(pl.col("metric") == COMPARED[0])
-    if headline.height:
-        console.print(differences_table(headline))
-        _print_rest(console, headline, "differences.csv")
+    shown = text_tables(analysis) | {"leaderboard": leaderboard_table(analysis, fitting)}
+    for name, table in shown.items():
+        if not table.rows:
+            continue
+        console.print(_rich(table))
+        if len(table.rows) > MAX_ROWS:
+            console.print(f"{len(table.rows) - MAX_ROWS} more rows in the report and {name} files.")
+        if name == "leaderboard" and (hidden := metrics[len(fitting) :]):
+            console.print(f"A wider terminal, the files or the report have {', '.join(hidden)}.")
 
 
-def leaderboard_table(board: pl.DataFrame, metrics: Sequence[str]) -> Table:
-    """One row a group: mean +- half of its 95% interval on test, to 3 decimals."""
-    table = Table(title="Test scores: mean ± half of the 95% interval")
-    for heading in ("where", "loss", "chosen"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("seeds", "diverged", *metrics):
-        table.add_column(heading, justify="right")
-    for where, row in _placed(board):
-        scores = [_score(row[m], row[f"{m}_half"]) for m in metrics]
-        counts = [str(row["num_seeds"]), str(row["num_diverged"])]
-        _add(table, where, row["loss"], row["tuning"], *counts, *scores)
-    return table
+def _rich(table: TextTable) -> Table:
+    shown = Table(title=Text(table.title))
+    for i, name in enumerate(table.headings):
+        aligned: Any = "right" if i in table.numeric else "left"
+        shown.add_column(Text(name), justify=aligned, overflow="fold")
+    said = None
+    for row in table.rows[:MAX_ROWS]:
+        # A scenario's name is said once; Text, since a name such as "[red]" is no markup.
+        where = "" if table.headings[0] == "where" and row[0] == said else row[0]
+        shown.add_row(Text(where), *(Text(cell) for cell in row[1:]))
+        said = row[0]
+    return shown
 
 
-def differences_table(differences: pl.DataFrame) -> Table:
-    """One row a comparison of one metric."""
-    table = Table(title="Paired difference from bce on test")
-    for heading in ("where", "loss", "metric"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("difference", "95% interval", "pairs", "Holm p"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    for where, row in _placed(differences):
-        interval = f"{signed(row['low'])} to {signed(row['high'])}"
-        hint = seeds_hint(row)
-        verdict = f"{row['verdict']}: {hint}" if hint else row["verdict"]
-        values = [signed(row["difference"]), interval, str(row["num_pairs"])]
-        p_text = p_value(row["p_holm"])
-        _add(table, where, row["loss"], row["metric"], *values, p_text, verdict)
-    return table
+def markdown(table: TextTable) -> str:
+    """A GitHub-flavoured table under its title."""
+    rule = ["---:" if i in table.numeric else "---" for i in range(len(table.headings))]
+    lines = [
+        _cells(table.headings, _markdown_text),
+        rule,
+        *(_cells(r, _markdown_text) for r in table.rows),
+    ]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{_markdown_text(table.title)}\n\n{body}\n"
 
 
-def write_csv(table: pl.DataFrame, path: Path) -> None:
-    """Write all rows; the file appears whole or not at all."""
-    write_atomically(path, table.write_csv())
+def latex(table: TextTable) -> str:
+    """A booktabs table; what TeX would take for a command is escaped."""
+    columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.headings)))
+    heads, *rows = (_cells(r, _latex_text) for r in (table.headings, *table.rows))
+    body = "\n".join(f"  {' & '.join(row)} \\\\" for row in rows)
+    return (
+        f"% {_one_line(table.title)}\n\\begin{{tabular}}{{{columns}}}\n  \\toprule\n"
+        f"  {' & '.join(heads)} \\\\\n  \\midrule\n{body}\n  \\bottomrule\n\\end{{tabular}}\n"
+    )
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write beside `path` and rename, so that no reader sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+_TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "\N{EN DASH}": "--",
+}
+_MARKDOWN: dict[str, Any] = {c: f"\\{c}" for c in "\\`*_[]|"} | {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+}
+
+
+def _latex_text(text: str) -> str:
+    return _one_line(text).translate(str.maketrans(_TEX))
+
+
+def _markdown_text(text: str) -> str:
+    return _one_line(text).translate(str.maketrans(_MARKDOWN))
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _cells(row: Sequence[str], escape: Callable[[str], str]) -> list[str]:
+    return [escape(cell) for cell in row]
 
 
 def _placed(table: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Rows with their scenario's name, which is said once."""
-    said = ""
-    for row in table.head(MAX_ROWS).iter_rows(named=True):
-        where = place(row)
-        yield ("" if where == said else where), row
-        said = where
-
-
-def _add(table: Table, *cells: str) -> None:
-    table.add_row(*(Text(cell) for cell in cells))  # Text: a name such as "[red]" is no markup
+    for row in table.iter_rows(named=True):
+        yield place(row), row
 
 
 def _score(mean: float | None, half: float | None) -> str:
     return number(mean, 3) if half is None else f"{number(mean, 3)} ± {number(half, 3)}"
-
-
-def _print_rest(console: Console, table: pl.DataFrame, file: str) -> None:
-    if table.height > MAX_ROWS:
-        console.print(f"{table.height - MAX_ROWS} more rows in {file} and the report.")

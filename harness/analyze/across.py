@@ -1,0 +1,164 @@
+"""The table over data sets: each group against the baseline, one number a data set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.analyze import multiple, statistics
+from harness.analyze.metrics import sign
+from harness.analyze.summaries import RESOLUTION
+
+ROPE = 0.01
+"""Differences within +-ROPE, in the metric's own unit, are practically none."""
+
+SCHEMA: dict[str, Any] = {
+    "loss": pl.String,
+    "metric": pl.String,
+    "num_datasets": pl.Int64,
+    "wins": pl.Int64,
+    "ties": pl.Int64,
+    "losses": pl.Int64,
+    "difference": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+    "p_value": pl.Float64,
+    "p_holm": pl.Float64,
+    "verdict": pl.String,
+    "more_datasets": pl.Int64,
+    "p_worse": pl.Float64,
+    "p_equivalent": pl.Float64,
+    "p_better": pl.Float64,
+    "family_size": pl.Int64,
+}
+
+
+def across_datasets(differences: pl.DataFrame, *, rope: float = ROPE) -> pl.DataFrame:
+    """Wilcoxon with Holm, and the Bayesian signed-rank test, over data sets.
+
+    A data set's number is its mean difference over its positive rates and settings: these share
+    rows, so that each counted by itself would be no new evidence.
+
+    Args:
+        differences: `summaries.differences`.
+        rope: half the region of practical equivalence, in the metric's unit, > 0.
+
+    Returns:
+        Rows of SCHEMA, one a group and metric seen on two data sets or more; `difference` is the
+        Hodges-Lehmann estimate with its 95% interval; p_worse, p_equivalent and p_better are of
+        the next data set. The family is one metric's comparisons.
+    """
+    by_dataset = differences.group_by("metric", "loss", "dataset").agg(pl.col("difference").mean())
+    by_dataset = by_dataset.sort("metric", "loss", "dataset")
+    order = differences["metric"].unique(maintain_order=True)
+    tables = [pl.DataFrame(schema=SCHEMA)]
+    for metric in order:
+        family = by_dataset.filter(pl.col("metric") == metric)
+        values = {
+            loss: _exact(rows["difference"].to_numpy())
+            for (loss,), rows in family.group_by("loss", maintain_order=True)
+            if rows.height > 1
+        }
+        if values:
+            tables.append(_family(metric, values, rope))
+    return pl.concat(tables)
+
+
+def _exact(values: np.ndarray) -> np.ndarray:
+    return np.where(abs(values) < RESOLUTION, 0.0, values)
+
+
+def _family(metric: str, values: dict[str, np.ndarray], rope: float) -> pl.DataFrame:
+    better = sign(metric)
+    p_values = [multiple.wilcoxon_p(v) for v in values.values()]
+    adjusted = statistics.holm(p_values)
+    shifts = [multiple.hodges_lehmann(v) for v in values.values()]
+    gains = [better * shift.median for shift in shifts]
+    words = statistics.verdicts(gain=gains, adjusted_p=adjusted)
+    rows = []
+    for i, (loss, value) in enumerate(values.items()):
+        worse, same, gain = multiple.signed_rank_posterior(better * value, rope=rope)
+        more = multiple.more_datasets_needed(
+            p_value=p_values[i], num_datasets=value.size, family_size=len(values)
+        )
+        counts = {
+            "wins": int((better * value > 0).sum()),
+            "ties": int((value == 0).sum()),
+            "losses": int((better * value < 0).sum()),
+        }
+        rows.append(
+            {
+                "loss": loss,
+                "metric": metric,
+                "num_datasets": value.size,
+                **counts,
+                "difference": shifts[i].median,
+                "low": shifts[i].low,
+                "high": shifts[i].high,
+                "p_value": p_values[i],
+                "p_holm": adjusted[i],
+                "verdict": words[i],
+                "more_datasets": more if words[i] == "undecided" else None,
+                "p_worse": worse,
+                "p_equivalent": same,
+                "p_better": gain,
+                "family_size": len(values),
+            }
+        )
+    table = pl.DataFrame(rows, schema=SCHEMA)
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def ranks(board: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+    """Average ranks over the data sets on which every group has a score, and what tests them.
+
+    Returns:
+        (loss, rank) best first, and `num_datasets, num_groups, friedman_p, difference`
+        (Nemenyi's critical one) and `cliques`; both empty below 2 data sets or 3 groups.
+    """
+    empty = pl.DataFrame(schema={"loss": pl.String, "rank": pl.Float64})
+    means = board.group_by("dataset", "loss").agg(pl.col(metric).mean()).drop_nulls()
+    groups = sorted(means["loss"].unique())
+    complete = means.filter(pl.len().over("dataset") == len(groups))
+    datasets = complete["dataset"].n_unique()
+    if datasets < 2 or len(groups) < 3:
+        return empty, {}
+    scores = complete.pivot("loss", index="dataset", values=metric).select(groups).to_numpy()
+    scores = np.round(sign(metric) * scores, 6)
+    average = multiple.average_ranks(scores)
+    table = pl.DataFrame({"loss": groups, "rank": average}).sort("rank", "loss")
+    gap = multiple.critical_difference(num_groups=len(groups), num_datasets=datasets)
+    return table, {
+        "num_datasets": datasets,
+        "num_groups": len(groups),
+        "friedman_p": multiple.friedman_p(scores),
+        "difference": gap,
+        "cliques": multiple.cliques(average, difference=gap),
+    }
+
+
+def interquartile_means(chosen: pl.DataFrame, metrics: Sequence[str]) -> pl.DataFrame:
+    """The mean of the middle half of each group's test scores, data sets as strata.
+
+    Returns:
+        Rows (loss, metric, iqm, low, high, num_strata); a stratum is a scenario.
+    """
+    rows = []
+    for (loss,), runs in chosen.group_by("loss"):
+        strata = runs.partition_by("dataset", "positive_rate", "settings")
+        for metric in metrics:
+            column = f"test/{metric}"
+            scores = [_finite(stratum[column]) for stratum in strata]
+            scores = [s for s in scores if s.size]
+            shift = multiple.interquartile_mean(scores, num_samples=500)
+            rows.append((loss, metric, shift.median, shift.low, shift.high, len(scores)))
+    schema = {"loss": pl.String, "metric": pl.String, "iqm": pl.Float64}
+    schema |= {"low": pl.Float64, "high": pl.Float64, "num_strata": pl.Int64}
+    table = pl.DataFrame(rows, schema=schema, orient="row").sort("metric", "loss")
+    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+
+
+def _finite(values: pl.Series) -> np.ndarray:
+    array = values.cast(pl.Float64).drop_nulls().to_numpy()
+    return np.asarray(array[np.isfinite(array)])

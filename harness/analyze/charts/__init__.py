@@ -1,0 +1,35 @@
+"""The charts: one definition each for the interactive page and for the file of a paper."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness.analyze.charts import comparison, scores, training
+from harness.analyze.charts.base import MAX_LOSSES, Chart, colours, finished
+
+__all__ = ["DEFINED", "MAX_LOSSES", "colours", "definitions"]
+
+DEFINED: Mapping[str, Callable[[], Chart]] = {
+    "differences": comparison.differences,
+    "rates": comparison.rates,
+    "datasets": comparison.datasets,
+    "ranks": comparison.ranks,
+    "precision_recall": scores.precision_recall,
+    "roc": scores.roc,
+    "reliability": scores.reliability,
+    "histogram": scores.histogram,
+    "thresholds": scores.thresholds,
+    "costs": scores.costs,
+    "net_benefit": scores.net_benefit,
+    "learning": lambda: training.learning("log loss"),
+    "objective": lambda: training.learning("own objective / its first value"),
+    "steps": training.steps,
+    "response": training.response,
+    "budget": training.budget,
+    "loss_shape": lambda: training.loss_shape("loss"),
+    "gradient_shape": lambda: training.loss_shape("gradient"),
+}
+
+
+def definitions() -> Mapping[str, Mapping[str, Any]]:
+    """Vega-Lite specifications by chart name; each reads the data set named "rows"."""
+    return {name: finished(chart()) for name, chart in DEFINED.items()}

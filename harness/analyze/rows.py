@@ -1,0 +1,159 @@
+"""The rows of every chart, for the page and for figures alike, bounded in number."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from harness.analyze import learning, training
+from harness.analyze.charts import MAX_LOSSES, colours
+from harness.analyze.groups import SCENARIO
+from harness.analyze.metrics import sign
+from harness.analyze.question import Analysis
+from harness.analyze.scores import THRESHOLDS, score_curves
+
+MAX_SCENARIOS = 60
+MAX_METRICS = 40
+BINS_OF_HISTOGRAM = 4  # gaps of THRESHOLDS joined to one bin
+
+
+@dataclass(frozen=True)
+class ChartRows:
+    """Attributes:
+
+    scenarios: SCENARIO and its number `scenario`, those that are drawn.
+    palette: the colour of each loss that has lines: one for the whole page.
+    by_chart: rows with SCENARIO columns by chart name, uncoloured.
+    counts: `scores.ScoreCurves.counts`.
+    """
+
+    scenarios: pl.DataFrame
+    palette: Mapping[str, str]
+    by_chart: Mapping[str, pl.DataFrame]
+    counts: pl.DataFrame
+
+
+def chart_rows(analysis: Analysis, shapes: pl.DataFrame | None = None) -> ChartRows:
+    """Everything to draw. `shapes`: rows (loss, logit, loss_value, gradient), where known."""
+    losses = drawn_losses(analysis)
+    scenarios = analysis.board.select(SCENARIO).unique(maintain_order=True).head(MAX_SCENARIOS)
+    drawn = analysis.chosen.filter(pl.col("loss").is_in(losses))
+    drawn = drawn.join(scenarios, on=SCENARIO, nulls_equal=True, how="semi")
+    runs, question = analysis.runs, analysis.question
+    scores = score_curves(runs, drawn)
+    log_loss, objective = _learning_rows(learning.learning_curves(runs, drawn))
+    steps = training.steps_to_target(
+        runs, drawn, baseline=analysis.baseline, target=question.target
+    )
+    prevalence = analysis.board.select(*SCENARIO, "loss", prevalence="test_positive_rate")
+    labelled = analysis.labelled.filter(pl.col("loss").is_in(losses))
+    shown = analysis.compared[:MAX_METRICS]
+    tables = {
+        "differences": analysis.differences.filter(pl.col("metric").is_in(shown)),
+        "rates": _rate_rows(analysis.board, shown),
+        "precision_recall": scores.recall.join(
+            prevalence, on=[*SCENARIO, "loss"], nulls_equal=True, maintain_order="left"
+        ),
+        "roc": scores.roc,
+        "reliability": scores.bins,
+        "histogram": histogram_rows(scores.counts),
+        "learning": log_loss,
+        "objective": objective,
+        "steps": training.reached_shares(steps),
+        "response": training.responses(
+            labelled, selection=question.selection, tuned=question.tuned
+        ),
+        "budget": training.budgets(labelled, selection=question.selection),
+    }
+    return ChartRows(
+        scenarios=scenarios.with_row_index("scenario"),
+        palette=colours(losses, analysis.baseline),
+        by_chart={name: table for name, table in tables.items() if table.height},
+        counts=scores.counts,
+    )
+
+
+def drawn_losses(analysis: Analysis) -> list[str]:
+    """The losses that get a colour: the baseline, then the best on validation, at most MAX_LOSSES.
+
+    One set for the whole page, so that a colour means one loss everywhere.
+    """
+    selection = analysis.question.selection
+    score = pl.col(selection).fill_nan(None).mean() * sign(selection)
+    ranks = analysis.chosen.group_by(*SCENARIO, "loss").agg(score.alias("score"))
+    means = ranks.group_by("loss").agg(pl.col("score").mean())
+    first = pl.col("loss") != analysis.baseline
+    best = means.sort(first, "score", "loss", descending=[False, True, False], nulls_last=True)
+    kept = best["loss"].head(MAX_LOSSES).to_list()
+    return sorted(kept, key=lambda loss: (loss != analysis.baseline, loss))
+
+
+def histogram_rows(counts: pl.DataFrame) -> pl.DataFrame:
+    """Shares of each class by score: rows (GROUP, logit, label, share), of test."""
+    rows: list[dict[str, Any]] = []
+    for row in counts.filter(pl.col("split") == "test").iter_rows(named=True):
+        per_gap = np.array(row.pop("counts"))
+        if not per_gap.sum():
+            continue
+        # The first and the last gap have no end: they are shown at the ends of the axis.
+        inner = per_gap[1:-1].reshape(-1, BINS_OF_HISTOGRAM).sum(axis=1)
+        inner[0] += per_gap[0]
+        inner[-1] += per_gap[-1]
+        centres = THRESHOLDS[:-1].reshape(-1, BINS_OF_HISTOGRAM).mean(axis=1) + 0.05
+        label = "positive" if row.pop("label") else "negative"
+        for logit, count in zip(centres, inner, strict=True):
+            rows.append({**row, "label": label, "logit": logit, "share": count / per_gap.sum()})
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return table.drop("split", "num_runs") if rows else table
+
+
+def threshold_rows(counts: pl.DataFrame, *, split: str) -> pl.DataFrame:
+    """True and false positives at each of THRESHOLDS: what the threshold charts read."""
+    keys = [c for c in counts.columns if c not in {"label", "counts"}]
+    wide = counts.filter(pl.col("split") == split).pivot("label", index=keys, values="counts")
+    tables = []
+    for row in wide.iter_rows(named=True):
+        negative, positive = (np.array(row.pop(label)) for label in ("0", "1"))
+        columns = {
+            "logit": THRESHOLDS,
+            "threshold": expit(THRESHOLDS),
+            "tp": positive[::-1].cumsum()[::-1][1:],
+            "fp": negative[::-1].cumsum()[::-1][1:],
+        }
+        fixed = [pl.lit(value, wide.schema[name]).alias(name) for name, value in row.items()]
+        sizes = [pl.lit(int(positive.sum())).alias("positives")]
+        sizes += [pl.lit(int(negative.sum())).alias("negatives")]
+        tables.append(pl.DataFrame(columns).with_columns(*fixed, *sizes))
+    return pl.concat(tables) if tables else pl.DataFrame()
+
+
+def _learning_rows(learning: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Log loss as it is; the own objective relative to its first value: scales differ by loss."""
+    if not learning.height:
+        return learning, learning
+    split = pl.col("curve").str.split("/").list
+    learning = learning.with_columns(split.first().alias("split"), split.last().alias("curve"))
+    log_loss = learning.filter(pl.col("curve") == "log_loss").drop("curve")
+    objective = learning.filter(pl.col("curve") == "loss").drop("curve")
+    first = pl.col("median").first().over(*SCENARIO, "loss", "split", order_by="epoch")
+    relative = [(pl.col(c) / first).alias(c) for c in ("median", "low", "high")]
+    return log_loss, objective.filter(first != 0).with_columns(relative)
+
+
+def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
+    tables = [
+        board.select(
+            *SCENARIO,
+            "loss",
+            pl.lit(m).alias("metric"),
+            pl.col("train_positive_rate").alias("rate"),
+            pl.col(m).alias("mean"),
+            (pl.col(m) - pl.col(f"{m}_half")).alias("low"),
+            (pl.col(m) + pl.col(f"{m}_half")).alias("high"),
+        )
+        for m in metrics
+    ]
+    return pl.concat(tables).drop_nulls("mean")
