@@ -36,6 +36,7 @@ class Program:
     num_epochs: int
     steps_per_epoch: int
     batch_size: int
+    num_synthetic: int = 0  # rows a lane may bring of its own
 
     @property
     def num_steps(self) -> int:
@@ -48,7 +49,7 @@ class Lane(NamedTuple):
     loss: LossFn
     optimizer: Optimizer
     learning_rates: Any  # (S,) float32
-    batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one
+    batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one; see `synthetic`
     validation_rows: Any  # (V,) int32
     validation_valid: Any  # (V,) float32, 0 where a row is padding
     test_rows: Any  # (T,) int32
@@ -59,6 +60,10 @@ class Lane(NamedTuple):
     head_bias: Any  # () float32, the first prediction's logit
     select_by: Any  # () int32, an index into SELECT_BY
     patience: Any  # () int32, epochs; 0 never stops
+    # Rows that the sampler made, which `batch_rows` numbers from n, the data set's rows, on. None
+    # where the program has none: its arithmetic then knows nothing of them.
+    synthetic: Any = None  # (M, d) float32, in the data set's units
+    synthetic_labels: Any = None  # (M,) float32
 
 
 class Curves(NamedTuple):
@@ -114,16 +119,18 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
     )
     tx = lane.optimizer.transformation(lane.learning_rates)
 
-    def standardised(rows: Array) -> Array:
-        return (features[rows] - lane.center) * lane.scale
+    def standardised(rows: Array, own: Array | None = None) -> Array:
+        return (_rows_of(features, own, rows) - lane.center) * lane.scale
 
     def logits_of(params: Any, rows: Array) -> Array:
         return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
 
     def batch_loss(params: Any, rows: Array, key: Array) -> tuple[Array, Array]:
-        logits = nnx.merge(graph, params)(standardised(rows), dropout_key=key)
-        losses = lane.loss(logits=logits, labels=labels[rows])
-        return jnp.mean(losses), jnp.mean(_log_losses(logits, labels[rows]))
+        network = nnx.merge(graph, params)
+        logits = network(standardised(rows, lane.synthetic), dropout_key=key)
+        batch_labels = _rows_of(labels, lane.synthetic_labels, rows)
+        losses = lane.loss(logits=logits, labels=batch_labels)
+        return jnp.mean(losses), jnp.mean(_log_losses(logits, batch_labels))
 
     dropout_key = jax.random.wrap_key_data(lane.dropout_key)
 
@@ -190,6 +197,19 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         diverged_step=state.diverged_step,
         validation_logits=logits_of(best.params, lane.validation_rows),
         test_logits=logits_of(best.params, lane.test_rows),
+    )
+
+
+def _rows_of(shared: Array, own: Array | None, rows: Array) -> Array:
+    """Rows of the data set, and of the lane's own where ``rows`` number beyond it."""
+    if own is None:
+        return shared[rows]
+    num_shared = shared.shape[0]
+    is_own = (rows >= num_shared).reshape(-1, *[1] * (shared.ndim - 1))
+    return jnp.where(
+        is_own,
+        own[jnp.maximum(rows - num_shared, 0)],
+        shared[jnp.minimum(rows, num_shared - 1)],
     )
 
 
