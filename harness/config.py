@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
-from harness.data import imbalance, sampler, sources
+from harness.data import batches, imbalance, sampler, sources
 from harness.errors import UserError
 
 Objective = Literal[
@@ -44,6 +44,9 @@ else:
     AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
     AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
     AnyLoss = Annotated[reduce(or_, losses.LOSSES), Discriminator("name")]
+AnyBatching = Annotated[
+    batches.Shuffled | batches.Stratified | batches.Balanced, Discriminator("name")
+]
 AnyModel = Annotated[models.LogisticRegression | models.MLP, Discriminator("name")]
 AnyOptimizer = Annotated[
     optimizers.SGD | optimizers.Momentum | optimizers.RMSProp | optimizers.Adam | optimizers.AdamW,
@@ -53,7 +56,7 @@ AnySchedule = Annotated[optimizers.Constant | optimizers.WarmupCosine, Discrimin
 
 
 # Groups whose config is one of several dataclasses.
-_CHOICES = frozenset({"dataset", "sampler", "loss", "model", "optimizer", "schedule"})
+_CHOICES = frozenset({"dataset", "sampler", "batching", "loss", "model", "optimizer", "schedule"})
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ class Config:
     loss: AnyLoss
     optimizer: AnyOptimizer
     schedule: AnySchedule
+    batching: AnyBatching = field(default_factory=batches.Shuffled)
     seed: Seed = 0
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)

@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from harness.config import Config
-from harness.data.batches import batch_rows
 from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
+from harness.data.sampler import Resampled, TrainingPart
 from harness.data.splits import Split, part_size, stratified_split
 from harness.losses import pack
 from harness.optimizers import learning_rates
@@ -35,8 +35,17 @@ class Parts:
     test_rows: np.ndarray  # (T,) int32, likewise
     center: np.ndarray  # (d,) float32
     scale: np.ndarray  # (d,) float32
-    num_negatives: int  # of the rows trained on, after imbalance and resampling
+    num_negatives: int  # of the rows trained on, after imbalance, resampling and batching
     num_positives: int
+    num_sampled: int  # rows trained on, repeats and made rows included
+    num_synthetic: int  # made rows of them
+    synthetic: np.ndarray | None  # (M, d) float32, padded; None in programs without made rows
+    synthetic_labels: np.ndarray | None  # (M,) float32
+
+    @property
+    def train_prior(self) -> float:
+        """The share of positives that the run's batches hold: its training prior."""
+        return self.num_positives / (self.num_positives + self.num_negatives)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,9 +72,11 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         config.seed if config.split.seed is None else config.split.seed,
         config.imbalance,
         config.sampler,
+        config.batching,
         config.seed,
         program.num_steps,
         training.batch_size,
+        program.num_synthetic,
     )
     counts = {"num_negatives": parts.num_negatives, "num_positives": parts.num_positives}
     optimizer = config.optimizer
@@ -88,6 +99,8 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         head_bias=prior_logit if config.model.prior_bias else 0.0,
         select_by=SELECT_BY.index(config.evaluation.select),
         patience=training.patience,
+        synthetic=parts.synthetic,
+        synthetic_labels=parts.synthetic_labels,
     )
     return Prepared(program=program, lane=jax.tree.map(_as_array, lane), parts=parts)
 
@@ -103,6 +116,7 @@ def program_of(config: Config, dataset: Dataset) -> Program:
         num_epochs=training.num_epochs,
         steps_per_epoch=training.steps_per_epoch or one_pass,
         batch_size=training.batch_size,
+        num_synthetic=_most_synthetic(dataset, num_train) if config.sampler.makes_rows else 0,
     )
 
 
@@ -124,9 +138,11 @@ def _parts(
     split_seed: int,
     imbalance: Imbalance,
     sampler: Any,
+    batching: Any,
     seed: int,
     num_steps: int,
     batch_size: int,
+    most_synthetic: int,
 ) -> Parts:
     labels = dataset.labels
     natural = stratified_split(labels=labels, validation=validation, test=test, seed=split_seed)
@@ -139,19 +155,56 @@ def _parts(
             where=imbalance.where,
             seed=split_seed,
         )
-    center, scale = _standardisation(dataset.features[split.train])
-    rows = sampler.resample(rows=split.train, labels=labels, seed=seed)
-    num_positives = int(labels[rows].sum())
+    features = dataset.features[split.train]
+    center, scale = _standardisation(features)
+    part = TrainingPart(
+        rows=split.train,
+        labels=labels[split.train],
+        features=features,
+        center=center,
+        scale=scale,
+        cardinalities=getattr(dataset, "cardinalities", ()),
+    )
+    resampled = sampler.resample(part, seed=seed)
+    visited, visited_labels = resampled.visited(num_rows=dataset.num_rows)
+    batches = batching.batches(
+        rows=visited,
+        labels=visited_labels,
+        batch_size=batch_size,
+        num_steps=num_steps,
+        seed=seed,
+    )
     return Parts(
         split=split,
-        batch_rows=batch_rows(rows=rows, batch_size=batch_size, num_steps=num_steps, seed=seed),
+        batch_rows=batches.rows,
         validation_rows=_padded(split.validation, len(natural.validation)),
         test_rows=_padded(split.test, len(natural.test)),
         center=center,
         scale=scale,
-        num_negatives=len(rows) - num_positives,
-        num_positives=num_positives,
+        num_negatives=batches.num_negatives,
+        num_positives=batches.num_positives,
+        num_sampled=len(visited),
+        num_synthetic=len(resampled.synthetic),
+        **_own_rows(resampled, most_synthetic),
     )
+
+
+def _most_synthetic(dataset: Dataset, num_train: int) -> int:
+    """Rows that a sampler can make at most, whichever it is: as many as the commoner class has, for
+    which no data is drawn. One bound for all of them lets them share a program."""
+    commoner = max(dataset.num_positives, dataset.num_rows - dataset.num_positives)
+    return max(1, min(num_train, commoner))
+
+
+def _own_rows(resampled: Resampled, size: int) -> dict[str, np.ndarray | None]:
+    """The made rows padded to ``size``; nothing where the program has none."""
+    if size == 0:
+        return {"synthetic": None, "synthetic_labels": None}
+    padding = size - len(resampled.synthetic)  # negative would be a wrong bound, and raise
+    return {
+        "synthetic": np.pad(resampled.synthetic, ((0, padding), (0, 0))),
+        "synthetic_labels": np.pad(resampled.synthetic_labels.astype(np.float32), (0, padding)),
+    }
 
 
 def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

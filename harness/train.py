@@ -36,6 +36,7 @@ class Program:
     num_epochs: int
     steps_per_epoch: int
     batch_size: int
+    num_synthetic: int = 0  # rows a lane may bring of its own
 
     @property
     def num_steps(self) -> int:
@@ -48,7 +49,7 @@ class Lane(NamedTuple):
     loss: PackedLoss
     optimizer: Optimizer
     learning_rates: Any  # (S,) float32
-    batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one
+    batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one; see `synthetic`
     validation_rows: Any  # (V,) int32
     validation_valid: Any  # (V,) float32, 0 where a row is padding
     test_rows: Any  # (T,) int32
@@ -59,6 +60,10 @@ class Lane(NamedTuple):
     head_bias: Any  # () float32, the first prediction's logit
     select_by: Any  # () int32, an index into SELECT_BY
     patience: Any  # () int32, epochs; 0 never stops
+    # Rows that the sampler made, which `batch_rows` numbers from n, the data set's rows, on. None
+    # where the program has none: its arithmetic then knows nothing of them.
+    synthetic: Any = None  # (M, d) float32, in the data set's units
+    synthetic_labels: Any = None  # (M,) float32
 
 
 class Curves(NamedTuple):
@@ -114,8 +119,8 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
     )
     tx = lane.optimizer.transformation(lane.learning_rates)
 
-    def standardised(rows: Array) -> Array:
-        return (features[rows] - lane.center) * lane.scale
+    def standardised(rows: Array, own: Array | None = None) -> Array:
+        return (_rows_of(features, own, rows) - lane.center) * lane.scale
 
     def logits_of(params: Any, rows: Array) -> Array:
         return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
@@ -128,14 +133,15 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         """(loss, log loss, gradient of the loss) of a batch."""
 
         def logits_of_batch(params: Any) -> Array:
-            return nnx.merge(graph, params)(standardised(rows), dropout_key=key)
+            return nnx.merge(graph, params)(standardised(rows, lane.synthetic), dropout_key=key)
 
         # The loss's gradient in the logits comes from the catalogue, the rest by the chain rule.
+        batch_labels = _rows_of(labels, lane.synthetic_labels, rows)
         logits, pullback = jax.vjp(logits_of_batch, params)
         loss, of_logits = mean_loss_and_gradient(
-            lane.loss, step / program.num_steps, logits, labels[rows], equal_weights
+            lane.loss, step / program.num_steps, logits, batch_labels, equal_weights
         )
-        return loss, jnp.mean(_log_losses(logits, labels[rows])), pullback(of_logits)[0]
+        return loss, jnp.mean(_log_losses(logits, batch_labels)), pullback(of_logits)[0]
 
     dropout_key = jax.random.wrap_key_data(lane.dropout_key)
 
@@ -218,6 +224,19 @@ def _mean_in_chunks(loss: PackedLoss, logits: Array, labels: Array, weights: Arr
     means = jax.lax.map(lambda part: mean_loss(loss, at_the_end, *part), tuple(dealt))
     shares = jnp.sum(dealt[2], axis=1) / jnp.sum(weights)
     return jnp.sum(jnp.where(shares > 0, means * shares, 0.0))
+
+
+def _rows_of(shared: Array, own: Array | None, rows: Array) -> Array:
+    """Rows of the data set, and of the lane's own where ``rows`` number beyond it."""
+    if own is None:
+        return shared[rows]
+    num_shared = shared.shape[0]
+    is_own = (rows >= num_shared).reshape(-1, *[1] * (shared.ndim - 1))
+    return jnp.where(
+        is_own,
+        own[jnp.maximum(rows - num_shared, 0)],
+        shared[jnp.minimum(rows, num_shared - 1)],
+    )
 
 
 def _log_losses(logits: Array, labels: Array) -> Array:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from harness.data.batches import batch_rows
 from harness.data.imbalance import PARTS, induce_positive_rate
-from harness.data.sampler import NoSampler, RandomOversampler, RandomUndersampler
 from harness.data.sources import Sklearn, TwoGaussians
 from harness.data.splits import Split, part_size, stratified_split
 from harness.data.streams import Purpose, generator
@@ -182,31 +181,6 @@ def test_imbalance_follows_its_seed_and_none_is_natural():
 def test_imbalance_refuses(rate, where, message):
     with pytest.raises(UserError, match=message):
         induced(drawn_labels(200, 100), rate, where)
-
-
-def test_samplers_balance_and_stay_in_the_training_part():
-    labels = drawn_labels(400, 100)
-    rows = np.sort(np.random.default_rng(1).choice(500, 250, replace=False)).astype(np.int32)
-    negatives, positives = rows[labels[rows] == 0], rows[labels[rows] == 1]
-    over = RandomOversampler(ratio=0.5).resample(rows=rows, labels=labels, seed=0)
-    under = RandomUndersampler(ratio=1.0).resample(rows=rows, labels=labels, seed=0)
-    for resampled in (over, under):
-        assert resampled.dtype == np.int32 and set(resampled) <= set(rows)
-    np.testing.assert_array_equal(np.sort(over[labels[over] == 0]), negatives)
-    assert labels[over].sum() == len(negatives) // 2
-    assert set(over[labels[over] == 1]) == set(positives)
-    np.testing.assert_array_equal(np.sort(under[labels[under] == 1]), positives)
-    assert len(under) == len(set(under)) == 2 * len(positives)
-    np.testing.assert_array_equal(NoSampler().resample(rows=rows, labels=labels, seed=0), rows)
-    other = RandomUndersampler().resample(rows=rows, labels=labels, seed=1)
-    assert set(other) != set(under)
-
-
-@pytest.mark.parametrize("sampler", [RandomOversampler(ratio=0.1), RandomUndersampler(ratio=0.1)])
-def test_samplers_refuse_a_ratio_below_the_data(sampler):
-    labels = drawn_labels(400, 100)
-    with pytest.raises(UserError, match=r"ratio 0\.1 is below the training part's 0\.25"):
-        sampler.resample(rows=np.arange(500, dtype=np.int32), labels=labels, seed=0)
 
 
 @given(

@@ -109,13 +109,17 @@ def _status(outcome: Any, i: int) -> dict[str, Any]:
     return {"status": "diverged" if step else "finished", "diverged_step": step or None}
 
 
-def _counts(ready: Prepared, labels: np.ndarray) -> dict[str, int]:
+def _counts(ready: Prepared, labels: np.ndarray) -> dict[str, int | float]:
     split = ready.parts.split
-    counts = {}
+    counts: dict[str, int | float] = {}
     for part in ("train", "validation", "test"):
         rows = getattr(split, part)
         counts[f"num_{part}"] = len(rows)
         counts[f"num_{part}_positives"] = int(labels[rows].sum())
+    # What was trained on in the end: after resampling, and in the shares that batches hold.
+    counts["num_train_sampled"] = ready.parts.num_sampled
+    counts["num_train_synthetic"] = ready.parts.num_synthetic
+    counts["train_prior"] = ready.parts.train_prior
     return counts
 
 

@@ -28,12 +28,14 @@ def lane_bytes(program: Program, *, num_validation: int, num_test: int) -> int:
     """Estimated bytes one lane needs on its device.
 
     Parameters and what hangs on them (gradients, two moments, best epoch, temporaries), the order
-    of its batches, and the activations of a batch or of a chunk of evaluation.
+    of its batches, the rows its sampler made, and the activations of a batch or of a chunk of
+    evaluation.
     """
     sizes = (program.num_features, *program.model.hidden, 1)
     num_params = sum(i * o + o for i, o in pairwise(sizes))
     rows_at_once = max(3 * program.batch_size, min(EVALUATION_CHUNK, max(num_validation, num_test)))
     floats = 8 * num_params + 2 * rows_at_once * sum(sizes) + 4 * (num_validation + num_test)
+    floats += program.num_synthetic * (program.num_features + 1)
     return 4 * (floats + program.num_steps * program.batch_size)
 
 

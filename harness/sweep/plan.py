@@ -132,4 +132,5 @@ def group(jobs: Iterable[Job]) -> list[Group]:
 
 def _by_data(job: Job) -> tuple:
     config = job.config
-    return (str(config.imbalance), str(config.sampler), str(config.split), config.seed, job.run_id)
+    drawn = (str(config.imbalance), str(config.sampler), str(config.split), config.seed)
+    return (*drawn, str(config.batching), job.run_id)
