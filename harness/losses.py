@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from annotated_types import Ge, Gt, Le, Lt
 from jax import Array
@@ -42,6 +43,14 @@ class LossFn:
         Counts are those after imbalance and resampling: what the loss really trains on.
         """
         return self
+
+    def posterior_logits(self, logits: np.ndarray) -> np.ndarray | None:
+        """The logit of eta that the population minimiser's output hides, under the training prior.
+
+        On the host. Of a fitted loss, from its raw output in float64; None where the loss hides no
+        posterior.
+        """
+        return None
 
 
 def _check_shapes(logits: Array, labels: Array) -> None:
@@ -71,6 +80,9 @@ class BCE(LossFn):
     def __call__(self, *, logits: Array, labels: Array) -> Array:
         _check_shapes(logits, labels)
         return optax.losses.sigmoid_binary_cross_entropy(logits, labels)
+
+    def posterior_logits(self, logits: np.ndarray) -> np.ndarray:
+        return logits
 
 
 @jax.tree_util.register_dataclass

@@ -37,6 +37,9 @@ class Parts:
     scale: np.ndarray  # (d,) float32
     num_negatives: int  # of the rows trained on, after imbalance and resampling
     num_positives: int
+    # Of the training part as validation and test have it: before resampling, and before an
+    # imbalance that touches training alone.
+    natural_positive_rate: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +154,9 @@ def _parts(
         scale=scale,
         num_negatives=len(rows) - num_positives,
         num_positives=num_positives,
+        natural_positive_rate=float(
+            labels[(natural if imbalance.where == "train" else split).train].mean(dtype=np.float64)
+        ),
     )
 
 

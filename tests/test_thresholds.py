@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evaluate.metrics import rank_rows, threshold_metrics
-from harness.evaluate.thresholds import Criterion, choose_threshold, choose_threshold_from_ranking
+from harness.evaluate.decisions import threshold_metrics
+from harness.evaluate.ranking import rank_rows
+from harness.evaluate.settings import Costs, Criterion, Evaluation
+from harness.evaluate.thresholds import choose_threshold, choose_threshold_from_ranking
 
 CRITERIA = get_args(Criterion)
 
