@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from harness.evaluate.ranking import Array, Ranking
 
 _MAX_STEPS = 100
-_TOO_STEEP = 0.9  # a step is halved where the slope at its end is this share of that at its start
+_TOO_STEEP = 0.25  # a step is halved where the slope at its end is this share of that at its start
 
 
 @dataclass(frozen=True)
@@ -54,18 +55,16 @@ def fit_logistic(
     features: Sequence[Array] = (),
     *,
     intercept: bool = True,
-    offset: Array | float = 0.0,
 ) -> Array:
     """The maximum-likelihood coefficients of each run, by damped Newton steps.
 
     Minimises the sum of positives x softplus(-t) + negatives x softplus(t), with
-    t = offset + w_0 + sum of w_j features_j. The objective is convex; where it has no minimum
+    t = w_0 + sum of w_j features_j. The objective is convex; where it has no minimum
     (separable classes) the coefficients returned are large and finite.
 
     Args:
         features: (groups,) each, of about unit scale.
         intercept: without it there is no w_0.
-        offset: (groups,) or a scalar, what t is at zero coefficients.
 
     Returns:
         (runs, intercept + features), the intercept first.
@@ -78,7 +77,7 @@ def fit_logistic(
     enough = 1e-8 * groups.sums(rows)
     for _ in range(_MAX_STEPS):
         coefficients = accepted + scale[:, None] * step
-        gradient, hessian = _derivatives(groups, features, intercept, offset, rows, coefficients)
+        gradient, hessian = _derivatives(groups, features, intercept, rows, coefficients)
         too_far = running & ((gradient * step).sum(axis=1) > -_TOO_STEEP * before)
         moved = running & ~too_far
         scale = np.where(too_far, scale / 2, 1.0)
@@ -96,16 +95,48 @@ def fit_logistic(
     return accepted
 
 
+def fit_intercept(groups: Groups, offset: Array) -> Array:
+    """(runs,) maximum-likelihood w_0 of t = w_0 + offset; every run has both labels.
+
+    Newton's steps within a shrinking bracket, which saturated offsets call for: halved instead
+    where a step leaves it or is not half the last one.
+    """
+    middle = np.log(groups.sums(groups.positives) / groups.sums(groups.negatives))
+    low = middle - np.maximum.reduceat(offset, groups.starts)
+    high = middle - np.minimum.reduceat(offset, groups.starts)
+    at, last, running = (low + high) / 2, high - low, np.ones(len(low), dtype=bool)
+    for _ in range(_MAX_STEPS):
+        t = at[groups.run_of] + offset
+        probs, complements = expit(t), expit(-t)  # both, so that a saturated sum keeps its digits
+        of_negatives, of_positives = groups.negatives * probs, groups.positives * complements
+        excess = groups.sums(of_negatives - of_positives)
+        low, high = np.where(excess < 0, at, low), np.where(excess > 0, at, high)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            slope = groups.sums(of_negatives * complements + of_positives * probs)
+            newton = at - excess / slope
+            good = (newton >= low) & (newton <= high) & (np.abs(newton - at) <= last / 2)
+        following = np.where(excess == 0, at, np.where(good, newton, (low + high) / 2))
+        last = np.abs(following - at)
+        # A run that has arrived stays, however long others take.
+        at = np.where(running, following, at)
+        running &= last > 1e-12 * np.maximum(1, np.abs(at))
+        if not running.any():
+            break
+    return at
+
+
 def _derivatives(
     groups: Groups,
     features: Sequence[Array],
     intercept: bool,
-    offset: Array | float,
     rows: Array,
     coefficients: Array,
 ) -> tuple[Array, Array]:
-    """(runs, k) gradients and (runs, k, k) Hessians, which a hint of a ridge keeps regular."""
-    t = offset
+    """(runs, k) gradients and (runs, k, k) Hessians.
+
+    A hint of a ridge keeps the Hessians regular, and the steps finite where all is saturated.
+    """
+    t = np.zeros_like(rows)
     for weights, column in zip(coefficients[:, intercept:].T, features, strict=True):
         t = t + weights[groups.run_of] * column
     if intercept:
@@ -125,8 +156,7 @@ def _derivatives(
         for j in range(i, size):
             hessian[:, i, j] = hessian[:, j, i] = groups.sums(_times(bent, columns[j]))
     diagonal = range(size)
-    hessian[:, diagonal, diagonal] *= 1 + 1e-12
-    hessian[:, diagonal, diagonal] += 1e-300
+    hessian[:, diagonal, diagonal] += 1e-10 * groups.sums(rows)[:, None]
     return gradient, hessian
 
 

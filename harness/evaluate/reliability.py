@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluate.logistic import fit_logistic, groups_of, standardised
+from harness.evaluate.logistic import fit_intercept, fit_logistic, groups_of, standardised
 from harness.evaluate.ranking import Array, Ranking
 
 
@@ -29,7 +29,7 @@ def calibration_line(ranking: Ranking) -> dict[str, Array]:
     if both.any():
         chosen = ranking.of(both)
         groups = groups_of(chosen)
-        intercept[both] = fit_logistic(groups, offset=groups.logits)[:, 0]
+        intercept[both] = fit_intercept(groups, groups.logits)
         slope[both] = _slope(chosen)
     return {"calibration_intercept": intercept, "calibration_slope": slope}
 
