@@ -172,7 +172,7 @@ def test_an_unattainable_precision_flags_nothing():
 
 
 def test_the_cost_threshold_is_the_best_cut_of_calibrated_rows():
-    """Many rows drawn from their own probabilities: the empirical cut finds c_FP / (c_FP + c_FN)."""
+    """Rows drawn from their own probabilities: the empirical cut finds c_FP / (c_FP + c_FN)."""
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(1, 400_000)) * 1.5 - 1
     labels = (rng.random(logits.shape) < 1 / (1 + np.exp(-logits))).astype(np.int8)

@@ -74,7 +74,7 @@ def fit_logistic(
     before = np.full(shape[0], -np.inf)  # slope along the step where it started
     scale, running = np.ones(shape[0]), np.ones(shape[0], dtype=bool)
     rows = groups.positives + groups.negatives
-    enough = 1e-8 * groups.sums(rows)
+    enough = 1e-10 * groups.sums(rows)
     for _ in range(_MAX_STEPS):
         coefficients = accepted + scale[:, None] * step
         gradient, hessian = _derivatives(groups, features, intercept, rows, coefficients)
