@@ -119,8 +119,9 @@ def _sortable(value: float | None, config: Any) -> float:
 
     Hydra's Optuna sweeper ends a search at the first NaN.
     """
-    lowest_is_best = config.evaluation.objective in {"log_loss", "brier", "ece"}
-    worst = math.inf if lowest_is_best else -math.inf
+    from harness.evaluate.settings import lowest_is_best
+
+    worst = math.inf if lowest_is_best(config.evaluation.objective) else -math.inf
     return worst if value is None or math.isnan(value) else value
 
 

@@ -18,21 +18,8 @@ from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, wi
 from harness import losses, models, optimizers
 from harness.data import batches, imbalance, sampler, sources
 from harness.errors import UserError
+from harness.evaluate.settings import Evaluation
 
-Objective = Literal[
-    "log_loss",
-    "skill",
-    "brier",
-    "auroc",
-    "average_precision",
-    "ece",
-    "accuracy@tuned",
-    "balanced_accuracy@tuned",
-    "precision@tuned",
-    "recall@tuned",
-    "f1@tuned",
-    "mcc@tuned",
-]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 Share = Annotated[float, Gt(0)]
 
@@ -84,21 +71,6 @@ class Training:
     steps_per_epoch: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     batch_size: Annotated[int, Ge(1), Le(1_048_576)] = 256
     patience: Annotated[int, Ge(0)] = 0
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is chosen on the validation part, and how.
-
-    ``select`` picks the epoch (lowest wins): each run's own loss by default, since log loss would
-    cut short every run that is not meant to be calibrated. ``threshold`` picks the cut and
-    ``objective`` is what a hyperparameter search gets back (a metric of the validation part).
-    """
-
-    select: Literal["loss", "log_loss", "brier"] = "loss"
-    threshold: Literal["f1", "balanced_accuracy", "mcc", "youden", "accuracy"] = "f1"
-    objective: Objective = "average_precision"
-    ece_bins: Annotated[int, Ge(2), Le(1000)] = 15
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ class Parts:
     scale: np.ndarray  # (d,) float32
     num_negatives: int  # of the rows trained on, after imbalance, resampling and batching
     num_positives: int
+    # Of the training part as validation and test have it: before resampling, and before an
+    # imbalance that touches training alone.
+    natural_positive_rate: float
     num_sampled: int  # rows trained on, repeats and made rows included
     num_synthetic: int  # made rows of them
     synthetic: np.ndarray | None  # (M, d) float32, padded; None in programs without made rows
@@ -186,6 +189,9 @@ def _parts(
         num_sampled=len(visited),
         num_synthetic=len(resampled.synthetic),
         **_own_rows(resampled, most_synthetic),
+        natural_positive_rate=float(
+            labels[(natural if imbalance.where == "train" else split).train].mean(dtype=np.float64)
+        ),
     )
 
 

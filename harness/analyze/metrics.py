@@ -1,6 +1,23 @@
 """The metrics a report shows, with their direction and their place."""
 
-LOWER_IS_BETTER = frozenset({"log_loss", "brier", "ece"})
+LOWER_IS_BETTER = frozenset(
+    {
+        "log_loss",
+        "brier",
+        "ece",
+        "ece_debiased",
+        "log_loss_miscalibration",
+        "brier_miscalibration",
+        "expected_cost",
+    }
+)
+TARGETS = {"calibration_intercept": 0.0, "calibration_slope": 1.0}
+"""Metrics that are best at a value, neither high nor low."""
+
+DESCRIPTIVE = frozenset(
+    {"log_loss_uncertainty", "brier_uncertainty", "random_average_precision", "flagged"}
+)
+"""Metrics that say what the data or the cut are like, not how good the model is."""
 
 LEADERBOARD = (
     "average_precision",
@@ -25,12 +42,14 @@ posterior is mended after training; and F1 or MCC would pick by the noise of one
 
 
 def sign(metric: str) -> int:
-    """1 where higher is better, else -1.
+    """1 where higher is better, -1 where lower is, 0 where neither is.
 
-    >>> sign("auroc"), sign("validation/log_loss")
-    (1, -1)
+    >>> sign("auroc"), sign("validation/platt/log_loss"), sign("calibration_slope")
+    (1, -1, 0)
     """
-    name = metric.rpartition("/")[2]
+    name = metric.rpartition("/")[2].removesuffix("_low").removesuffix("_high").partition("@")[0]
+    if name in TARGETS or name in DESCRIPTIVE:
+        return 0
     return -1 if name in LOWER_IS_BETTER else 1
 
 
@@ -39,9 +58,60 @@ def title(metric: str) -> str:
 
     >>> title("average_precision"), title("f1@tuned"), title("mcc@0.5")
     ('average precision', 'F1 at the tuned threshold', 'MCC at threshold 0.5')
+    >>> title("platt/log_loss"), title("net_benefit@bayes"), title("auroc_low")
+    ('log loss after Platt scaling', 'net benefit at the cost threshold', 'AUROC, lower end')
     """
-    name, _, threshold = metric.partition("@")
-    words = {"f1": "F1", "mcc": "MCC", "auroc": "AUROC", "brier": "Brier score", "ece": "ECE"}
-    prose = words.get(name, name.replace("_", " "))
-    where = {"": "", "tuned": " at the tuned threshold"}
-    return prose + where.get(threshold, f" at threshold {threshold}")
+    end = next((of for of in _ENDS if metric.endswith(of)), "")
+    version, _, rest = metric.removesuffix(end).rpartition("/")
+    name, _, threshold = rest.partition("@")
+    prose = _WORDS.get(name, name.replace("_", " "))
+    where = _RULES.get(threshold, f" at threshold {threshold}")
+    return prose + where + _VERSIONS.get(version.rpartition("/")[2], "") + _ENDS.get(end, "")
+
+
+_WORDS = {
+    "f1": "F1",
+    "f_beta": "F-beta",
+    "mcc": "MCC",
+    "g_mean": "G-mean",
+    "p4": "P4",
+    "auroc": "AUROC",
+    "partial_auroc": "partial AUROC",
+    "brier": "Brier score",
+    "brier_skill": "Brier skill",
+    "brier_miscalibration": "Brier miscalibration",
+    "brier_discrimination": "Brier discrimination",
+    "brier_uncertainty": "Brier uncertainty",
+    "ece": "ECE",
+    "ece_debiased": "debiased ECE",
+    "flagged": "share flagged",
+}
+_RULES = {
+    "": "",
+    "tuned": " at the tuned threshold",
+    "bayes": " at the cost threshold",
+    "oracle": " at the best threshold of test",
+    **{
+        rule: f" at the threshold for {rule.replace('_', ' ')}"
+        for rule in (
+            "f_beta",
+            "f1",
+            "balanced_accuracy",
+            "mcc",
+            "youden",
+            "accuracy",
+            "cost",
+            "recall_at_precision",
+            "precision_at_recall",
+            "alerts",
+        )
+    },
+}
+_VERSIONS = {
+    "corrected": ", corrected",
+    "temperature": " after temperature scaling",
+    "platt": " after Platt scaling",
+    "isotonic": " after isotonic calibration",
+    "beta": " after beta calibration",
+}
+_ENDS = {"_low": ", lower end", "_high": ", upper end"}

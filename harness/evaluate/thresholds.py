@@ -1,22 +1,32 @@
 """Choosing a decision threshold on the validation split.
 
-Functions here take the rows of one split and return a threshold; `metrics.threshold_metrics`
+Functions here take the rows of one split and return a threshold; `decisions.threshold_metrics`
 applies it to another. What chooses never sees what it is judged on.
 """
 
+import math
 from collections.abc import Callable
-from typing import Literal, get_args
+from fractions import Fraction
+from functools import partial
+from typing import get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.evaluate.metrics import Array, Counts, Ranking, rank_rows
+from harness.evaluate.order import num_flagged
+from harness.evaluate.ranking import Array, Counts, Ranking, rank_rows
+from harness.evaluate.settings import Costs, Criterion, Evaluation
 
-Criterion = Literal["f1", "balanced_accuracy", "mcc", "youden", "accuracy"]
+_DEFAULTS = Evaluation()
 
 
 def choose_threshold(
-    *, criterion: Criterion, logits: ArrayLike, labels: ArrayLike, valid: ArrayLike
+    *,
+    criterion: Criterion,
+    logits: ArrayLike,
+    labels: ArrayLike,
+    valid: ArrayLike,
+    settings: Evaluation = _DEFAULTS,
 ) -> Array:
     """The threshold of each run, as a logit, that maximises a criterion on these rows.
 
@@ -36,14 +46,18 @@ def choose_threshold(
 
     Args:
         criterion: what to maximise. `youden` (sensitivity + specificity - 1) orders cuts as
-            `balanced_accuracy` does and so gives the same threshold.
-        logits, labels, valid: the *validation* rows, (runs, n), as in `metrics.rank_rows`.
+            `balanced_accuracy` does and so gives the same threshold. `cost` saves most by the
+            cost matrix. `recall_at_precision` takes most positives among the cuts with at least
+            `min_precision` (none, where no cut has it), `precision_at_recall` the best precision
+            among those with at least `min_recall`, `alerts` as many rows as the budget allows.
+        logits, labels, valid: the *validation* rows, (runs, n), as in `ranking.rank_rows`.
+        settings: the numbers behind a criterion: beta, costs, minima, alerts.
 
     Returns:
         (runs,), finite in all but one case: predicting none may take +inf above the largest float.
 
     Raises:
-        ValueError: an unknown criterion, or what `metrics.rank_rows` raises.
+        ValueError: an unknown criterion, or what `ranking.rank_rows` raises.
 
     >>> choose_threshold(criterion="f1", logits=[[3.0, 1.0, -1.0, -2.0]], labels=[[1, 1, 0, 1]],
     ...                  valid=[[True, True, True, True]])
@@ -53,16 +67,18 @@ def choose_threshold(
     array([0.])
     """
     ranking = rank_rows(logits=logits, labels=labels, valid=valid)
-    return choose_threshold_from_ranking(criterion=criterion, ranking=ranking)
+    return choose_threshold_from_ranking(criterion=criterion, ranking=ranking, settings=settings)
 
 
-def choose_threshold_from_ranking(*, criterion: Criterion, ranking: Ranking) -> Array:
+def choose_threshold_from_ranking(
+    *, criterion: Criterion, ranking: Ranking, settings: Evaluation = _DEFAULTS
+) -> Array:
     """`choose_threshold` of validation rows already ranked."""
-    if criterion not in _OBJECTIVES:
+    if criterion not in get_args(Criterion):
         choices = ", ".join(get_args(Criterion))
         raise ValueError(f"criterion must be one of {choices}, got {criterion!r}")
     none = np.zeros((len(ranking.logits), 1), dtype=np.int64)
-    values = _OBJECTIVES[criterion](
+    values = _objective(criterion, settings)(
         np.hstack([none, ranking.true_positives]),
         np.hstack([none, ranking.false_positives]),
         ranking.num_positives[:, None],
@@ -98,9 +114,10 @@ def _informative(ranking: Ranking) -> NDArray[np.bool_]:
 
 
 # Increasing functions of the criteria at given numbers of positives and negatives, chosen so that
-# equal criteria compare equal in floating point.
-def _f1(tp: Counts, fp: Counts, p: Counts, n: Counts) -> NDArray:
-    return 2 * tp / np.maximum(tp + fp + p, 1)
+# equal criteria compare equal in floating point. Cuts that are not allowed are -inf.
+def _f_beta(tp: Counts, fp: Counts, p: Counts, n: Counts, beta: float) -> NDArray:
+    squared, one = _whole(Fraction(str(beta)) ** 2, 1)
+    return (one + squared) * tp / np.maximum(one * (tp + fp) + squared * p, 1)
 
 
 def _balanced_accuracy(tp: Counts, fp: Counts, p: Counts, n: Counts) -> NDArray:
@@ -117,10 +134,54 @@ def _accuracy(tp: Counts, fp: Counts, p: Counts, n: Counts) -> NDArray:
     return tp - fp
 
 
-_OBJECTIVES: dict[str, Callable[[Counts, Counts, Counts, Counts], NDArray]] = {
-    "f1": _f1,
-    "balanced_accuracy": _balanced_accuracy,
-    "mcc": _mcc,
-    "youden": _balanced_accuracy,
-    "accuracy": _accuracy,
-}
+def _saving(tp: Counts, fp: Counts, p: Counts, n: Counts, costs: Costs) -> NDArray:
+    """What predicting none would cost more. In whole units of the costs' common denominator."""
+    of_miss, of_alarm = _whole(costs.of_miss, costs.of_alarm)
+    return tp * of_miss - fp * of_alarm
+
+
+def _recall_at(tp: Counts, fp: Counts, p: Counts, n: Counts, min_precision: float) -> NDArray:
+    """Most true positives, then fewest false ones. Predicting none is always allowed."""
+    needed, whole = _whole(min_precision, 1.0)
+    allowed = whole * tp >= needed * (tp + fp)
+    return np.where(allowed, tp * (n + 1) - fp, -np.inf)
+
+
+def _precision_at(tp: Counts, fp: Counts, p: Counts, n: Counts, min_recall: float) -> NDArray:
+    needed, whole = _whole(min_recall, 1.0)
+    allowed = whole * tp >= needed * p
+    return np.where(allowed, tp / np.maximum(tp + fp, 1), -np.inf)
+
+
+def _within(tp: Counts, fp: Counts, p: Counts, n: Counts, alerts: float) -> NDArray:
+    """As many rows as the budget allows; ties are flagged together or not at all."""
+    return np.where(tp + fp <= num_flagged(alerts, p + n), tp + fp, -np.inf)
+
+
+def _whole(*values: float | Fraction) -> tuple[float, ...]:
+    """Numbers as written in decimals, in whole units of their common denominator."""
+    fractions = [Fraction(str(value)) for value in values]
+    unit = math.lcm(*(fraction.denominator for fraction in fractions))
+    numbers = [fraction * unit for fraction in fractions]
+    # Beyond this the product with a count leaves int64: rounding may then part equal cuts.
+    if max(map(abs, numbers)) > 2**31:
+        return tuple(map(float, values))
+    return tuple(map(int, numbers))
+
+
+def _objective(
+    criterion: Criterion, settings: Evaluation
+) -> Callable[[Counts, Counts, Counts, Counts], NDArray]:
+    objectives: dict[str, Callable[[Counts, Counts, Counts, Counts], NDArray]] = {
+        "f1": partial(_f_beta, beta=1),
+        "f_beta": partial(_f_beta, beta=settings.beta),
+        "balanced_accuracy": _balanced_accuracy,
+        "mcc": _mcc,
+        "youden": _balanced_accuracy,
+        "accuracy": _accuracy,
+        "cost": partial(_saving, costs=settings.costs),
+        "recall_at_precision": partial(_recall_at, min_precision=settings.min_precision),
+        "precision_at_recall": partial(_precision_at, min_recall=settings.min_recall),
+        "alerts": partial(_within, alerts=settings.alerts),
+    }
+    return objectives[criterion]

@@ -9,7 +9,8 @@ from scipy.special import expit
 
 from harness.config import dump
 from harness.data.dataset import Dataset
-from harness.evaluate.evaluate import Scored, by_evaluation, evaluate
+from harness.evaluate.corrections import prior_shift, shift_prior
+from harness.evaluate.evaluate import Evaluated, Scored, by_evaluation, evaluate
 from harness.identity import numerics
 from harness.prepare import Prepared
 from harness.record.tables import CURVES, Record
@@ -43,15 +44,18 @@ def collect(
     }
     # A run without one finite epoch has no model to score.
     untrained = outcome.best_epoch[:num_runs] == 0
-    scored = {
-        part: Scored(
-            logits=np.where(untrained[:, None], np.nan, logits[part]),
+    shifts = [_shift(ready) for ready in prepared]
+    scored = {}
+    for part in rows:
+        raw = np.where(untrained[:, None], np.nan, logits[part])
+        scored[part] = Scored(
+            logits=raw,
             labels=dataset.labels[rows[part]],
             valid=np.arange(rows[part].shape[1]) < _sizes(splits, part)[:, None],
+            corrected=_corrected(jobs, prepared, raw, shifts),
         )
-        for part in rows
-    }
-    thresholds, metrics = _evaluate(jobs, scored)
+    evaluated = _evaluate(jobs, scored)
+    thresholds = evaluated.facts["threshold_logit"]
     created = datetime.now(UTC)
     version = numerics()
     return [
@@ -63,13 +67,14 @@ def collect(
                 "num_steps": int(outcome.num_epochs[i]) * ready.program.steps_per_epoch,
                 "best_epoch": int(outcome.best_epoch[i]),
                 "threshold": float(expit(thresholds[i])),
-                "threshold_logit": float(thresholds[i]),
+                **{name: float(values[i]) for name, values in evaluated.facts.items()},
+                "prior_shift": shifts[i],
                 "seconds": seconds,
                 "numerics": version,
                 "data_fingerprint": dataset.fingerprint,
                 **_counts(ready, dataset.labels),
             },
-            metrics={name: float(values[i]) for name, values in metrics.items()},
+            metrics={name: float(values[i]) for name, values in evaluated.metrics.items()},
             curves={
                 shown: getattr(outcome.curves, field)[i, : outcome.num_epochs[i]]
                 for field, shown in CURVES.items()
@@ -83,25 +88,63 @@ def collect(
                 )
                 for part in rows
             },
+            mended={part: _mended(scored[part], evaluated.calibrated[part], i) for part in rows},
             created=created,
         )
         for i, (job, ready) in enumerate(zip(jobs, prepared, strict=True))
     ]
 
 
-def _evaluate(jobs: Sequence[Any], scored: dict[str, Scored]) -> tuple[np.ndarray, dict]:
-    thresholds = np.empty(len(jobs))
-    metrics: dict[str, np.ndarray] = {}
+def _evaluate(jobs: Sequence[Any], scored: dict[str, Scored]) -> Evaluated:
+    """Of all jobs; what is not measured under some job's settings is NaN there."""
+    whole = Evaluated(
+        {}, {}, {part: np.full(all_.logits.shape, np.nan) for part, all_ in scored.items()}
+    )
     groups = by_evaluation([job.config.evaluation for job in jobs])
     for evaluation, at in groups.items():
-        parts = {
-            part: Scored(all_.logits[at], all_.labels[at], all_.valid[at])
-            for part, all_ in scored.items()
-        }
-        thresholds[at], values = evaluate(**parts, evaluation=evaluation)
-        for name, column in values.items():
-            metrics.setdefault(name, np.empty(len(jobs)))[at] = column
-    return thresholds, metrics
+        parts = {part: all_.of(at) for part, all_ in scored.items()}
+        some = evaluate(**parts, evaluation=evaluation)
+        for into, found in ((whole.metrics, some.metrics), (whole.facts, some.facts)):
+            for name, column in found.items():
+                into.setdefault(name, np.full(len(jobs), np.nan))[at] = column
+        for part, calibrated in some.calibrated.items():
+            whole.calibrated[part][at] = calibrated
+    return whole
+
+
+def _shift(ready: Prepared) -> float:
+    """The logit from the prior a run was trained under to that of its validation and test parts."""
+    parts = ready.parts
+    return prior_shift(
+        training_rate=parts.num_positives / (parts.num_positives + parts.num_negatives),
+        natural_rate=parts.natural_positive_rate,
+    )
+
+
+def _corrected(
+    jobs: Sequence[Any], prepared: Sequence[Prepared], raw: np.ndarray, shifts: Sequence[float]
+) -> np.ndarray:
+    """(runs, n) posterior logits under the natural prior; NaN where a loss hides no posterior."""
+    corrected = np.full(raw.shape, np.nan)
+    for i, (job, ready) in enumerate(zip(jobs, prepared, strict=True)):
+        parts = ready.parts
+        loss = job.config.loss.fitted(
+            num_negatives=parts.num_negatives, num_positives=parts.num_positives
+        )
+        with np.errstate(all="ignore"):  # logits of a diverged run, or of padding
+            posterior = loss.posterior_logits(raw[i].astype(np.float64))
+        if posterior is not None:
+            corrected[i] = shift_prior(posterior, shift=shifts[i])
+    return corrected
+
+
+def _mended(scored: Scored, calibrated: np.ndarray, i: int) -> dict[str, np.ndarray]:
+    """Versions of a run's logits that it has, by their column."""
+    valid = scored.valid[i]
+    versions = {"corrected_logits": scored.corrected[i], "calibrated_logits": calibrated[i]}
+    return {
+        name: logits[valid] for name, logits in versions.items() if np.isfinite(logits[valid]).any()
+    }
 
 
 def _status(outcome: Any, i: int) -> dict[str, Any]:

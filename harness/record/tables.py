@@ -16,6 +16,10 @@ CURVES = {
     "validation_brier": "validation/brier",
 }
 
+# Further versions of the logits: under the natural prior, and by the configured calibrator. Null
+# where the loss hides no posterior, or no calibrator is configured.
+MENDED = ("corrected_logits", "calibrated_logits")
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -28,6 +32,7 @@ class Record:
     curves: Mapping[str, np.ndarray]  # by stored name, one value an epoch trained
     steps_per_epoch: int
     predictions: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # rows, logits, labels
+    mended: Mapping[str, Mapping[str, np.ndarray]]  # logits by part, then by column of MENDED
     created: datetime
 
     @property
@@ -86,11 +91,11 @@ def _history(records: Sequence[Record]) -> pl.DataFrame:
 
 def _predictions(records: Sequence[Record]) -> pl.DataFrame:
     parts = [
-        (record.run_id, split, *part)
+        (record.run_id, split, *part, *(record.mended[split].get(name) for name in MENDED))
         for record in records
         for split, part in record.predictions.items()
     ]
-    run_ids, splits, rows, logits, labels = zip(*parts, strict=True)
+    run_ids, splits, rows, logits, labels, *mended = zip(*parts, strict=True)
     return pl.DataFrame(
         {
             "run_id": run_ids,
@@ -98,10 +103,18 @@ def _predictions(records: Sequence[Record]) -> pl.DataFrame:
             "rows": _lists(rows, np.int32),
             "logits": _lists(logits, np.float32),
             "labels": _lists(labels, np.int8),
+            **{
+                name: _lists(column, np.float32)
+                for name, column in zip(MENDED, mended, strict=True)
+            },
         }
     )
 
 
-def _lists(arrays: Sequence[np.ndarray], dtype: Any) -> pl.Series:
+def _lists(arrays: Sequence[np.ndarray | None], dtype: Any) -> pl.Series:
     # One series a row: a list of equally long arrays would become a fixed-width column.
-    return pl.Series([pl.Series(array.astype(dtype, copy=False)) for array in arrays])
+    inner = pl.Series(np.empty(0, dtype)).dtype  # of a column that holds nothing but nulls too
+    return pl.Series(
+        [None if array is None else pl.Series(array.astype(dtype)) for array in arrays],
+        dtype=pl.List(inner),
+    )
