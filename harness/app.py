@@ -37,6 +37,7 @@ def run(command: str, arguments: list[str]) -> None:
     """
     # Hydra's parser wants its flags before the overrides.
     flags = [text for text in arguments if text in {"-m", "--multirun"}]
+    _check_suite(arguments, multirun=bool(flags))
     sys.argv = [f"harness {command}", *flags, *(text for text in arguments if text not in flags)]
     # Hydra prints tracebacks for errors in tasks; we print one line instead (see `cli`).
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -50,6 +51,18 @@ def run(command: str, arguments: list[str]) -> None:
         raise refused.error from None
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_one_line(error)) from error
+
+
+def _check_suite(arguments: Sequence[str], *, multirun: bool) -> None:
+    """A suite is what a sweep runs over: as a choice of a single job it would change nothing."""
+    for text in arguments:
+        key, _, value = text.partition("=")
+        if key != "dataset_suite" or value == "null":
+            continue
+        if not multirun:
+            raise UserError(f"{text} names several data sets: add -m to run them all")
+        if "," in value or "(" in value:
+            raise UserError(f"{text}: choose one suite, or list data sets with dataset=...,...")
 
 
 class _Refused(BaseException):

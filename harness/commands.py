@@ -7,10 +7,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.table import Table
 
+from harness import catalogue
 from harness.app import conf_dir
-from harness.config import AnyDataset, parse_as
 from harness.errors import UserError
 
 
@@ -32,55 +31,54 @@ def analyze(arguments: list[str]) -> None:
 
 
 def data(arguments: list[str]) -> None:
-    """`harness data list | describe NAME [key=value ...]`: the data sets of conf/dataset."""
+    """`harness data list | fetch NAME... | describe NAME [key=value ...]`: the named data sets."""
     parser = argparse.ArgumentParser(prog="harness data", description=data.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every named data set")
+    listed = commands.add_parser("list", help="every named data set; downloads nothing")
+    listed.add_argument("pattern", nargs="?", help="of names or applications: 'keel/*', fraud")
+    fetched = commands.add_parser("fetch", help="download data sets or suites, and check them")
+    fetched.add_argument("names", nargs="+", metavar="NAME", help="a data set or a suite")
     one = commands.add_parser("describe", help="one data set: its columns, classes and licence")
     one.add_argument("name")
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
     given = parser.parse_args(arguments)
-    console = _wide_console()
+    console = _wide_console(200 if given.command == "list" else 160)
     if given.command == "list":
-        console.print(_list())
+        console.print(catalogue.table(list(catalogue.entries(given.pattern))))
+    elif given.command == "fetch":
+        _fetch(given.names, console)
     else:
         from harness.data.describe import describe, render
 
         console.print(render(describe(_source(given.name, given.overrides).load())))
 
 
-def _wide_console() -> Console:
+def _wide_console(width: int = 160) -> Console:
     """The terminal, or room for whole tables where the output goes to a file."""
     console = Console()
-    return console if console.is_terminal else Console(width=160)
+    return console if console.is_terminal else Console(width=width)
 
 
-def _list() -> Table:
-    table = Table("name", "rows", "features", "positives", "rate", "licence", "application")
-    for path in sorted((conf_dir() / "dataset").glob("*.yaml")):
-        values = OmegaConf.load(path)
-        if any(OmegaConf.is_missing(values, key) for key in values):
-            table.add_row(path.stem, "-", "-", "-", "-", "your own", "")
-            continue
-        dataset = _source(path.stem, []).load()
-        table.add_row(
-            path.stem,
-            f"{dataset.num_rows:,}",
-            f"{dataset.num_features:,}",
-            f"{dataset.num_positives:,}",
-            f"{dataset.positive_rate:.4g}",
-            dataset.licence,
-            dataset.application,
+def _fetch(asked: list[str], console: Console) -> None:
+    """Downloads what is missing; each data set is loaded, which checks it. Stops at an error."""
+    wanted = list(dict.fromkeys(name for text in asked for name in catalogue.members(text)))
+    for index, name in enumerate(wanted, start=1):
+        source = _source(name, [])
+        place = source.fetch() if hasattr(source, "fetch") else "nothing to fetch"
+        loaded = source.load()
+        counts = f"{loaded.num_rows:,} x {loaded.num_features:,}, {loaded.num_positives:,} positive"
+        console.print(
+            f"[{index}/{len(wanted)}] {name}: {counts}; {place}", soft_wrap=True, markup=False
         )
-    return table
 
 
 def _source(name: str, overrides: list[str]) -> Any:
     """The data source `name` of conf/dataset, with ``key=value`` changes."""
     path = conf_dir() / "dataset" / f"{name}.yaml"
-    known = sorted(file.stem for file in path.parent.glob("*.yaml"))
-    if name not in known:
-        raise UserError(f"data set {name!r} is not in conf/dataset; one of {', '.join(known)}")
+    if name not in catalogue.names():
+        raise UserError(f"data set {name!r} is not in conf/dataset: see `harness data list`")
+    from harness.config import AnyDataset, parse_as
+
     changes = [text.removeprefix("dataset.") for text in overrides]
     try:
         values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(changes))

@@ -36,14 +36,15 @@ ALLOWED = {
     },
     "analyze": {"errors", "record"},
     "app": {"errors", "devices", "config", "sweep"},
-    "commands": {"errors", "app", "config", "data", "analyze"},
+    "catalogue": {"errors", "app", "data"},
+    "commands": {"errors", "app", "catalogue", "config", "data", "analyze"},
     "cli": {"errors", "app", "commands"},
 }  # fmt: skip
 
 # Who may import these at all, even inside a function.
 HOLDERS = {
     "hydra": {"app", "sweep"},
-    "omegaconf": {"app", "commands", "sweep"},
+    "omegaconf": {"app", "catalogue", "commands", "sweep"},
     "wandb": {"record"},
     "matplotlib": set(),
     "torch": set(),

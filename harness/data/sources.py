@@ -12,8 +12,11 @@ from scipy.special import expit, logit
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from harness.data.dataset import Dataset, standardised
+from harness.data.openml import OpenML
 from harness.data.streams import Purpose, generator
+from harness.data.synthetic import SYNTHETIC, Cue, FraudLike, Separable
 from harness.data.table import read_table, spelled
+from harness.data.wheel import Wheel
 from harness.errors import UserError
 
 # `dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
@@ -94,8 +97,9 @@ class Table:
         return _load_table(self, (state.st_mtime_ns, state.st_size) if state else None)
 
 
-DatasetConfig = Sklearn | TwoGaussians | Table  # told apart by `kind`
-DATASETS = (Sklearn, TwoGaussians, Table)
+# Told apart by `kind`.
+DatasetConfig = Sklearn | TwoGaussians | Cue | Separable | FraudLike | Table | Wheel | OpenML
+DATASETS = (Sklearn, TwoGaussians, *SYNTHETIC, Table, Wheel, OpenML)
 
 
 @lru_cache(maxsize=16)

@@ -9,6 +9,7 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.object_type import ObjectType
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
@@ -95,7 +96,8 @@ class _LazyJobReturn(JobReturn):
 
 
 class _ValidatingLoader:
-    """Hydra's configuration loader, but that it composes a sweep's jobs our way.
+    """Hydra's configuration loader, but that it composes a sweep's jobs our way, and finds choices
+    in folders of a group.
 
     For Hydra's basic sweeper alone, which composes every job to see that it can and drops the
     result: none is built.
@@ -107,6 +109,17 @@ class _ValidatingLoader:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+    def get_group_options(
+        self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG, **given: Any
+    ) -> list[str]:
+        """What `dataset=glob(keel/*)` chooses from: Hydra itself looks at no deeper folder."""
+        names = self._loader.get_group_options(group_name, results_filter, **given)
+        if results_filter is ObjectType.CONFIG:
+            for folder in self._loader.get_group_options(group_name, ObjectType.GROUP, **given):
+                inner = self.get_group_options(f"{group_name}/{folder}", results_filter, **given)
+                names = [*names, *(f"{folder}/{name}" for name in inner)]
+        return names
 
     def load_sweep_config(
         self, master_config: DictConfig, sweep_overrides: list[str]

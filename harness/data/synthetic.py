@@ -1,0 +1,200 @@
+"""Generated data with a known posterior: cues of three shapes, separable classes, and fraud-like.
+
+Each is pinned by its own `seed`, whatever the run's is, and gives P(y = 1 | x) with every row.
+`TwoGaussians`, the one with closed-form scores, is in `harness.data.sources`.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, logit
+from scipy.stats import norm
+
+from harness.data.dataset import Dataset, standardised
+from harness.data.published import Text
+from harness.data.streams import Purpose, generator
+from harness.errors import UserError
+
+# Numbers the streams within one seed: a number once given is never changed.
+_FEATURES, _LABELS, _NOISE = 1, 2, 3
+
+Rows = Annotated[int, Ge(2)]
+Rate = Annotated[float, Gt(0), Lt(1)]
+Flip = Annotated[float, Ge(0), Lt(1)]
+DataSeed = Annotated[int, Ge(0)]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cue:
+    """Normal features, and labels drawn with log-odds `strength * cue(x) + intercept`.
+
+    cue: `linear`, the features' sum; `product`, the first times the second (no line separates
+    it); `radial`, the squared distance from the centre; each scaled to mean 0 and variance 1.
+    The intercept makes the true probabilities' mean over the rows `positive_rate`. Afterwards
+    a positive label is flipped with probability `flip_positives`, a negative one with
+    `flip_negatives` (label noise: symmetric where they are equal); the posterior is that of the
+    labels as given, (1 - flip_positives) p + flip_negatives (1 - p).
+    """
+
+    kind: Literal["cue"] = "cue"
+    name: Text = "cue"
+    shape: Literal["linear", "product", "radial"]
+    rows: Rows
+    num_features: Annotated[int, Ge(2)]
+    strength: Annotated[float, Ge(0), Le(100)]
+    positive_rate: Rate
+    flip_positives: Flip = 0.0
+    flip_negatives: Flip = 0.0
+    seed: DataSeed
+
+    def load(self) -> Dataset:
+        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        return _load_cue(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Separable:
+    """Two classes with a gap of `margin` between them along the diagonal; no error is needed.
+
+    Exactly `round(rows * positive_rate)` rows are positive; the posterior is 0 or 1. BCE has no
+    minimum on such data: its weights grow as long as one trains.
+    """
+
+    kind: Literal["separable"] = "separable"
+    name: Text = "separable"
+    rows: Rows
+    num_features: Annotated[int, Ge(1)]
+    margin: Annotated[float, Gt(0)]
+    positive_rate: Rate
+    seed: DataSeed
+
+    def load(self) -> Dataset:
+        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        return _load_separable(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FraudLike:
+    """The shape of card fraud: many rows, few positives, and positives unlike one another.
+
+    Negatives are standard normal in all features but the last, an amount whose logarithm is
+    normal and says nothing. Positives are shifted by `distance` along the diagonal of the first
+    half of the features and `spread` times as wide in them: some look like any negative.
+    """
+
+    kind: Literal["fraud_like"] = "fraud_like"
+    name: Text = "fraud_like"
+    rows: Rows
+    num_features: Annotated[int, Ge(4)]
+    num_positives: Annotated[int, Ge(1)]
+    distance: Annotated[float, Ge(0)]
+    spread: Annotated[float, Ge(1), Le(10)]
+    seed: DataSeed
+
+    def load(self) -> Dataset:
+        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        return _load_fraud_like(self)
+
+
+SYNTHETIC = (Cue, Separable, FraudLike)
+
+
+@lru_cache(maxsize=16)
+def _load_cue(config: Cue) -> Dataset:
+    rng = generator(config.seed, Purpose.SYNTHETIC, _FEATURES)
+    raw = rng.standard_normal((config.rows, config.num_features))
+    signal = config.strength * _CUES[config.shape](raw)
+    clean = expit(signal + _intercept(signal, config.positive_rate))
+    draws = generator(config.seed, Purpose.SYNTHETIC, _LABELS).random(config.rows)
+    labels = draws < clean
+    flips = generator(config.seed, Purpose.SYNTHETIC, _NOISE).random(config.rows)
+    labels ^= flips < np.where(labels, config.flip_positives, config.flip_negatives)
+    posterior = (1 - config.flip_positives) * clean + config.flip_negatives * (1 - clean)
+    return _generated(config, raw, labels, posterior)
+
+
+_CUES = {
+    "linear": lambda raw: raw.sum(axis=1) / np.sqrt(raw.shape[1]),
+    "product": lambda raw: raw[:, 0] * raw[:, 1],
+    "radial": lambda raw: (np.square(raw).sum(axis=1) - raw.shape[1]) / np.sqrt(2 * raw.shape[1]),
+}
+
+
+def _intercept(signal: Floats, positive_rate: float) -> float:
+    """Where the mean of expit(signal + intercept) is ``positive_rate``."""
+    middle, reach = logit(positive_rate), float(np.abs(signal).max()) + 1.0
+    return brentq(
+        lambda intercept: float(expit(signal + intercept).mean()) - positive_rate,
+        middle - reach,
+        middle + reach,
+        xtol=1e-12,
+    )
+
+
+@lru_cache(maxsize=16)
+def _load_separable(config: Separable) -> Dataset:
+    labels = _exactly(config, round(config.rows * config.positive_rate))
+    raw = generator(config.seed, Purpose.SYNTHETIC, _FEATURES).standard_normal(
+        (config.rows, config.num_features)
+    )
+    direction = np.full(config.num_features, config.num_features**-0.5)
+    along = raw @ direction
+    # The same half-normal beyond the gap on either side; all other directions are left alone.
+    moved = np.where(labels, 1.0, -1.0) * (np.abs(along) + config.margin / 2)
+    raw += (moved - along)[:, None] * direction
+    return _generated(config, raw, labels, labels.astype(np.float64))
+
+
+@lru_cache(maxsize=4)
+def _load_fraud_like(config: FraudLike) -> Dataset:
+    labels = _exactly(config, config.num_positives)
+    raw = generator(config.seed, Purpose.SYNTHETIC, _FEATURES).standard_normal(
+        (config.rows, config.num_features)
+    )
+    told = config.num_features // 2
+    shift = config.distance / np.sqrt(told)
+    raw[labels, :told] = shift + config.spread * raw[labels, :told]
+    positive = norm.logpdf(raw[:, :told], shift, config.spread).sum(axis=1)
+    log_ratio = positive - norm.logpdf(raw[:, :told]).sum(axis=1)
+    raw[:, -1] = np.exp(3.0 + 1.5 * raw[:, -1])  # in some currency; the median is about 20
+    posterior = expit(log_ratio + logit(config.num_positives / config.rows))
+    return _generated(config, raw, labels, posterior)
+
+
+def _exactly(config: Separable | FraudLike, num_positives: int) -> NDArray[np.bool_]:
+    """Labels with an exact number of positives: no noise of the prevalence (see TwoGaussians)."""
+    order = generator(config.seed, Purpose.SYNTHETIC, _LABELS).permutation(config.rows)
+    return order < num_positives
+
+
+def _generated(
+    config: Cue | Separable | FraudLike,
+    raw: Floats,
+    labels: NDArray[np.bool_],
+    posterior: Floats,
+) -> Dataset:
+    num_positives = int(labels.sum())
+    if num_positives in (0, config.rows):
+        raise UserError(
+            f"dataset {config.name}: {num_positives} of dataset.rows {config.rows} would "
+            "be positive: raise dataset.rows so that both classes have one"
+        )
+    features, summary = standardised(raw)
+    return Dataset(
+        name=config.name,
+        features=features,
+        labels=labels.astype(np.int8),
+        feature_names=tuple(f"x{index}" for index in range(config.num_features)),
+        positive_label="1",
+        source="generated",
+        licence="none needed",
+        posterior=posterior,
+        application="known answers",
+        raw=summary,
+    )
