@@ -125,7 +125,8 @@ def test_a_pickle_in_the_cache_is_not_run(server, kept, tmp_path):
 
     path = kept / "openml" / "61.npz"
     path.parent.mkdir(parents=True)
-    np.savez(path, values=np.array([Trap()], dtype=object), described=np.array("[]"))
+    described = np.array('[["a"], {}, "play", 2]')  # sound, so that the values are reached
+    np.savez(path, values=np.array([Trap()], dtype=object), target=["no"], described=described)
     with pytest.raises(UserError, match="is damaged"):
         weather().load()
     assert not (tmp_path / "ran").exists()
