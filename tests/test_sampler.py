@@ -237,8 +237,9 @@ def test_threads_do_not_choose_the_neighbours():
     rng = np.random.default_rng(0)
     features = rng.integers(0, 3, size=(6000, 20)).astype(np.float32)
     labels = (rng.random(6000) < 0.05).astype(np.int8)
-    names = tuple(map(str, range(20)))
-    part = part_of(Dataset("ties", features, labels, names, "1", "here", "none"))
+    rows = np.arange(6000, dtype=np.int32)
+    # Unscaled: columns of different scales would have no ties.
+    part = TrainingPart(rows, labels, features, np.zeros(20, "f4"), np.ones(20, "f4"))
     threads = ThreadpoolController()
     made = []
     for limit in (1, 2, 4):
