@@ -2,14 +2,23 @@
 
 import jax
 import numpy as np
+import polars as pl
 import pytest
 from scipy.optimize import brentq
 from scipy.special import expit, logit
+from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from harness.config import parse
+from harness.evaluate.decisions import threshold_metrics
+from harness.evaluate.metrics import score_metrics
+from harness.evaluate.order import average_precision
+from harness.evaluate.ranking import rank_rows
+from harness.evaluate.settings import Evaluation
+from harness.evaluate.thresholds import choose_threshold
 from harness.prepare import prepare
 from harness.record.collect import collect
+from harness.record.tables import tables
 from harness.sweep import lanes, plan
 from tests.runs import SMALL
 
@@ -108,3 +117,128 @@ def test_trained_model_matches_scikit_learns_log_loss():
     labels = dataset.labels[split.test]
     expected = np.mean(np.logaddexp(0, logits) - labels * logits)
     assert record.metrics["test/log_loss"] == pytest.approx(expected, abs=5e-4)
+
+
+def calibrated_rows(distance, positive_rate, n=400_000):
+    """Two Gaussians scored with their own posterior logit."""
+    rng = np.random.default_rng(7)
+    labels = (np.arange(n) < n * positive_rate).astype(np.int8)[None]
+    noise = rng.normal(size=labels.shape)
+    logits = logit(positive_rate) + distance * (distance * (labels - 0.5) + noise)
+    return {"logits": logits, "labels": labels, "valid": labels >= 0}
+
+
+@pytest.mark.parametrize(
+    ("distance", "rate", "auroc", "log_loss", "brier", "precision", "f1", "cut", "f1_at_half"),
+    [
+        (2.0, 0.05, 0.9214, 0.11800, 0.03199, 0.5376, 0.5184, 0.2592, 0.4404),
+        (2.0, 0.01, 0.9214, 0.03735, 0.00836, 0.2690, 0.3211, 0.1606, 0.1697),
+        (2.0, 0.5, 0.9214, 0.35632, 0.11240, 0.9218, 0.8443, 0.4221, None),
+        (1.0, 0.05, 0.7602, 0.17546, None, 0.1733, 0.2397, None, 0.0143),
+    ],
+)
+def test_the_posterior_of_two_gaussians(
+    distance, rate, auroc, log_loss, brier, precision, f1, cut, f1_at_half
+):
+    rows = calibrated_rows(distance, rate)
+    scores = score_metrics(**rows)
+    # Four standard errors with 4,000 positives, the fewest there are.
+    expected = {"auroc": (auroc, 0.01), "average_precision": (precision, 0.03)}
+    expected |= {"log_loss": (log_loss, 0.002), "calibration_intercept": (0, 0.08)}
+    expected |= {"calibration_slope": (1, 0.06), "ece_debiased": (0, 0.003)}
+    if brier:
+        expected["brier"] = (brier, 0.0008)
+    for name, (value, tolerance) in expected.items():
+        assert scores[name][0] == pytest.approx(value, abs=tolerance), name
+    assert norm.cdf(distance / np.sqrt(2)) == pytest.approx(auroc, abs=1e-4)
+
+    chosen = choose_threshold(criterion="f1", **rows)
+    best = threshold_metrics(**rows, threshold_logits=chosen)["f1"][0]
+    assert best == pytest.approx(f1, abs=0.015)
+    # The best F1's threshold is half of it; the criterion is flat there.
+    if cut:
+        assert cut == pytest.approx(f1 / 2, abs=1e-4)
+        assert expit(chosen[0]) == pytest.approx(cut, abs=0.04)
+    if f1_at_half:
+        at_half = threshold_metrics(**rows, threshold_logits=0.0)["f1"][0]
+        assert at_half == pytest.approx(f1_at_half, abs=0.03)
+
+
+def test_the_f_beta_threshold_is_a_share_of_the_optimum():
+    """F / (1 + beta^2)."""
+    rows = calibrated_rows(2.0, 0.05)
+    for beta in (0.5, 2.0):
+        chosen = choose_threshold(criterion="f_beta", settings=Evaluation(beta=beta), **rows)
+        best = threshold_metrics(**rows, threshold_logits=chosen, beta=beta)["f_beta"][0]
+        assert expit(chosen[0]) == pytest.approx(best / (1 + beta**2), abs=0.06)
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.01])
+def test_the_best_balanced_accuracy_is_at_the_prevalence(rate):
+    rows = calibrated_rows(2.0, rate)
+    at_pi = threshold_metrics(**rows, threshold_logits=logit(rate))["balanced_accuracy"][0]
+    assert at_pi == pytest.approx(norm.cdf(1), abs=0.02)  # .8413
+    chosen = choose_threshold(criterion="balanced_accuracy", **rows)
+    assert chosen[0] == pytest.approx(logit(rate), abs=0.5)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.05])
+def test_no_skill_f1(rate):
+    rows = calibrated_rows(2.0, rate, n=1000)
+    everyone = threshold_metrics(**rows, threshold_logits=-np.inf)["f1"][0]
+    assert everyone == pytest.approx(2 * rate / (1 + rate))
+
+
+def test_average_precision_of_random_scores():
+    """(200, 10): .07329, by the formula and by shuffling."""
+    labels = np.zeros((20_000, 200), dtype=np.int8)
+    labels[:, :10] = 1
+    logits = np.random.default_rng(0).normal(size=labels.shape)
+    scores = score_metrics(logits=logits[:1], labels=labels[:1], valid=labels[:1] >= 0)
+    assert scores["random_average_precision"][0] == pytest.approx(0.07329, abs=5e-6)
+    ranking = rank_rows(logits=logits, labels=labels, valid=labels >= 0)
+    assert average_precision(ranking).mean() == pytest.approx(0.07329, abs=0.001)
+
+
+def test_undersampled_training_is_corrected_to_the_natural_prior():
+    """The raw intercept moves by the prior; corrected and Platt-scaled scores are calibrated."""
+    record, ready, _ = measured(**TRAINED, sampler={"name": "random_under"})
+    metrics, facts = record.metrics, record.facts
+    assert ready.parts.num_positives == ready.parts.num_negatives
+    assert facts["prior_shift"] == pytest.approx(logit(0.05), abs=1e-3)
+    assert metrics["test/calibration_intercept"] == pytest.approx(logit(0.05), abs=0.15)
+    assert metrics["test/corrected/calibration_intercept"] == pytest.approx(0, abs=0.15)
+    assert metrics["test/corrected/log_loss"] == pytest.approx(0.118, abs=0.003)
+    assert metrics["test/platt/log_loss"] == pytest.approx(0.118, abs=0.003)
+    # One temperature cannot mend a prior.
+    assert metrics["test/temperature/log_loss"] > 0.2
+    _, raw, _ = record.predictions["test"]
+    mended = record.mended["test"]
+    np.testing.assert_allclose(mended["corrected_logits"] - raw, facts["prior_shift"], atol=1e-5)
+    line = facts["platt_slope"] * raw.astype(np.float64) + facts["platt_intercept"]
+    np.testing.assert_allclose(mended["calibrated_logits"], line)
+
+
+def test_imbalance_of_training_alone_is_corrected_and_of_all_parts_is_not():
+    for where, expected in (("train", logit(0.05) - logit(0.2)), ("all", 0.0)):
+        record, _, _ = measured(
+            dataset={**GAUSSIANS, "rows": 20_000},
+            imbalance={"positive_rate": 0.2, "where": where},
+            training={"num_epochs": 1, "batch_size": 256},
+        )
+        assert record.facts["prior_shift"] == pytest.approx(expected, abs=0.01)
+
+
+def test_a_loss_that_hides_no_posterior_stores_none():
+    record, _, _ = measured(
+        dataset={**GAUSSIANS, "rows": 5_000},
+        loss={"name": "hinge"},
+        evaluation={"calibrator": None},
+        training={"num_epochs": 1, "batch_size": 256},
+    )
+    assert np.isnan(record.metrics["test/corrected/log_loss"])
+    assert np.isfinite(record.metrics["test/platt/log_loss"])
+    assert record.mended == {"validation": {}, "test": {}}
+    stored = tables([record])["predictions"]
+    for column in ("corrected_logits", "calibrated_logits"):
+        assert stored[column].null_count() == 2 and stored[column].dtype == pl.List(pl.Float32)

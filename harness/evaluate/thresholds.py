@@ -116,7 +116,7 @@ def _informative(ranking: Ranking) -> NDArray[np.bool_]:
 # Increasing functions of the criteria at given numbers of positives and negatives, chosen so that
 # equal criteria compare equal in floating point. Cuts that are not allowed are -inf.
 def _f_beta(tp: Counts, fp: Counts, p: Counts, n: Counts, beta: float) -> NDArray:
-    squared, one = _whole(Fraction(str(beta)) ** 2, 1)
+    squared, one = _whole(_decimal(beta) ** 2, 1)
     return (one + squared) * tp / np.maximum(one * (tp + fp) + squared * p, 1)
 
 
@@ -136,7 +136,11 @@ def _accuracy(tp: Counts, fp: Counts, p: Counts, n: Counts) -> NDArray:
 
 def _saving(tp: Counts, fp: Counts, p: Counts, n: Counts, costs: Costs) -> NDArray:
     """What predicting none would cost more. In whole units of the costs' common denominator."""
-    of_miss, of_alarm = _whole(costs.of_miss, costs.of_alarm)
+    # Subtracted as decimals: 1.7 - 0.1 in floats is not 1.6, and would part equal cuts.
+    of_miss, of_alarm = _whole(
+        _decimal(costs.false_negative) - _decimal(costs.true_positive),
+        _decimal(costs.false_positive) - _decimal(costs.true_negative),
+    )
     return tp * of_miss - fp * of_alarm
 
 
@@ -158,9 +162,14 @@ def _within(tp: Counts, fp: Counts, p: Counts, n: Counts, alerts: float) -> NDAr
     return np.where(tp + fp <= num_flagged(alerts, p + n), tp + fp, -np.inf)
 
 
+def _decimal(value: float | Fraction) -> Fraction:
+    """A number as it is written."""
+    return Fraction(str(value))
+
+
 def _whole(*values: float | Fraction) -> tuple[float, ...]:
     """Numbers as written in decimals, in whole units of their common denominator."""
-    fractions = [Fraction(str(value)) for value in values]
+    fractions = [_decimal(value) for value in values]
     unit = math.lcm(*(fraction.denominator for fraction in fractions))
     numbers = [fraction * unit for fraction in fractions]
     # Beyond this the product with a count leaves int64: rounding may then part equal cuts.

@@ -1,0 +1,125 @@
+"""Bootstrap intervals: against scipy's, and what resampling must keep."""
+
+import numpy as np
+import pytest
+from scipy.stats import bootstrap, norm
+
+from harness.evaluate.bootstrap import _resampled, intervals
+from harness.evaluate.decisions import decide, decision_metrics
+from harness.evaluate.metrics import order_metrics, probability_metrics, score_metrics
+from harness.evaluate.order import auroc
+from harness.evaluate.ranking import rank_rows
+from harness.evaluate.settings import Costs
+
+
+def rows(n=200, seed=0, decimals=8):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < 0.3).astype(np.int8)
+    return np.round(rng.normal(size=n) + 1.5 * labels, decimals), labels
+
+
+def decided(ranking):
+    return decision_metrics(decide(ranking, 0.5), beta=2.0, costs=Costs())
+
+
+@pytest.mark.parametrize("decimals", [8, 0])
+def test_each_resample_is_scored_as_if_its_rows_stood_alone(decimals):
+    """The rankings of resamples against the rows they stand for, written out and ranked anew."""
+    logits, labels = rows(60, decimals=decimals)
+    (ranking,) = _resampled(logits, labels, 5, seed=3)
+    for i in range(5):
+        positives, negatives = ranking.group_positives[i], ranking.group_negatives[i]
+        written = {
+            "logits": np.repeat(ranking.logits[i], positives + negatives)[None],
+            "labels": np.concatenate(
+                [[1] * p + [0] * q for p, q in zip(positives, negatives, strict=True)]
+            )[None],
+        }
+        written["valid"] = np.ones_like(written["labels"], dtype=bool)
+        alone = rank_rows(**written)
+        assert auroc(alone)[0] == auroc(ranking)[i]
+        for name, values in decided(alone).items():
+            assert values[0] == decided(ranking)[name][i]
+
+
+def test_resampled_scores_match_scores_of_the_written_out_rows():
+    logits, labels = rows(60)
+    (ranking,) = _resampled(logits, labels, 4, seed=3)
+    resampled = probability_metrics(ranking, num_bins=15, line=True, decompose=True)
+    resampled |= order_metrics(ranking, max_fpr=0.1, alerts=0.05, min_precision=0.9, min_recall=0.9)
+    for i in range(4):
+        sizes = ranking.group_positives[i] + ranking.group_negatives[i]
+        written = np.repeat(ranking.logits[i], sizes)[None]
+        of = [
+            [1] * p + [0] * (n - p) for p, n in zip(ranking.group_positives[i], sizes, strict=True)
+        ]
+        targets = np.concatenate(of)[None].astype(int)
+        alone = score_metrics(logits=written, labels=targets, valid=targets >= 0)
+        for name, values in alone.items():
+            np.testing.assert_allclose(resampled[name][i], values[0], 1e-7, 1e-9, err_msg=name)
+
+
+def test_the_prevalence_stands_still():
+    logits, labels = rows()
+    (ranking,) = _resampled(logits, labels, 50, seed=0)
+    assert (ranking.num_positives == labels.sum()).all()
+    assert (ranking.num_rows == len(labels)).all()
+
+
+def test_recall_is_scipys_bootstrap_of_the_positives():
+    """Recall depends on positives alone, so that stratified resampling is the plain bootstrap."""
+    logits, labels = rows(400)
+    found = intervals(
+        logits=logits, labels=labels, statistics=decided, num_resamples=20_000, level=0.9
+    )
+    hits = (logits[labels == 1] >= 0.5).astype(float)
+    expected = bootstrap(
+        (hits,), np.mean, n_resamples=20_000, confidence_level=0.9, method="percentile", rng=0
+    ).confidence_interval
+    # One step of the statistic is 1 / (number of positives), about .008.
+    step = 1.01 / labels.sum()
+    assert found["recall_low"] == pytest.approx(expected.low, abs=step)
+    assert found["recall_high"] == pytest.approx(expected.high, abs=step)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    """AUROC of two Gaussians a distance 1.5 apart, over 200 data sets: 90% +- 3 standard errors."""
+    truth, covered = norm.cdf(1.5 / np.sqrt(2)), 0
+    for seed in range(200):
+        logits, labels = rows(250, seed=seed)
+        ends = intervals(
+            logits=logits,
+            labels=labels,
+            statistics=lambda ranking: {"auroc": auroc(ranking)},
+            num_resamples=300,
+            level=0.9,
+        )
+        covered += ends["auroc_low"] <= truth <= ends["auroc_high"]
+    assert 0.83 <= covered / 200 <= 0.97
+
+
+def test_runs_on_the_same_rows_share_their_resamples():
+    """Two models that differ by a monotone map have the same interval, to the bit."""
+    logits, labels = rows()
+
+    def of(scores):
+        return intervals(
+            logits=scores,
+            labels=labels,
+            statistics=lambda ranking: {"auroc": auroc(ranking)},
+            num_resamples=200,
+            level=0.95,
+        )
+
+    assert of(logits) == of(np.exp(logits))
+
+
+def test_chunks_change_nothing(monkeypatch):
+    logits, labels = rows()
+    given = {"logits": logits, "labels": labels, "statistics": decided}
+    whole = intervals(**given, num_resamples=100, level=0.9)
+    assert whole["f1_low"] < whole["f1_high"]
+    monkeypatch.setattr("harness.evaluate.bootstrap._CHUNK", 7 * len(logits))
+    chunked = intervals(**given, num_resamples=100, level=0.9)
+    for name, value in whole.items():  # other draws of the same rows
+        assert chunked[name] == pytest.approx(value, abs=0.05)
