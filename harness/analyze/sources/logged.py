@@ -1,0 +1,101 @@
+"""From the logs of W&B runs to tables: the same as the store's, without predictions."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+
+from harness.analyze.runs import INCOMPLETE, Runs
+from harness.errors import UserError
+from harness.record.restored import Origin, history_columns, origin, run_row
+from harness.record.wandb_log import RunLog
+
+RUNS_PER_FILE = 500
+HISTORY_TYPES: dict[str, Any] = {
+    "run_id": pl.String,
+    "shard": pl.String,
+    "epoch": pl.Int32,
+    "step": pl.Int32,
+}
+
+
+def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs:
+    """The runs of this harness among `logs`, each with the shard it is to have.
+
+    Curves go to temporary files as they come, so that they are never all in memory.
+
+    Raises:
+        UserError: none of the runs is of this harness.
+    """
+    folder = TemporaryDirectory(prefix="harness-curves-", ignore_cleanup_errors=True)
+    num_foreign, frames = 0, []
+    stream = iter(logs)
+    while batch := list(islice(stream, RUNS_PER_FILE)):
+        ours = [(shard, log, sent) for shard, log in batch if (sent := origin(log.config))]
+        num_foreign += len(batch) - len(ours)
+        if ours:
+            frames.append(frame([_row(*one) for one in ours]))
+            _write_history(ours, Path(folder.name) / f"{len(frames)}.parquet")
+    if not frames:
+        raise UserError(
+            f"{place} holds no run of this harness ({num_foreign} of others); "
+            "give runs that `harness train` logged"
+        )
+    files = sorted(Path(folder.name).glob("*.parquet"))
+    parts = [pl.scan_parquet(file, glob=False) for file in files]
+    return Runs(
+        name=name,
+        runs=pl.concat(frames, how="diagonal_relaxed"),
+        history=pl.concat(parts, how="diagonal_relaxed"),
+        predictions=(),
+        notes=tuple(_notes(place, num_foreign)),
+        keep=folder,
+    )
+
+
+def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows of unequal keys as a frame; a column of mixed kinds is text."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame([_series(name, [row.get(name) for row in rows]) for name in names])
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {int, float}:
+        values = [None if value is None else float(value) for value in values]
+    elif len(kinds) > 1:
+        values = [None if value is None else str(value) for value in values]
+    return pl.Series(name, values)
+
+
+def _row(shard: str, log: RunLog, sent: Origin) -> dict[str, Any]:
+    row = run_row(log.run_id, log.config, log.summary, sent)
+    if log.exit_code is None or "status" not in row:
+        row["status"] = INCOMPLETE
+    return row | {"shard": shard}
+
+
+def _write_history(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> None:
+    """All curves as one table: a frame a run would take longer than reading its log."""
+    columns: dict[str, list[Any]] = {"run_id": [], "shard": []}
+    num_rows = 0
+    for shard, log, _ in ours:
+        own = history_columns(log.history)
+        own_rows = len(own["epoch"])
+        own |= {"run_id": [log.run_id] * own_rows, "shard": [shard] * own_rows}
+        for name in own.keys() - columns.keys():
+            columns[name] = [None] * num_rows
+        num_rows += own_rows
+        for name, values in columns.items():
+            values.extend(own.get(name) or [None] * own_rows)
+    types = HISTORY_TYPES | {name: pl.Float64 for name in columns if "/" in name}
+    pl.DataFrame(columns, schema=types).write_parquet(path, compression="zstd")
+
+
+def _notes(place: str, num_foreign: int) -> Iterator[str]:
+    yield f"{place} keeps no predictions: figures that need them are left out."
+    if num_foreign:
+        yield f"{place}: {num_foreign} runs of others were passed over."
