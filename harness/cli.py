@@ -12,7 +12,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
                                         a sweep, trained as lanes of a few programs
   harness plan   -m ...                 its groups, compilations, memory and time; runs nothing
   harness verify -m ...                 trains a sample fused and alone, and compares the bits
-  harness analyze FOLDER...             tables and a report from logged runs
+  harness analyze SOURCE...             tables and a report from logged runs
   harness data   list | describe NAME   the data sets
 
 Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.

@@ -15,20 +15,21 @@ from harness.errors import UserError
 
 
 def analyze(arguments: list[str]) -> None:
-    """`harness analyze FOLDER...`: tables and a report for each sweep folder."""
-    parser = argparse.ArgumentParser(prog="harness analyze", description=analyze.__doc__)
-    parser.add_argument("source", nargs="+", type=Path, help="a sweep folder, such as runs/demo")
-    parser.add_argument("--output", type=Path, help="where to write (default: FOLDER/analysis)")
-    given = parser.parse_args(arguments)
-    if given.output is not None and len(given.source) > 1:
-        raise UserError("--output takes the report of one folder; give one source")
+    """`harness analyze SOURCE...`: tables and one report of the runs of all sources.
 
-    from harness.analyze import analyze as analyze_folder
+    A source is a sweep folder, W&B's offline folders, or entity/project[/group] on W&B.
+    """
+    parser = argparse.ArgumentParser(prog="harness analyze", description=analyze.__doc__)
+    parser.add_argument("source", nargs="+", help="such as runs/demo, or me/bce-harness/demo")
+    place = "where to write (default: FOLDER/analysis of a sweep folder, else ./analysis)"
+    parser.add_argument("--output", type=Path, help=place)
+    given = parser.parse_args(arguments)
+
+    from harness.analyze import analyze as analyze_sources
 
     console = _wide_console()
-    for folder in given.source:
-        report = analyze_folder(folder, output=given.output, console=console)
-        console.print(f"Report: {report.resolve().as_uri()}", soft_wrap=True, highlight=False)
+    report = analyze_sources(*given.source, output=given.output, console=console)
+    console.print(f"Report: {report.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 
 def data(arguments: list[str]) -> None:

@@ -6,31 +6,41 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.analyze import answers, curves, groups, payload, report, summaries, tables
-from harness.analyze.load import Runs, load
+from harness.analyze.load import Runs, complete, load
 from harness.analyze.metrics import SELECTION
 
 __all__ = ["Runs", "analyze", "analyze_runs", "load"]
 
 
 def analyze(
-    folder: Path,
-    *,
+    *sources: Path | str,
     output: Path | None = None,
     console: Console,
     selection: str = SELECTION,
     tuned: Sequence[str] = groups.TUNED,
 ) -> Path:
-    """Analyze a sweep folder; see `analyze_runs`. `output` defaults to `folder/analysis`.
+    """Analyze the runs of all sources together; see `load` and `analyze_runs`.
+
+    `output` defaults to `SOURCE/analysis` for one sweep folder and to `analysis` for others.
 
     Returns:
         The report's path.
 
     Raises:
-        UserError: no runs there, unreadable shards, or an unknown selection metric.
+        UserError: no runs there, an unreadable source, or an unknown selection metric.
     """
-    runs = load(folder)
-    output = Path(folder) / "analysis" if output is None else Path(output)
+    runs = load(*sources)
+    for note in runs.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    output = default_output(*sources) if output is None else Path(output)
+    runs = complete(runs)
     return analyze_runs(runs, output=output, console=console, selection=selection, tuned=tuned)
+
+
+def default_output(*sources: Path | str) -> Path:
+    """Where an analysis goes that was given no place: beside the store of a single sweep."""
+    alone = len(sources) == 1 and (Path(sources[0]) / "shards").is_dir()
+    return Path(sources[0]) / "analysis" if alone else Path("analysis")
 
 
 def analyze_runs(

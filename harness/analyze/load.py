@@ -1,6 +1,6 @@
 """Reading logged runs from any number of sources, joined by run_id."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from harness.analyze.sources.service import is_path, read_service
 from harness.analyze.sources.store import read_store
 from harness.errors import UserError
 
-__all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "load"]
+__all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "complete", "join", "load"]
+
+RANKS = ("_incomplete", "_bare")  # by which a run that several sources have is chosen
 
 
 def load(*sources: Path | str) -> Runs:
@@ -33,29 +35,14 @@ def join(parts: Sequence[Runs]) -> Runs:
 
     Where W&B itself was set to log is no setting of a run and left out.
     """
-    ranked = [
-        part.runs.with_columns(
-            pl.lit(not part.predictions).alias("_bare"),
-            (pl.col("status") == INCOMPLETE if "status" in part.runs.columns else pl.lit(False))
-            .fill_null(False)
-            .alias("_incomplete"),
-        )
-        for part in parts
-    ]
-    runs = pl.concat(ranked, how="diagonal_relaxed")
-    best = runs.sort(
-        "_incomplete", "_bare", "created", "shard", descending=[False, False, True, True]
-    )
-    unique = best.unique("run_id", keep="first").drop("_bare", "_incomplete")
-    incomplete = int((unique["status"] == INCOMPLETE).sum()) if "status" in unique.columns else 0
-    notes = [note for part in parts for note in part.notes]
-    if incomplete:
-        notes.append(f"{incomplete} runs are incomplete: their logs end before they did.")
-    names = dict.fromkeys(part.name for part in parts)
+    runs = pl.concat(map(_ranked, parts), how="diagonal_relaxed")
+    runs = runs.sort(*RANKS, "created", "shard", descending=[False, False, True, True])
+    runs = runs.unique("run_id", keep="first")
+    notes = [*(note for part in parts for note in part.notes), *_lacks(runs)]
     return Runs(
-        name=" + ".join(names),
+        name=" + ".join(dict.fromkeys(part.name for part in parts)),
         # Shards come in the order they were trained; no table may depend on it.
-        runs=unique.select(pl.exclude(r"^wandb\..*$")).sort("run_id"),
+        runs=runs.select(pl.exclude(r"^wandb\..*$", *RANKS)).sort("run_id"),
         history=pl.concat([part.history for part in parts], how="diagonal_relaxed"),
         predictions=tuple(frame for part in parts for frame in part.predictions),
         notes=tuple(notes),
@@ -63,11 +50,36 @@ def join(parts: Sequence[Runs]) -> Runs:
     )
 
 
+def _ranked(part: Runs) -> pl.DataFrame:
+    status = pl.col("status") if "status" in part.runs.columns else pl.lit("")
+    ranks = (status.eq_missing(INCOMPLETE), pl.lit(not part.predictions))
+    return part.runs.with_columns(rank.alias(name) for name, rank in zip(RANKS, ranks, strict=True))
+
+
+def _lacks(ranked: pl.DataFrame) -> Iterator[str]:
+    """Sentences on the runs of which less than all is known."""
+    incomplete, bare = (int(ranked[name].sum()) for name in RANKS)
+    if incomplete:
+        yield f"{incomplete} of {ranked.height} runs are incomplete: their logs end too soon."
+    if bare:
+        yield (
+            f"{bare} of {ranked.height} runs come without predictions, which W&B does not keep: "
+            "figures drawn from predictions leave them out."
+        )
+
+
 def complete(runs: Runs) -> Runs:
-    """Without the incomplete runs, which have no scores to compare."""
+    """Without the incomplete runs, which have no scores to compare.
+
+    Raises:
+        UserError: there are no others.
+    """
     if "status" not in runs.runs.columns:
         return runs
-    return replace(runs, runs=runs.runs.filter(pl.col("status").ne_missing(INCOMPLETE)))
+    kept = runs.runs.filter(pl.col("status").ne_missing(INCOMPLETE))
+    if kept.is_empty():
+        raise UserError(f"all {runs.runs.height} runs of {runs.name} are incomplete; train them")
+    return replace(runs, runs=kept)
 
 
 def _read(source: Path | str) -> Runs:

@@ -49,13 +49,17 @@ def as_wandb(
 
     Args:
       config: nested.
-      facts: and metrics: become the summary, in which W&B shows NaN as null.
+      facts: and metrics: become the summary.
     """
     name = f"{config['loss']['name']}-{config['dataset']['name']}-s{config['seed']}"
+    summary = {**facts, **metrics}
     origin = {
         "format": FORMAT,
         "created": created.isoformat(),
         "floats": [*_whole_floats(config), *_whole_floats(facts)],
+        # W&B shows NaN as null, and drops what is null or shows a curve's last value in its place.
+        "nans": [key for key, value in summary.items() if value != value],
+        "nulls": [key for key, value in summary.items() if value is None],
         # W&B shows each curve's last value beside the summary: these are no metrics of the run.
         "curves": [shown for shown in history if shown not in metrics],
     }
@@ -64,7 +68,7 @@ def as_wandb(
         name=f"{name}-{run_id[:4]}",
         config={**config, ORIGIN: origin},
         history=history,
-        summary={**facts, **metrics},
+        summary=summary,
         tags=list(tags),
         exit_code=0,
         started=created,

@@ -29,6 +29,8 @@ class Origin:
     created: datetime
     floats: frozenset[str]
     curves: frozenset[str]
+    nans: frozenset[str]
+    nulls: frozenset[str]
 
 
 def origin(config: Mapping[str, Any]) -> Origin | None:
@@ -38,23 +40,26 @@ def origin(config: Mapping[str, Any]) -> Origin | None:
         if not isinstance(sent, Mapping) or sent["format"] != FORMAT:
             return None
         created = datetime.fromisoformat(sent["created"])
-        curves, floats = (frozenset(map(str, sent[key])) for key in ("curves", "floats"))
+        names = {
+            key: frozenset(map(str, sent[key][:MAX_COLUMNS]))
+            for key in ("curves", "floats", "nans", "nulls")
+        }
     except (KeyError, TypeError, ValueError):
         return None
     if created.tzinfo is None or len(config) > MAX_COLUMNS:
         return None
-    return Origin(created=created, floats=floats, curves=curves)
+    return Origin(created=created, **names)
 
 
 def run_row(
     run_id: str, config: Mapping[str, Any], summary: Mapping[str, Any], sent: Origin
 ) -> dict[str, Any]:
-    """The store's row of a run: facts, flat config and metrics, typed as they were.
-
-    A metric W&B shows as null is NaN here, as it is in the store.
-    """
+    """The store's row of a run: facts, flat config and metrics, typed as they were."""
+    lost = dict.fromkeys(sent.nulls) | dict.fromkeys(sent.nans, math.nan)
+    summary = {**summary, **lost}
     known = [(k, v) for k, v in summary.items() if k not in sent.curves and not k.startswith("_")]
     facts = {k: _plain(k, v, sent) for k, v in known if "/" not in k}
+    # A mapping is a chart or a table, not a metric.
     metrics = {k: as_float(v) for k, v in known if "/" in k and not isinstance(v, Mapping)}
     ours = {k: v for k, v in config.items() if k != ORIGIN and not k.startswith("_")}
     flat = {k: v for k, v in flatten(_typed(ours, sent)).items() if "/" not in k}

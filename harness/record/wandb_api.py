@@ -22,8 +22,7 @@ def served_runs(entity: str, project: str, group: str | None) -> Iterator[RunLog
     place = "/".join(filter(None, (entity, project, group)))
     if not has_key():
         raise UserError(
-            f"cannot read {place} from W&B: no API key is set; run `wandb login` or set "
-            "WANDB_API_KEY (a folder by that name there is not)"
+            f"{place} is no folder here; to read it from W&B, `wandb login` or set WANDB_API_KEY"
         )
     from wandb.errors import Error
 
@@ -59,7 +58,7 @@ def _log(run: Any) -> RunLog:
 def _history(run: Any) -> list[dict[str, Any]]:
     """All rows. Asked for as many samples as there are, the server thins nothing; if it did, the
     slower scan of every page has them."""
-    num_rows = int(run.attrs.get("historyLineCount") or 0)
+    num_rows = int(run.history_line_count or 0)
     if not num_rows:
         return []
     rows: Any = run.history(samples=num_rows, pandas=False)

@@ -1,6 +1,6 @@
 """From the logs of W&B runs to tables: the same as the store's, without predictions."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,7 +51,7 @@ def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs
         runs=pl.concat(frames, how="diagonal_relaxed"),
         history=pl.concat(parts, how="diagonal_relaxed"),
         predictions=(),
-        notes=tuple(_notes(place, num_foreign)),
+        notes=(f"{place}: {num_foreign} runs of others were passed over.",) if num_foreign else (),
         keep=folder,
     )
 
@@ -93,9 +93,3 @@ def _write_history(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> No
             values.extend(own.get(name) or [None] * own_rows)
     types = HISTORY_TYPES | {name: pl.Float64 for name in columns if "/" in name}
     pl.DataFrame(columns, schema=types).write_parquet(path, compression="zstd")
-
-
-def _notes(place: str, num_foreign: int) -> Iterator[str]:
-    yield f"{place} keeps no predictions: figures that need them are left out."
-    if num_foreign:
-        yield f"{place}: {num_foreign} runs of others were passed over."
