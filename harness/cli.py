@@ -13,6 +13,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness plan   -m ...                 its groups, compilations, memory and time; runs nothing
   harness verify -m ...                 trains a sample fused and alone, and compares the bits
   harness analyze SOURCE...             tables and a report from logged runs
+  harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness data   list | describe NAME   the data sets
 
 Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
@@ -84,6 +85,12 @@ def _analyze(arguments: list[str]) -> None:
     analyze(arguments)
 
 
+def _sync(arguments: list[str]) -> None:
+    from harness.commands import sync
+
+    sync(arguments)
+
+
 def _data(arguments: list[str]) -> None:
     from harness.commands import data
 
@@ -95,5 +102,6 @@ _COMMANDS = {
     "plan": _plan,
     "verify": _verify,
     "analyze": _analyze,
+    "sync": _sync,
     "data": _data,
 }

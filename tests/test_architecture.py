@@ -38,7 +38,7 @@ ALLOWED = {
     },
     "analyze": {"errors", "record"},
     "app": {"errors", "devices", "config", "sweep"},
-    "commands": {"errors", "app", "config", "data", "analyze"},
+    "commands": {"errors", "app", "config", "data", "analyze", "record"},
     "cli": {"errors", "app", "commands"},
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import netrc
 import os
+import re
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from harness.errors import UserError
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
+KEY_LIKE = re.compile(r"\b(?:[0-9a-f]{40,}|wandb_v\d\w{20,})\b")
 PUBLIC_HOSTS = {"api.wandb.ai", "api.forge.coreweave.com"}  # one service, a key for either serves
 
 
@@ -69,8 +71,8 @@ def is_outage(error: Exception) -> bool:
 
 
 def describe(error: Exception) -> str:
-    """One line, without the API key, should the client's message hold it."""
-    text = " ".join(str(error).split())[:300]
+    """One line, without an API key, should the client's message hold one."""
+    text = " ".join(str(error).split())
     if key := os.environ.get("WANDB_API_KEY"):
         text = text.replace(key, "***")
-    return f"{type(error).__name__}: {text}"
+    return f"{type(error).__name__}: {KEY_LIKE.sub('***', text)[:300]}"
