@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import subprocess
 import sys
 import time
@@ -27,11 +26,11 @@ from harness.record.wandb_log import Columns, Rows, RunLog
 from harness.record.wandb_read import read_log
 from harness.record.wandb_upload import LEAN
 from harness.record.wandb_write import write_log
+from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
 
 WANDB = str(Path(sys.executable).with_name("wandb"))
-DEAD = "http://127.0.0.1:9"
-KEY = "0123456789abcdef" * 2 + "fedcba98"
+pytestmark = pytest.mark.usefixtures("lone_client")
 OWN_CLOCK = {"_timestamp", "_runtime", "_wandb", "_wandb.runtime"}
 STARTED = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
 
@@ -60,34 +59,6 @@ RUN = MirrorRun(
     started=STARTED,
     seconds=8.0,
 )
-
-
-@pytest.fixture(autouse=True)
-def lone_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A client that knows no key and no server, and forgets the test when it ends."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in ("CACHE", "CONFIG", "DATA"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name))
-    monkeypatch.setenv("WANDB_BASE_URL", DEAD)
-    yield
-    forget_server()
-
-
-def forget_server() -> None:
-    """The client keeps the server it first saw for the life of the process."""
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].teardown()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    with StandIn() as stand_in:
-        monkeypatch.setenv("WANDB_BASE_URL", stand_in.url)
-        yield stand_in
 
 
 def make_mirror(folder: Path, mode: Mode = "offline", timeout: float = 2.0) -> Mirror:

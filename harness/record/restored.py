@@ -58,12 +58,12 @@ def run_row(
     lost = dict.fromkeys(sent.nulls) | dict.fromkeys(sent.nans, math.nan)
     summary = {**summary, **lost}
     known = [(k, v) for k, v in summary.items() if k not in sent.curves and not k.startswith("_")]
-    facts = {k: _plain(k, v, sent) for k, v in known if "/" not in k}
+    facts = _typed({k: v for k, v in known if "/" not in k}, sent)
     # A mapping is a chart or a table, not a metric.
     metrics = {k: as_float(v) for k, v in known if "/" in k and not isinstance(v, Mapping)}
     ours = {k: v for k, v in config.items() if k != ORIGIN and not k.startswith("_")}
     flat = {k: v for k, v in flatten(_typed(ours, sent)).items() if "/" not in k}
-    row = {**facts, **{k: _plain(k, v, sent) for k, v in flat.items()}, **metrics}
+    row = {**{k: _plain(v) for k, v in (facts | flat).items()}, **metrics}
     head = {"run_id": run_id, "created": sent.created}
     return head | {k: row[k] for k in [*row][:MAX_COLUMNS] if k not in head}
 
@@ -112,22 +112,22 @@ def _is_count(value: Any) -> bool:
 
 
 def _typed(values: Mapping[str, Any], sent: Origin, prefix: str = "") -> dict[str, Any]:
-    """Integers made floats again where `sent` says that they were."""
+    """Integers, text and null made floats again where `sent` says that they were."""
     typed: dict[str, Any] = {}
     for key, value in values.items():
+        path = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            typed[str(key)] = _typed(value, sent, f"{prefix}{key}.")
-        elif isinstance(value, list) and prefix + str(key) in sent.floats:
-            typed[str(key)] = [as_float(item) for item in value]
-        else:
+            typed[str(key)] = _typed(value, sent, f"{path}.")
+        elif path not in sent.floats:
             typed[str(key)] = value
+        else:
+            listed = isinstance(value, list)
+            typed[str(key)] = [as_float(item) for item in value] if listed else as_float(value)
     return typed
 
 
-def _plain(key: str, value: Any, sent: Origin) -> Any:
+def _plain(value: Any) -> Any:
     """One value of a column: a number, text, a truth value or None."""
-    if key in sent.floats:
-        return as_float(value)
     if isinstance(value, str):
         return value[:MAX_TEXT]
     if value is None or isinstance(value, bool | float):

@@ -56,7 +56,7 @@ class Sync:
         standings = Ledger(self.folder).standings()
         return [one for one, standing in standings.items() if one in known and standing != "online"]
 
-    def send(self, *, timeout: float = TIMEOUT_SECONDS) -> Iterator[str]:
+    def send(self, *, timeout: float | None = None) -> Iterator[str]:
         """Sends what is unsent, run by run, and yields each id once it is sent and noted.
 
         Raises:
@@ -70,7 +70,7 @@ class Sync:
         with TemporaryDirectory(prefix="harness-sync-", ignore_cleanup_errors=True) as place:
             for run in stored_logs(self.folder, unsent):
                 try:
-                    upload(run, Path(place), timeout=timeout)
+                    upload(run, Path(place), timeout=timeout or TIMEOUT_SECONDS)
                 except Exception as error:
                     if is_outage(error):
                         raise UserError(_failed(self.folder, error)) from error

@@ -4,7 +4,7 @@ import netrc
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from harness.errors import UserError
@@ -44,6 +44,14 @@ def has_key() -> bool:
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or _client_base_url()).netloc
     hosts = PUBLIC_HOSTS if host in PUBLIC_HOSTS else {host}
     return any(entries.authenticators(host) for host in hosts)
+
+
+def quiet_client() -> Any:
+    """The client, without its own words on the terminal: we say what went wrong, in one line."""
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True))
+    return wandb
 
 
 def _netrc_file() -> Path:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.errors import UserError
-from harness.record.wandb_access import describe, has_key
+from harness.record.wandb_access import describe, has_key, quiet_client
 from harness.record.wandb_log import EPOCH, RunLog
 
 RUNS_PER_PAGE = 100
@@ -26,10 +26,8 @@ def served_runs(entity: str, project: str, group: str | None) -> Iterator[RunLog
         )
     from wandb.errors import Error
 
-    import wandb
-
     try:
-        api = wandb.Api(timeout=TIMEOUT_SECONDS)
+        api = quiet_client().Api(timeout=TIMEOUT_SECONDS)
         filters = {"group": group} if group else None
         pages = api.runs(f"{entity}/{project}", filters=filters, per_page=RUNS_PER_PAGE, lazy=False)
         for i, run in enumerate(pages):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from harness.record.wandb_access import has_key
+from harness.record.wandb_access import has_key, quiet_client
 from harness.record.wandb_log import STEP, TIMESTAMP, RunLog, row_times
 
 # What the client does beside the run's own rows, and what each costs a run, is switched off.
@@ -28,8 +28,7 @@ def upload(run: RunLog, folder: Path, *, timeout: float) -> None:
     """
     if not has_key() and not os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         raise ConnectionError("no W&B API key is set: run `wandb login` or set WANDB_API_KEY")
-    import wandb
-
+    wandb = quiet_client()
     settings = wandb.Settings(
         **LEAN, init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
     )

@@ -1,9 +1,11 @@
 """From the logs of W&B runs to tables: the same as the store's, without predictions."""
 
+import shutil
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Any
 
 import polars as pl
@@ -22,6 +24,14 @@ HISTORY_TYPES: dict[str, Any] = {
 }
 
 
+class _TemporaryFolder:
+    """A folder that goes when this does, or the process."""
+
+    def __init__(self) -> None:
+        self.folder = Path(mkdtemp(prefix="harness-curves-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
 def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs:
     """The runs of this harness among `logs`, each with the shard it is to have.
 
@@ -30,7 +40,7 @@ def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs
     Raises:
         UserError: none of the runs is of this harness.
     """
-    folder = TemporaryDirectory(prefix="harness-curves-", ignore_cleanup_errors=True)
+    files = _TemporaryFolder()
     num_foreign, frames = 0, []
     stream = iter(logs)
     while batch := list(islice(stream, RUNS_PER_FILE)):
@@ -38,21 +48,20 @@ def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs
         num_foreign += len(batch) - len(ours)
         if ours:
             frames.append(frame([_row(*one) for one in ours]))
-            _write_history(ours, Path(folder.name) / f"{len(frames)}.parquet")
+            _write_history(ours, files.folder / f"{len(frames)}.parquet")
     if not frames:
         raise UserError(
             f"{place} holds no run of this harness ({num_foreign} of others); "
             "give runs that `harness train` logged"
         )
-    files = sorted(Path(folder.name).glob("*.parquet"))
-    parts = [pl.scan_parquet(file, glob=False) for file in files]
+    parts = [pl.scan_parquet(file, glob=False) for file in files.folder.glob("*.parquet")]
     return Runs(
         name=name,
         runs=pl.concat(frames, how="diagonal_relaxed"),
         history=pl.concat(parts, how="diagonal_relaxed"),
         predictions=(),
         notes=(f"{place}: {num_foreign} runs of others were passed over.",) if num_foreign else (),
-        keep=folder,
+        keep=files,
     )
 
 
