@@ -24,13 +24,36 @@ def analyze(arguments: list[str]) -> None:
     parser.add_argument("source", nargs="+", help="such as runs/demo, or me/bce-harness/demo")
     place = "where to write (default: FOLDER/analysis of a sweep folder, else ./analysis)"
     parser.add_argument("--output", type=Path, help=place)
+    project = "also log the tables and the report to W&B, as one summary run of the sweep"
+    parser.add_argument("--log-wandb", metavar="[ENTITY/]PROJECT", help=project)
     given = parser.parse_args(arguments)
+    logged = None if given.log_wandb is None else _project(given.log_wandb)
 
     from harness.analyze import analyze as analyze_sources
 
     console = _wide_console()
     report = analyze_sources(*given.source, output=given.output, console=console)
     console.print(f"Report: {report.resolve().as_uri()}", soft_wrap=True, highlight=False)
+    if logged is not None:
+        place = _log_report(report.parent, given.source, entity=logged[0], project=logged[1])
+        console.print(f"W&B: {place}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _project(text: str) -> tuple[str | None, str]:
+    """Entity and project of `[entity/]project`."""
+    parts = text.split("/")
+    if len(parts) > 2 or not all(parts):
+        raise UserError(f"--log-wandb takes PROJECT or ENTITY/PROJECT, got {text!r}")
+    return (parts[0] if len(parts) == 2 else None), parts[-1]
+
+
+def _log_report(output: Path, sources: list[str], *, entity: str | None, project: str) -> str:
+    """Logs an analysis as the summary run of its sweep; where it went."""
+    from harness.record.wandb_summary import log_summary
+
+    folder = Path(sources[0]) if (Path(sources[0]) / "shards").is_dir() else output
+    sweep = " + ".join(dict.fromkeys(Path(source).resolve().name for source in sources))
+    return log_summary(output, sweep=sweep, project=project, entity=entity, folder=folder)
 
 
 def sync(arguments: list[str]) -> None:

@@ -105,10 +105,12 @@ def test_one_refused_run_keeps_no_other(
 
     def refuse(run: Any, *given: Any, **named: Any) -> None:
         if run.run_id.startswith("bce"):
-            raise ValueError(f"no such thing {KEY}")
+            raise ValueError(f"no such thing {KEY} nor {'a1' * 20}")  # the second from netrc
 
     monkeypatch.setattr(sync, "upload", refuse)
-    with pytest.raises(UserError, match=r"refused 1 runs, such as bce0+: ValueError: .*\*\*\*"):
+    with pytest.raises(
+        UserError, match=r"refused 1 runs, such as bce0+: ValueError: .*\*\*\* nor \*\*\*"
+    ):
         list(Sync(folder).send(timeout=1.0))
     assert Sync(folder).unsent() == ["bce" + "0" * 12]
 

@@ -91,6 +91,55 @@ class Reads:
         return _of_run(history=[line for row, line in pairs if row["_step"] in wanted])
 
 
+@dataclass
+class Artifacts:
+    """What an artifact's upload asks for; `files` holds the names received, by artifact."""
+
+    url: str = ""
+    files: dict[str, list[str]] = field(default_factory=dict)
+    committed: set[str] = field(default_factory=set)
+
+    @property
+    def operations(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        return {
+            "ArtifactType": lambda _: {"project": {"artifact": None}},
+            "CreateArtifact": self.create,
+            "CreateArtifactManifest": self.manifest,
+            "CreateArtifactFiles": self.receive,
+            "CommitArtifact": self.commit,
+        }
+
+    def create(self, variables: dict[str, Any]) -> dict[str, Any]:
+        name = variables["input"]["artifactCollectionName"]
+        self.files[name] = []
+        artifact = {"id": name, "state": "PENDING", "artifactSequence": {"id": "s"}}
+        return {"createArtifact": {"artifact": artifact}}
+
+    def manifest(self, _: dict[str, Any]) -> dict[str, Any]:
+        manifest = {"id": "m", "file": self._upload("m")}
+        return {"createArtifactManifest": {"artifactManifest": manifest}}
+
+    def receive(self, variables: dict[str, Any]) -> dict[str, Any]:
+        files = variables["input"]["artifactFiles"]
+        for file in files:
+            self.files[file["artifactID"]].append(file["name"])
+        nodes = [
+            self._upload(file["name"])
+            | {"artifact": {"id": file["artifactID"]}, "storagePath": "s"}
+            for file in files
+        ]
+        edges = [{"node": node | {"uploadMultipartUrls": None}} for node in nodes]
+        return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+    def commit(self, variables: dict[str, Any]) -> dict[str, Any]:
+        self.committed.add(variables["artifactID"])
+        return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+
+    def _upload(self, name: str) -> dict[str, Any]:
+        to = {"uploadUrl": f"{self.url}/up", "uploadHeaders": []}
+        return {"id": name, "name": name, "displayName": name} | to
+
+
 def _node(run_id: str, run: ServedRun) -> dict[str, Any]:
     state = {None: "crashed", 0: "finished"}.get(run.exit_code, "failed")
     return {
@@ -142,8 +191,9 @@ class StandIn:
         self.operations: list[str] = []
         self.stream_status = 200
         self.reads = Reads(self.runs).operations
+        self.artifacts = Artifacts()
         self._http = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.url = self.artifacts.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> "StandIn":
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
@@ -164,6 +214,8 @@ class StandIn:
         if operation == "CreateRunFiles":
             files = [{"name": n, "uploadUrl": f"{self.url}/up"} for n in variables["files"]]
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
+        if operation in self.artifacts.operations:
+            return self.artifacts.operations[operation](variables)
         if operation in self.reads:
             return self.reads[operation](variables)
         return {"serverInfo": {"features": []}} if operation == "ServerFeaturesQuery" else {}

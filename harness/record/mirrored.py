@@ -14,6 +14,7 @@ from harness.record.tables import Record
 
 ORIGIN = "harness"  # the config key by which a run of this harness is known
 FORMAT = 1
+SUMMARY = "summary"  # in place of the format: a sweep's summary, which is no run
 
 
 def mirror_run(record: Record, *, tags: Sequence[str]) -> MirrorRun:

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import compress, repeat
 from typing import Any
 
-from harness.record.mirrored import FORMAT, ORIGIN
+from harness.record.mirrored import FORMAT, ORIGIN, SUMMARY
 from harness.record.tables import flatten
 from harness.record.wandb_log import Columns, Rows
 
@@ -31,6 +31,11 @@ class Origin:
     curves: frozenset[str]
     nans: frozenset[str]
     nulls: frozenset[str]
+
+
+def is_summary(config: Mapping[str, Any]) -> bool:
+    """Whether the W&B run is a sweep's summary, and so no run of the sweep."""
+    return config.get(ORIGIN) == {"format": SUMMARY}
 
 
 def origin(config: Mapping[str, Any]) -> Origin | None:
@@ -57,10 +62,14 @@ def run_row(
     """The store's row of a run: facts, flat config and metrics, typed as they were."""
     lost = dict.fromkeys(sent.nulls) | dict.fromkeys(sent.nans, math.nan)
     summary = {**summary, **lost}
-    known = [(k, v) for k, v in summary.items() if k not in sent.curves and not k.startswith("_")]
+    known = [
+        (key, value)
+        for key, value in summary.items()
+        # A mapping is a chart or a table, which no run of the store has.
+        if key not in sent.curves and key[:1] != "_" and not isinstance(value, Mapping)
+    ]
     facts = _typed({k: v for k, v in known if "/" not in k}, sent)
-    # A mapping is a chart or a table, not a metric.
-    metrics = {k: as_float(v) for k, v in known if "/" in k and not isinstance(v, Mapping)}
+    metrics = {k: as_float(v) for k, v in known if "/" in k}
     ours = {k: v for k, v in config.items() if k != ORIGIN and not k.startswith("_")}
     flat = {k: v for k, v in flatten(_typed(ours, sent)).items() if "/" not in k}
     row = {**{k: _plain(v) for k, v in (facts | flat).items()}, **metrics}

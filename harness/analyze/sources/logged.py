@@ -12,7 +12,7 @@ import polars as pl
 
 from harness.analyze.runs import INCOMPLETE, Runs
 from harness.errors import UserError
-from harness.record.restored import Origin, history_columns, origin, run_row
+from harness.record.restored import Origin, history_columns, is_summary, origin, run_row
 from harness.record.wandb_log import RunLog
 
 RUNS_PER_FILE = 500
@@ -42,7 +42,7 @@ def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs
     """
     files = _TemporaryFolder()
     num_foreign, frames = 0, []
-    stream = iter(logs)
+    stream = (one for one in logs if not is_summary(one[1].config))
     while batch := list(islice(stream, RUNS_PER_FILE)):
         ours = [(shard, log, sent) for shard, log in batch if (sent := origin(log.config))]
         num_foreign += len(batch) - len(ours)
