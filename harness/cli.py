@@ -12,7 +12,8 @@ harness: which loss should train my binary classifier, and how sure can I be?
                                         a sweep, trained as lanes of a few programs
   harness plan   -m ...                 its groups, compilations, memory and time; runs nothing
   harness verify -m ...                 trains a sample fused and alone, and compares the bits
-  harness analyze FOLDER...             tables and a report from logged runs
+  harness analyze SOURCE...             tables and a report from logged runs
+  harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness data   list | describe NAME | fetch NAME
                                         the data sets
 
@@ -80,13 +81,19 @@ def _verify(arguments: list[str]) -> None:
 
 
 def _analyze(arguments: list[str]) -> None:
-    from harness.commands import analyze
+    from harness.commands.analyze import analyze
 
     analyze(arguments)
 
 
+def _sync(arguments: list[str]) -> None:
+    from harness.commands.sync import sync
+
+    sync(arguments)
+
+
 def _data(arguments: list[str]) -> None:
-    from harness.commands import data
+    from harness.commands.data import data
 
     data(arguments)
 
@@ -96,5 +103,6 @@ _COMMANDS = {
     "plan": _plan,
     "verify": _verify,
     "analyze": _analyze,
+    "sync": _sync,
     "data": _data,
 }

@@ -30,6 +30,8 @@ from harness import cli
 from harness.app import conf_dir
 from harness.sweep import launch as launch_module
 
+pytest_plugins = ["tests.wandb_client"]
+
 # Two epochs of logistic regression: the least that trains, stores and has a curve.
 TINY = ("model=logistic", "training.num_epochs=2", "wandb=disabled")
 

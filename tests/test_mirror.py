@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import os
 import subprocess
 import sys
 import time
@@ -19,24 +18,19 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.record import wandb_log
-from harness.record.mirror import LEAN, OWED_FILE, Mirror, MirrorRun, Mode
-from harness.record.wandb_log import (
-    BLOCK,
-    CHUNK,
-    MAGIC,
-    Columns,
-    Rows,
-    RunLog,
-    pack,
-    read_log,
-    unpack,
-    write_log,
-)
+from harness.record.ledger import OWED_FILE
+from harness.record.mirror import Mirror, MirrorRun
+from harness.record.wandb_access import Mode
+from harness.record.wandb_framing import BLOCK, CHUNK, MAGIC, pack, unpack
+from harness.record.wandb_log import Columns, Rows, RunLog
+from harness.record.wandb_read import read_log
+from harness.record.wandb_upload import LEAN
+from harness.record.wandb_write import write_log
+from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
 
 WANDB = str(Path(sys.executable).with_name("wandb"))
-DEAD = "http://127.0.0.1:9"
-KEY = "0123456789abcdef" * 2 + "fedcba98"
+pytestmark = pytest.mark.usefixtures("lone_client")
 OWN_CLOCK = {"_timestamp", "_runtime", "_wandb", "_wandb.runtime"}
 STARTED = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
 
@@ -65,34 +59,6 @@ RUN = MirrorRun(
     started=STARTED,
     seconds=8.0,
 )
-
-
-@pytest.fixture(autouse=True)
-def lone_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """A client that knows no key and no server, and forgets the test when it ends."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    for name in ("CACHE", "CONFIG", "DATA"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name))
-    monkeypatch.setenv("WANDB_BASE_URL", DEAD)
-    yield
-    forget_server()
-
-
-def forget_server() -> None:
-    """The client keeps the server it first saw for the life of the process."""
-    if "wandb" in sys.modules:
-        sys.modules["wandb"].teardown()
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    with StandIn() as stand_in:
-        monkeypatch.setenv("WANDB_BASE_URL", stand_in.url)
-        yield stand_in
 
 
 def make_mirror(folder: Path, mode: Mode = "offline", timeout: float = 2.0) -> Mirror:
@@ -194,7 +160,7 @@ def test_columns_are_rows(tmp_path: Path) -> None:
 
 
 def test_records_that_end_at_a_block_s_edge_are_read_by_the_client(tmp_path: Path) -> None:
-    pb = wandb_log._proto()
+    pb = wandb_log.proto()
     payloads = [pb.Record(num=1, header=pb.HeaderRecord()).SerializeToString()]
     for left in range(20):  # bytes left in the block as the next record begins
         used = len(pack(payloads)) % BLOCK
@@ -210,7 +176,7 @@ def test_records_that_end_at_a_block_s_edge_are_read_by_the_client(tmp_path: Pat
 
 
 def _history_record(number: int, size: int) -> bytes:
-    pb, length = wandb_log._proto(), size
+    pb, length = wandb_log.proto(), size
     for _ in range(10):
         item = pb.HistoryItem(nested_key=["s"], value_json=json.dumps("x" * length))
         record = pb.Record(
@@ -369,11 +335,11 @@ def test_no_folder_and_no_client_are_survived(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     assert make_mirror(tmp_path / "file").write([RUN]) == []
-    wandb_log._proto.cache_clear()
+    wandb_log.proto.cache_clear()
     monkeypatch.setitem(sys.modules, "wandb.proto", None)
     assert make_mirror(tmp_path).write([RUN]) == []
     monkeypatch.undo()
-    wandb_log._proto.cache_clear()
+    wandb_log.proto.cache_clear()
     assert len(caplog.records) == 2
 
 

@@ -6,10 +6,15 @@ kept by line offset, as the service keeps it, so that an upload repeated from li
 
 import gzip
 import json
+import math
+import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+OPERATION = re.compile(r"(?:query|mutation)\s+(\w+)")
 
 
 @dataclass
@@ -31,6 +36,150 @@ class ServedRun:
         return [json.loads(self.lines[offset]) for offset in sorted(self.lines)]
 
 
+@dataclass
+class Reads:
+    """What the public API asks for: runs a page at a time, then each run's history."""
+
+    runs: dict[str, ServedRun]
+
+    @property
+    def operations(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        return {
+            "Runs": self.page,
+            "RunFullHistory": self.sampled,
+            "RunHistoryKeys": self.keys,
+            "RunParquetHistory": self.parquet,
+            "HistoryPage": self.rows,
+        }
+
+    def page(self, variables: dict[str, Any]) -> dict[str, Any]:
+        if variables["project"] not in {run.fields["project"] for run in self.runs.values()}:
+            return {"project": None}
+        group = json.loads(variables["filters"]).get("group")
+        found = [
+            (run_id, run)
+            for run_id, run in self.runs.items()
+            if run.fields["project"] == variables["project"]
+            and group in (None, run.fields.get("groupName"))
+        ]
+        start = int(variables.get("cursor") or 0)
+        stop = start + variables["perPage"]
+        edges = [
+            {"node": _node(run_id, run), "cursor": str(start + i + 1)}
+            for i, (run_id, run) in enumerate(found[start:stop])
+        ]
+        more = {"hasNextPage": stop < len(found), "endCursor": str(stop)}
+        runs = {"edges": edges, "pageInfo": more}
+        return {"project": {"internalId": "1", "runCount": len(found), "runs": runs}}
+
+    def sampled(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """The service returns at most `samples` rows; non-finite numbers as text."""
+        lines = _json_lines(self.runs[variables["name"]])[: variables["samples"]]
+        return _of_run(history=lines)
+
+    def keys(self, variables: dict[str, Any]) -> dict[str, Any]:
+        steps = [row["_step"] for row in self.runs[variables["name"]].history]
+        return _of_run(historyKeys={"lastStep": max(steps, default=-1)})
+
+    def parquet(self, _: dict[str, Any]) -> dict[str, Any]:
+        return _of_run(parquetHistory={"parquetUrls": []})
+
+    def rows(self, variables: dict[str, Any]) -> dict[str, Any]:
+        run = self.runs[variables["run"]]
+        wanted = range(variables["minStep"], variables["maxStep"])
+        pairs = zip(run.history, _json_lines(run), strict=True)
+        return _of_run(history=[line for row, line in pairs if row["_step"] in wanted])
+
+
+@dataclass
+class Artifacts:
+    """What an artifact's upload asks for; `files` holds the names received, by artifact."""
+
+    url: str = ""
+    files: dict[str, list[str]] = field(default_factory=dict)
+    committed: set[str] = field(default_factory=set)
+
+    @property
+    def operations(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
+        return {
+            "ArtifactType": lambda _: {"project": {"artifact": None}},
+            "CreateArtifact": self.create,
+            "CreateArtifactManifest": self.manifest,
+            "CreateArtifactFiles": self.receive,
+            "CommitArtifact": self.commit,
+        }
+
+    def create(self, variables: dict[str, Any]) -> dict[str, Any]:
+        name = variables["input"]["artifactCollectionName"]
+        self.files[name] = []
+        artifact = {"id": name, "state": "PENDING", "artifactSequence": {"id": "s"}}
+        return {"createArtifact": {"artifact": artifact}}
+
+    def manifest(self, _: dict[str, Any]) -> dict[str, Any]:
+        manifest = {"id": "m", "file": self._upload("m")}
+        return {"createArtifactManifest": {"artifactManifest": manifest}}
+
+    def receive(self, variables: dict[str, Any]) -> dict[str, Any]:
+        files = variables["input"]["artifactFiles"]
+        for file in files:
+            self.files[file["artifactID"]].append(file["name"])
+        nodes = [
+            self._upload(file["name"])
+            | {"artifact": {"id": file["artifactID"]}, "storagePath": "s"}
+            for file in files
+        ]
+        edges = [{"node": node | {"uploadMultipartUrls": None}} for node in nodes]
+        return {"createArtifactFiles": {"files": {"edges": edges}}}
+
+    def commit(self, variables: dict[str, Any]) -> dict[str, Any]:
+        self.committed.add(variables["artifactID"])
+        return {"commitArtifact": {"artifact": {"id": variables["artifactID"], "digest": "d"}}}
+
+    def _upload(self, name: str) -> dict[str, Any]:
+        to = {"uploadUrl": f"{self.url}/up", "uploadHeaders": []}
+        return {"id": name, "name": name, "displayName": name} | to
+
+
+def _node(run_id: str, run: ServedRun) -> dict[str, Any]:
+    state = {None: "crashed", 0: "finished"}.get(run.exit_code, "failed")
+    return {
+        "id": run_id,
+        "projectId": "1",
+        "name": run_id,
+        "displayName": run.fields.get("displayName"),
+        "state": state,
+        "config": run.fields.get("config", "{}"),
+        "summaryMetrics": json.dumps(_without_specials(run.summary)),
+        "systemMetrics": "{}",
+        "tags": run.fields.get("tags") or [],
+        "group": run.fields.get("groupName"),
+        "createdAt": "2026-01-01T00:00:00Z",
+        "heartbeatAt": "2026-01-01T00:00:00Z",
+        "historyLineCount": len(run.lines),
+        "historyKeys": None,
+        "user": {"name": "u", "username": "u"},
+    }
+
+
+def _of_run(**answer: Any) -> dict[str, Any]:
+    return {"project": {"run": answer}}
+
+
+def _json_lines(run: ServedRun) -> list[str]:
+    return [json.dumps(_without_specials(row)) for row in run.history]
+
+
+def _without_specials(values: dict[str, Any]) -> dict[str, Any]:
+    """NaN and infinity as the text in which the service gives them."""
+    names = {math.inf: "Infinity", -math.inf: "-Infinity"}
+    return {
+        key: ("NaN" if value != value else names.get(value, value))
+        if isinstance(value, float)
+        else value
+        for key, value in values.items()
+    }
+
+
 class StandIn:
     """A context manager serving at `url`; `runs` holds what arrived, by run id.
 
@@ -41,8 +190,10 @@ class StandIn:
         self.runs: dict[str, ServedRun] = {}
         self.operations: list[str] = []
         self.stream_status = 200
+        self.reads = Reads(self.runs).operations
+        self.artifacts = Artifacts()
         self._http = _Server(("127.0.0.1", 0), _handler(self))
-        self.url = f"http://127.0.0.1:{self._http.server_port}"
+        self.url = self.artifacts.url = f"http://127.0.0.1:{self._http.server_port}"
 
     def __enter__(self) -> "StandIn":
         threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True).start()
@@ -54,7 +205,7 @@ class StandIn:
 
     def graphql(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         self.operations.append(operation)
-        if operation == "Viewer":
+        if operation in ("Viewer", "GetDefaultEntity"):
             return {"viewer": {"id": "u", "entity": "ent", "username": "u", "flags": "{}"}}
         if operation == "UpsertBucket":
             return {"upsertBucket": {"bucket": self._upsert(variables), "inserted": True}}
@@ -63,6 +214,10 @@ class StandIn:
         if operation == "CreateRunFiles":
             files = [{"name": n, "uploadUrl": f"{self.url}/up"} for n in variables["files"]]
             return {"createRunFiles": {"runID": "r", "uploadHeaders": [], "files": files}}
+        if operation in self.artifacts.operations:
+            return self.artifacts.operations[operation](variables)
+        if operation in self.reads:
+            return self.reads[operation](variables)
         return {"serverInfo": {"features": []}} if operation == "ServerFeaturesQuery" else {}
 
     def _upsert(self, variables: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +270,7 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
                     return self.answer({}, status=server.stream_status)
                 server.stream(self.path.split("/")[-2], payload)
                 return self.answer({"exitcode": None, "limits": {}})
-            operation = payload.get("operationName") or payload["query"].split()[1].split("(")[0]
+            operation = payload.get("operationName") or OPERATION.search(payload["query"])[1]
             self.answer({"data": server.graphql(operation, payload.get("variables") or {})})
 
         def do_PUT(self) -> None:

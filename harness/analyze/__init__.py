@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from harness.analyze import export, figures, report, rows, tables
-from harness.analyze.load import Runs, load
+from harness.analyze.load import Runs, complete, load
 from harness.analyze.provenance import rerun_command
 from harness.analyze.question import Analysis, Question, answer
 
@@ -16,32 +16,41 @@ DEFAULT = Question()
 
 
 def analyze(
-    folder: Path,
-    *,
+    *sources: Path | str,
     output: Path | None = None,
     console: Console,
     question: Question = DEFAULT,
     formats: Sequence[str] = ("csv",),
     images: str = "none",
 ) -> Path:
-    """Analyze a sweep folder; see `analyze_runs`. `output` defaults to `folder/analysis`.
+    """Analyze the runs of all sources together; see `load` and `analyze_runs`.
+
+    `output` defaults to `SOURCE/analysis` for one sweep folder and to `analysis` for others.
 
     Returns:
         The report's path.
 
     Raises:
-        UserError: no runs there, unreadable shards, or a question they cannot answer.
+        UserError: no runs there, an unreadable source, or a question they cannot answer.
     """
-    runs = load(folder)
+    runs = load(*sources)
+    for note in runs.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     return analyze_runs(
-        runs,
-        output=Path(folder) / "analysis" if output is None else Path(output),
+        complete(runs),
+        output=default_output(*sources) if output is None else Path(output),
         console=console,
         question=question,
         formats=formats,
         images=images,
-        command=rerun_command(Path(folder)),
+        command="\n".join(filter(None, map(rerun_command, map(Path, sources)))),
     )
+
+
+def default_output(*sources: Path | str) -> Path:
+    """Where an analysis goes that was given no place: beside the store of a single sweep."""
+    alone = len(sources) == 1 and (Path(sources[0]) / "shards").is_dir()
+    return Path(sources[0]) / "analysis" if alone else Path("analysis")
 
 
 def analyze_runs(

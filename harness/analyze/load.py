@@ -1,79 +1,95 @@
-"""Reading a sweep folder: the union of its shards, the latest row of each run."""
+"""Reading logged runs from any number of sources, joined by run_id."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
+from harness.analyze.runs import HISTORY_SCHEMA, INCOMPLETE, Runs
+from harness.analyze.sources.offline import log_files, read_offline
+from harness.analyze.sources.service import is_path, read_service
+from harness.analyze.sources.store import read_store
 from harness.errors import UserError
-from harness.record.store import shard_paths
 
-HISTORY_SCHEMA = {"run_id": pl.String, "epoch": pl.Int32, "shard": pl.String}
-PREDICTIONS_SCHEMA = {
-    "run_id": pl.String,
-    "split": pl.String,
-    "logits": pl.List(pl.Float32),
-    "labels": pl.List(pl.Int8),
-    "shard": pl.String,
-}
+__all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "complete", "join", "load"]
+
+RANKS = ("_incomplete", "_bare")  # by which a run that several sources have is chosen
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Logged runs, from wherever they were logged.
+def load(*sources: Path | str) -> Runs:
+    """The runs of all sources; one that several have is taken from where most is known of it.
 
-    Attributes:
-        name: what to call the sweep in a report.
-        runs: one row a run, sorted by run_id, with its `shard`.
-        history: lazy rows (run_id, shard, epoch, `<split>/<metric>`...).
-        predictions: one lazy frame a shard, so that a reader holds one shard at a time.
-            Rows (run_id, shard, split, logits, labels).
-
-    A run that was trained twice has its older history and predictions too: readers of those join
-    on (run_id, shard) with `runs`.
-    """
-
-    name: str
-    runs: pl.DataFrame
-    history: pl.LazyFrame
-    predictions: tuple[pl.LazyFrame, ...]
-
-
-def load(folder: Path) -> Runs:
-    """Read `folder/shards/*/{runs,history,predictions}.parquet`.
+    Args:
+        sources: a sweep folder; W&B's offline folders (one run's, or a folder `wandb` of many); or
+            `entity/project[/group]` on W&B's service.
 
     Raises:
-        UserError: no such folder, no finished shard in it, or a file that is not Parquet.
+        UserError: a source is none of these, cannot be read or holds no runs.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give a sweep folder such as runs/NAME")
-    frames = [frame.collect() for frame in _scan(folder, "runs")]
-    frames = [frame for frame in frames if frame.height]
-    if not frames:
-        raise UserError(f"{folder} holds no runs (no rows in shards/*/runs.parquet); train some")
-    runs = pl.concat(frames, how="diagonal_relaxed")
-    latest = runs.sort("created", "shard").unique("run_id", keep="last")
-    history = list(_scan(folder, "history")) or [pl.LazyFrame(schema=HISTORY_SCHEMA)]
+    return join([_read(source) for source in sources])
+
+
+def join(parts: Sequence[Runs]) -> Runs:
+    """One row a run_id: complete before incomplete, with predictions before without, then latest.
+
+    Where W&B itself was set to log is no setting of a run and left out.
+    """
+    runs = pl.concat(map(_ranked, parts), how="diagonal_relaxed")
+    runs = runs.sort(*RANKS, "created", "shard", descending=[False, False, True, True])
+    runs = runs.unique("run_id", keep="first")
+    notes = [*(note for part in parts for note in part.notes), *_lacks(runs)]
     return Runs(
-        name=folder.resolve().name,
+        name=" + ".join(dict.fromkeys(part.name for part in parts)),
         # Shards come in the order they were trained; no table may depend on it.
-        runs=latest.sort("run_id"),
-        history=pl.concat(history, how="diagonal_relaxed"),
-        predictions=tuple(_scan(folder, "predictions")),
+        runs=runs.select(pl.exclude(r"^wandb\..*$", *RANKS)).sort("run_id"),
+        history=pl.concat([part.history for part in parts], how="diagonal_relaxed"),
+        predictions=tuple(frame for part in parts for frame in part.predictions),
+        notes=tuple(notes),
+        keep=tuple(part.keep for part in parts),
     )
 
 
-def _scan(folder: Path, kind: str) -> Iterator[pl.LazyFrame]:
-    for path in shard_paths(folder, kind):
-        try:
-            frame = pl.scan_parquet(path, glob=False)
-            columns = frame.collect_schema().names()
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"cannot read {path} ({reason}); delete its shard folder") from error
-        needed = ("run_id", "created") if kind == "runs" else ("run_id",)
-        if missing := [column for column in needed if column not in columns]:
-            raise UserError(f"{path} has no column {missing[0]}: not a shard of this harness")
-        yield frame.with_columns(pl.lit(path.parent.name).alias("shard"))
+def _ranked(part: Runs) -> pl.DataFrame:
+    status = pl.col("status") if "status" in part.runs.columns else pl.lit("")
+    ranks = (status.eq_missing(INCOMPLETE), pl.lit(not part.predictions))
+    return part.runs.with_columns(rank.alias(name) for name, rank in zip(RANKS, ranks, strict=True))
+
+
+def _lacks(ranked: pl.DataFrame) -> Iterator[str]:
+    """Sentences on the runs of which less than all is known."""
+    incomplete, bare = (int(ranked[name].sum()) for name in RANKS)
+    if incomplete:
+        yield f"{incomplete} of {ranked.height} runs are incomplete: their logs end too soon."
+    if bare:
+        yield (
+            f"{bare} of {ranked.height} runs come without predictions, which W&B does not keep: "
+            "figures drawn from predictions leave them out."
+        )
+
+
+def complete(runs: Runs) -> Runs:
+    """Without the incomplete runs, which have no scores to compare.
+
+    Raises:
+        UserError: there are no others.
+    """
+    if "status" not in runs.runs.columns:
+        return runs
+    kept = runs.runs.filter(pl.col("status").ne_missing(INCOMPLETE))
+    if kept.is_empty():
+        raise UserError(f"all {runs.runs.height} runs of {runs.name} are incomplete; train them")
+    return replace(runs, runs=kept)
+
+
+def _read(source: Path | str) -> Runs:
+    path = Path(source)
+    if (path / "shards").is_dir():
+        return read_store(path)
+    if log_files(path):
+        return read_offline(path)
+    if not path.exists() and isinstance(source, str) and is_path(source):
+        return read_service(source)
+    if path.is_file():
+        raise UserError(f"{path} is no W&B log (.wandb); give a sweep folder such as runs/NAME")
+    return read_store(path)  # which says what it lacks

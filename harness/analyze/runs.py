@@ -1,0 +1,36 @@
+"""What every source of logged runs gives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+INCOMPLETE = "incomplete"
+"""The status of a run whose log, or whose upload, ends before the run did."""
+
+HISTORY_SCHEMA = {"run_id": pl.String, "epoch": pl.Int32, "shard": pl.String}
+
+
+@dataclass(frozen=True)
+class Runs:
+    """Logged runs, from wherever they were logged.
+
+    Attributes:
+        name: what to call the sweep in a report.
+        runs: one row a run, sorted by run_id, with its `shard`.
+        history: lazy rows (run_id, shard, epoch, `<split>/<metric>`...).
+        predictions: one lazy frame a shard, so that a reader holds one shard at a time.
+            Rows (run_id, shard, split, logits, labels). W&B has none.
+        notes: sentences on what the sources lack.
+        keep: holds the files that `history` reads, for as long as the runs live.
+
+    A run that was trained twice has its older history and predictions too: readers of those join
+    on (run_id, shard) with `runs`.
+    """
+
+    name: str
+    runs: pl.DataFrame
+    history: pl.LazyFrame
+    predictions: tuple[pl.LazyFrame, ...]
+    notes: tuple[str, ...] = ()
+    keep: Any = None

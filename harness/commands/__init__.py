@@ -1,0 +1,1 @@
+"""The commands that are no Hydra application, one module each."""

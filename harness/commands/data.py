@@ -1,0 +1,65 @@
+"""`harness data`."""
+
+import argparse
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from harness import catalogue
+from harness.app import conf_dir
+from harness.commands.terminal import wide_console
+from harness.errors import UserError
+
+
+def data(arguments: list[str]) -> None:
+    """`harness data list | fetch NAME... | describe NAME [key=value ...]`: the named data sets."""
+    parser = argparse.ArgumentParser(prog="harness data", description=data.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    listed = commands.add_parser("list", help="every named data set; downloads nothing")
+    listed.add_argument("pattern", nargs="?", help="of names or applications: 'keel/*', fraud")
+    fetched = commands.add_parser("fetch", help="download data sets or suites, and check them")
+    fetched.add_argument("names", nargs="+", metavar="NAME", help="a data set or a suite")
+    one = commands.add_parser("describe", help="one data set: its columns, classes and licence")
+    one.add_argument("name")
+    one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
+    given = parser.parse_args(arguments)
+    console = wide_console(200 if given.command == "list" else 160)
+    if given.command == "list":
+        console.print(catalogue.table(list(catalogue.entries(given.pattern))))
+    elif given.command == "fetch":
+        _fetch(given.names, console)
+    else:
+        from harness.data.describe import describe, render
+
+        console.print(render(describe(_source(given.name, given.overrides).load())))
+
+
+def _fetch(asked: list[str], console: Console) -> None:
+    """Downloads what is missing; each data set is loaded, which checks it. Stops at an error."""
+    wanted = list(dict.fromkeys(name for text in asked for name in catalogue.members(text)))
+    for index, name in enumerate(wanted, start=1):
+        source = _source(name, [])
+        place = source.fetch() if hasattr(source, "fetch") else "nothing to fetch"
+        loaded = source.load()
+        counts = f"{loaded.num_rows:,} x {loaded.num_features:,}, {loaded.num_positives:,} positive"
+        console.print(
+            f"[{index}/{len(wanted)}] {name}: {counts}; {place}", soft_wrap=True, markup=False
+        )
+
+
+def _source(name: str, overrides: list[str]) -> Any:
+    """The data source `name` of conf/dataset, with ``key=value`` changes."""
+    path = conf_dir() / "dataset" / f"{name}.yaml"
+    if name not in catalogue.names():
+        raise UserError(f"data set {name!r} is not in conf/dataset: see `harness data list`")
+    from harness.config import AnyDataset, parse_as
+
+    changes = [text.removeprefix("dataset.") for text in overrides]
+    try:
+        values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(changes))
+        plain = OmegaConf.to_container(values, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"dataset {name}: {str(error).splitlines()[0]}") from error
+    return parse_as(AnyDataset, plain, at="dataset")

@@ -1,0 +1,86 @@
+"""Which server, which key, which mode: what Weights & Biases' own settings say."""
+
+import netrc
+import os
+import re
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from harness.errors import UserError
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+
+KEY_LIKE = re.compile(r"\b(?:[0-9a-f]{40,}|wandb_v\d\w{20,})\b")
+PUBLIC_HOSTS = {"api.wandb.ai", "api.forge.coreweave.com"}  # one service, a key for either serves
+
+
+def resolve_mode(mode: Mode) -> Mode:
+    """`online`, `offline` or `disabled`."""
+    if mode != "auto":
+        return mode
+    asked = os.environ.get("WANDB_MODE", "")
+    modes: dict[str, Mode] = {
+        "online": "online",
+        "run": "online",
+        "offline": "offline",
+        "dryrun": "offline",
+        "disabled": "disabled",
+        "": "online" if has_key() else "offline",
+    }
+    if asked not in modes:
+        raise UserError(f"WANDB_MODE must be online, offline or disabled, got {asked!r}")
+    return modes[asked]
+
+
+def has_key() -> bool:
+    """Whether an API key is set for the server in use. The key itself is not kept."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        entries = netrc.netrc(_netrc_file())
+    except (OSError, netrc.NetrcParseError):
+        return False
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or _client_base_url()).netloc
+    hosts = PUBLIC_HOSTS if host in PUBLIC_HOSTS else {host}
+    return any(entries.authenticators(host) for host in hosts)
+
+
+def quiet_client() -> Any:
+    """The client, without its own words on the terminal: we say what went wrong, in one line."""
+    import wandb
+
+    wandb.setup(wandb.Settings(silent=True))
+    return wandb
+
+
+def _netrc_file() -> Path:
+    """Where the client looks."""
+    if named := os.environ.get("NETRC"):
+        return Path(named).expanduser()
+    places = [Path(name).expanduser() for name in ("~/.netrc", "~/_netrc")]
+    return next((place for place in places if place.exists()), places[0])
+
+
+def _client_base_url() -> str:
+    """The server `wandb login --host` set, or the public one."""
+    import wandb
+
+    return wandb.setup().settings.base_url
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether the next run would fail the same way: no server, no key, a full disk."""
+    if isinstance(error, OSError | ImportError):  # timeouts and lost connections are OSErrors
+        return True
+    import wandb.errors as errors
+
+    return isinstance(error, errors.CommError | errors.AuthenticationError)
+
+
+def describe(error: Exception) -> str:
+    """One line, without an API key, should the client's message hold one."""
+    text = " ".join(str(error).split())
+    if key := os.environ.get("WANDB_API_KEY"):
+        text = text.replace(key, "***")
+    return f"{type(error).__name__}: {KEY_LIKE.sub('***', text)[:300]}"

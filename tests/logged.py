@@ -1,0 +1,69 @@
+"""A small sweep with all that W&B's JSON could lose, in the store and in W&B's forms."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.record import store
+from harness.record.mirror import Mirror
+from harness.record.mirrored import mirror_run
+from harness.record.tables import CURVES, Record, tables
+
+NASTY = """</script><script>alert("x")</script>\n'&,_target_: os.system"""
+CREATED = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
+
+
+def records(num_seeds: int = 3) -> list[Record]:
+    """Runs of two losses, one of them diverged before its first whole epoch."""
+    made = [_record(loss, seed) for loss in ("bce", "focal") for seed in range(num_seeds)]
+    lost = dict.fromkeys(made[-1].metrics, math.nan)
+    facts = {**made[-1].facts, "status": "diverged", "diverged_step": 7, "threshold": math.nan}
+    made[-1] = replace(made[-1], metrics=lost, facts=facts)
+    return made
+
+
+def _record(loss: str, seed: int) -> Record:
+    rng = np.random.default_rng([len(loss), seed])
+    facts: dict[str, Any] = {"status": "finished", "diverged_step": None, "best_epoch": 2}
+    facts |= {"threshold": 1.0, "seconds": 2.0, "numerics": "1;jax=0", "data_fingerprint": "f" * 64}
+    facts |= {"num_train": 60, "num_train_positives": 6, "num_test": 20, "num_test_positives": 5}
+    losses: dict[str, Any] = {"bce": {}, "focal": {"gamma": 2.0, "alpha": 0.1 + 0.2}}
+    logits, labels = rng.normal(size=20).astype(np.float32), (np.arange(20) < 5).astype(np.int8)
+    parts = ("validation", "test")
+    metrics = {f"{part}/{name}": rng.random() for part in parts for name in ("log_loss", "auroc")}
+    metrics |= {f"{part}/average_precision": 1.0 for part in parts} | {"test/skill": -math.inf}
+    curves = {name: rng.random(3).astype(np.float32) for name in CURVES.values()}
+    curves["train/loss"][1:] = (np.nan, np.inf)
+    return Record(
+        run_id=f"{loss}{seed:012d}",
+        config={
+            "seed": seed,
+            "name": "sweep",
+            "dataset": {"kind": "table", "name": NASTY, "path": None},
+            "loss": {"name": loss, "whole": 3.0, "tiny": 1e-300, **losses[loss]},
+            "imbalance": {"positive_rate": 0.1},
+            "model": {"name": "mlp", "widths": [64, 32], "rates": [1.0, 2.0]},
+            "training": {"num_epochs": 3, "big": 2**53 - 1},
+            "wandb": {"mode": "auto", "project": "proj", "entity": "ent", "tags": ["a", "b"]},
+        },
+        facts=facts,
+        metrics=metrics,
+        curves=curves,
+        steps_per_epoch=5,
+        predictions={part: (np.arange(20), logits, labels) for part in parts},
+        created=CREATED + timedelta(microseconds=seed),
+    )
+
+
+def write_store(folder: Path, runs: Sequence[Record]) -> None:
+    store.write_shard(folder, tables(runs))
+
+
+def write_offline(folder: Path, runs: Sequence[Record]) -> list[str]:
+    mirror = Mirror(mode="offline", project="proj", entity="ent", group=folder.name, folder=folder)
+    return mirror.write([mirror_run(run, tags=("a", "b")) for run in runs])

@@ -1,0 +1,125 @@
+"""`harness sync` sends what the mirror owes, once, and says in one line what keeps it from it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import cli
+from harness.errors import UserError
+from harness.record.ledger import Ledger
+from harness.record.mirror import Mirror
+from harness.record.mirrored import mirror_run
+from harness.record.sync import Sync, stored_logs, sweep_folder
+from tests.logged import records, write_offline, write_store
+from tests.wandb_client import DEAD, KEY, forget_server
+from tests.wandb_server import StandIn
+
+pytestmark = pytest.mark.usefixtures("lone_client")
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs `harness sync` in this process: (exit code, output, errors)."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["harness", "sync", *arguments])
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            return int(stopped.code or 0), *capsys.readouterr()
+        return 0, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A sweep of two runs, mirrored to offline folders."""
+    place = tmp_path / "sweep"
+    write_store(place, records(num_seeds=1))
+    write_offline(place, records(num_seeds=1))
+    return place
+
+
+def test_the_store_gives_the_run_the_mirror_had(folder: Path) -> None:
+    for log, record in zip(stored_logs(folder, ["bce" + "0" * 12]), records(1)[:1], strict=True):
+        sent = mirror_run(record, tags=("a", "b"))
+        assert (log.run_id, log.name, list(log.tags)) == (sent.run_id, sent.name, sent.tags)
+        assert (log.group, log.project, log.entity) == ("sweep", "proj", "ent")
+        assert (log.started, log.seconds) == (sent.started, sent.seconds)
+        assert str(dict(log.history)) == str(dict(sent.history))  # NaN too
+        assert log.summary == sent.summary
+        # The store keeps a list as text, which gives the same tables.
+        texts = {"model": {"name": "mlp", "widths": "64,32", "rates": "1.0,2.0"}}
+        assert {k: v for k, v in log.config.items() if k not in ("harness", "wandb")} == {
+            k: v for k, v in (dict(sent.config) | texts).items() if k not in ("harness", "wandb")
+        }
+
+
+def test_twice_sends_once(folder: Path, server: StandIn, command: Any) -> None:
+    assert command(str(folder)) == (0, f"{folder}: 2 sent\n", "")
+    assert set(server.runs) == {run.run_id for run in records(1)}
+    assert all(len(run.history) == 3 and run.exit_code == 0 for run in server.runs.values())
+    asked = len(server.operations)
+    assert command(str(folder / "wandb")) == (0, f"{folder}: nothing is owed\n", "")
+    assert len(server.operations) == asked
+    assert command("--all", str(folder)) == (0, f"{folder}: 2 sent\n", "")
+    assert len(server.runs) == 2 and all(len(run.history) == 3 for run in server.runs.values())
+    # A run trained again, and mirrored offline again, is owed again.
+    write_store(folder, records(1)[:1])
+    write_offline(folder, records(1)[:1])
+    assert Sync(folder).unsent() == [records(1)[0].run_id]
+    held = [path for path in folder.parent.rglob("*") if path.is_file()]
+    assert held and not [path for path in held if KEY.encode() in path.read_bytes()]
+
+
+def test_what_keeps_it_is_one_line(
+    folder: Path, command: Any, monkeypatch: pytest.MonkeyPatch, server: StandIn
+) -> None:
+    def fails(*arguments: str, saying: str) -> None:
+        code, out, err = command(*arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert saying in err and KEY not in err
+
+    monkeypatch.setattr("harness.record.sync.TIMEOUT_SECONDS", 1.0)
+    monkeypatch.delenv("WANDB_API_KEY")
+    fails(str(folder), saying="2 runs")
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    server.stream_status = 403
+    fails(str(folder), saying="2 are still owed")
+    monkeypatch.setenv("WANDB_BASE_URL", DEAD)
+    forget_server()
+    fails(str(folder), saying="2 are still owed")
+    fails(str(folder.parent), saying="no sweep folder")
+    fails("nowhere", saying="no sweep folder")
+    assert set(Ledger(folder).standings().values()) == {"offline"}
+
+
+def test_one_refused_run_keeps_no_other(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, server: StandIn
+) -> None:
+    from harness.record import sync
+
+    def refuse(run: Any, *given: Any, **named: Any) -> None:
+        if run.run_id.startswith("bce"):
+            raise ValueError(f"no such thing {KEY} nor {'a1' * 20}")  # the second from netrc
+
+    monkeypatch.setattr(sync, "upload", refuse)
+    with pytest.raises(
+        UserError, match=r"refused 1 runs, such as bce0+: ValueError: .*\*\*\* nor \*\*\*"
+    ):
+        list(Sync(folder).send(timeout=1.0))
+    assert Sync(folder).unsent() == ["bce" + "0" * 12]
+
+
+def test_a_disabled_mirror_owes_nothing(tmp_path: Path) -> None:
+    write_store(tmp_path, records(1))
+    Mirror(mode="disabled", project="p", group="g", folder=tmp_path).write(
+        [mirror_run(run, tags=()) for run in records(1)]
+    )
+    assert Sync(tmp_path).unsent() == []
+    assert Sync(tmp_path, everything=True).unsent() == sorted(r.run_id for r in records(1))
+    assert sweep_folder(tmp_path / "wandb") == tmp_path.absolute()
