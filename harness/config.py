@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
-from harness.data import imbalance, sampler, sources
+from harness.data import imbalance, sampler, scaling, sources
 from harness.errors import UserError
 
 Objective = Literal[
@@ -111,7 +111,10 @@ class Wandb:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Config:
-    """One run; what of it is the run's identity is said in `harness.identity`."""
+    """One run; what of it is the run's identity is said in `harness.identity`.
+
+    ``impute`` is what a missing value becomes: its feature's median or mean over the training part.
+    """
 
     dataset: AnyDataset
     imbalance: imbalance.Imbalance
@@ -121,6 +124,7 @@ class Config:
     optimizer: AnyOptimizer
     schedule: AnySchedule
     seed: Seed = 0
+    impute: scaling.Impute = "median"
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)

@@ -16,6 +16,7 @@ from harness.config import Config
 from harness.data.batches import batch_rows
 from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
+from harness.data.scaling import Impute, Scaling, fitted_scaling
 from harness.data.splits import Split, part_size, stratified_split
 from harness.losses import one_of
 from harness.optimizers import learning_rates
@@ -33,8 +34,7 @@ class Parts:
     batch_rows: np.ndarray  # (S, B) int32
     validation_rows: np.ndarray  # (V,) int32, padded to its size before imbalance
     test_rows: np.ndarray  # (T,) int32, likewise
-    center: np.ndarray  # (d,) float32
-    scale: np.ndarray  # (d,) float32
+    scaling: Scaling
     num_negatives: int  # of the rows trained on, after imbalance and resampling
     num_positives: int
 
@@ -64,6 +64,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         config.imbalance,
         config.sampler,
         config.seed,
+        config.impute,
         program.num_steps,
         training.batch_size,
     )
@@ -81,8 +82,9 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         validation_rows=parts.validation_rows,
         validation_valid=np.arange(len(parts.validation_rows)) < len(parts.split.validation),
         test_rows=parts.test_rows,
-        center=parts.center,
-        scale=parts.scale,
+        center=parts.scaling.center,
+        scale=parts.scaling.scale,
+        fill=parts.scaling.fill if program.has_missing else None,
         init_key=_key_data(config.seed, _INIT),
         dropout_key=_key_data(config.seed, _DROPOUT),
         head_bias=prior_logit if config.model.prior_bias else 0.0,
@@ -103,6 +105,7 @@ def program_of(config: Config, dataset: Dataset) -> Program:
         num_epochs=training.num_epochs,
         steps_per_epoch=training.steps_per_epoch or one_pass,
         batch_size=training.batch_size,
+        has_missing=dataset.has_missing,
     )
 
 
@@ -125,6 +128,7 @@ def _parts(
     imbalance: Imbalance,
     sampler: Any,
     seed: int,
+    impute: Impute,
     num_steps: int,
     batch_size: int,
 ) -> Parts:
@@ -139,7 +143,6 @@ def _parts(
             where=imbalance.where,
             seed=split_seed,
         )
-    center, scale = _standardisation(dataset.features[split.train])
     rows = sampler.resample(rows=split.train, labels=labels, seed=seed)
     num_positives = int(labels[rows].sum())
     return Parts(
@@ -147,19 +150,10 @@ def _parts(
         batch_rows=batch_rows(rows=rows, batch_size=batch_size, num_steps=num_steps, seed=seed),
         validation_rows=_padded(split.validation, len(natural.validation)),
         test_rows=_padded(split.test, len(natural.test)),
-        center=center,
-        scale=scale,
+        scaling=fitted_scaling(dataset, rows=split.train, impute=impute),
         num_negatives=len(rows) - num_positives,
         num_positives=num_positives,
     )
-
-
-def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and inverse standard deviation per feature; 1 where a feature does not vary."""
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
-    scale = np.where(deviation > 0, 1.0 / np.where(deviation > 0, deviation, 1.0), 1.0)
-    return mean.astype(np.float32), scale.astype(np.float32)
 
 
 def _padded(rows: np.ndarray, size: int) -> np.ndarray:

@@ -36,6 +36,7 @@ class Program:
     num_epochs: int
     steps_per_epoch: int
     batch_size: int
+    has_missing: bool = False  # whether features may be NaN and the lane says what to fill in
 
     @property
     def num_steps(self) -> int:
@@ -59,6 +60,7 @@ class Lane(NamedTuple):
     head_bias: Any  # () float32, the first prediction's logit
     select_by: Any  # () int32, an index into SELECT_BY
     patience: Any  # () int32, epochs; 0 never stops
+    fill: Any = None  # (d,) float32 for missing values, fitted likewise; where the program has any
 
 
 class Curves(NamedTuple):
@@ -100,7 +102,7 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
 
     Args:
       lane: the run.
-      features: (n, d) float32, shared by all runs.
+      features: (n, d) float32, shared by all runs; NaN where a value is missing.
       labels: (n,) float32 in {0, 1}.
       program: what is fixed at compile time.
     """
@@ -115,7 +117,10 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
     tx = lane.optimizer.transformation(lane.learning_rates)
 
     def standardised(rows: Array) -> Array:
-        return (features[rows] - lane.center) * lane.scale
+        values = features[rows]
+        if program.has_missing:
+            values = jnp.where(jnp.isnan(values), lane.fill, values)
+        return (values - lane.center) * lane.scale
 
     def logits_of(params: Any, rows: Array) -> Array:
         return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
