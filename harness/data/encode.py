@@ -66,15 +66,14 @@ def encoded(column: pl.Series, *, encoding: Encoding, table: TableFile) -> Colum
 
 
 def _numbers(column: pl.Series, kind: str, table: TableFile) -> Column:
-    column = column.cast(pl.Float64)
-    infinite = column.is_infinite()
+    values = column.cast(pl.Float64).to_numpy()
+    infinite = np.isinf(values)
     if infinite.any():
-        count, first = int(infinite.sum()), table.place(int(infinite.arg_max() or 0))
+        count, first = int(infinite.sum()), table.place(int(infinite.argmax()))
         table.fail(
             f"column {column.name!r} has {count} infinite value{'s'[: count > 1]}, the first at "
             f"{first}: correct it, or empty the cell if it is missing"
         )
-    values = column.to_numpy()
     missing = int(np.isnan(values).sum())
     if missing == len(values):
         return Column(column.name, "dropped", missing, note="holds no value")

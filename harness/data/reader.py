@@ -36,9 +36,9 @@ class Reader:
     def columns(self, names: Sequence[str]) -> Iterator[pl.Series]:
         """The columns called ``names``, in their order; UserError where one cannot be read."""
         for batch in self._batches(names):
-            frame = self._read(batch, _NULL_VALUES)
-            for name in batch:
-                yield frame.drop_in_place(name)
+            waiting = self._read(batch, _NULL_VALUES).get_columns()[::-1]
+            while waiting:  # each is let go when its user does
+                yield waiting.pop()
 
     def column(self, name: str) -> pl.Series:
         """One column as it is written: `none` may be a label."""
