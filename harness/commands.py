@@ -32,21 +32,35 @@ def analyze(arguments: list[str]) -> None:
 
 
 def data(arguments: list[str]) -> None:
-    """`harness data list | describe NAME [key=value ...]`: the data sets of conf/dataset."""
+    """`harness data list | describe NAME [key=value ...] [--output FILE]`: the data sets of conf/dataset."""
     parser = argparse.ArgumentParser(prog="harness data", description=data.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every named data set")
     one = commands.add_parser("describe", help="one data set: its columns, classes and licence")
     one.add_argument("name")
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
+    one.add_argument("--output", type=Path, help="a picture as .svg or .png, or a page as .html")
     given = parser.parse_args(arguments)
     console = _wide_console()
     if given.command == "list":
         console.print(_list())
     else:
-        from harness.data.describe import describe, render
+        _describe(given.name, given.overrides, given.output, console)
 
-        console.print(render(describe(_source(given.name, given.overrides).load())))
+
+def _describe(name: str, overrides: list[str], output: Path | None, console: Console) -> None:
+    from harness.data.describe import describe
+    from harness.data.render import render
+
+    dataset = _source(name, overrides).load()
+    description = describe(dataset)
+    if output is not None:
+        from harness.data.picture import write_picture
+
+        write_picture(output, dataset, description)
+    console.print(render(description))
+    if output is not None:
+        console.print(f"Picture: {output.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 
 def _wide_console() -> Console:

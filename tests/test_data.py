@@ -14,8 +14,9 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from harness.data.dataset import Dataset, standardised
-from harness.data.describe import describe, render
+from harness.data.describe import describe
 from harness.data.imbalance import Imbalance
+from harness.data.render import render
 from harness.data.sampler import NoSampler, RandomOversampler, RandomUndersampler
 from harness.data.sources import DATASETS, DatasetConfig, Sklearn, Table, TwoGaussians
 from harness.errors import UserError

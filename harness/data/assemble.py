@@ -153,13 +153,14 @@ def _number_parts(column: Column, *, indicator: bool) -> list[_Part]:
 
 
 def _one_hot_part(column: Column, levels: Levels) -> _Part:
-    names, table = one_hot(column.name, levels)
+    shown, table = one_hot(levels)
+    names = tuple(f"{column.name}={level}" for level in shown[-table.shape[1] :])
     counts = np.bincount(levels.codes, minlength=len(table))
     mean = counts @ table / counts.sum()
     std = np.sqrt(mean * (1 - mean))
     values = ((table - mean) / std).astype(np.float32)
     summary = np.stack([mean, std, np.zeros_like(mean), np.ones_like(mean)], axis=1)
-    source = SourceColumn(column.name, "category", column.missing, len(names), column.note)
+    source = SourceColumn(column.name, "category", column.missing, len(names), column.note, shown)
     return _Part(source, names, summary, levels.codes, values)
 
 

@@ -51,18 +51,18 @@ def levels_of(text: pl.Series, *, max_levels: int) -> Levels:
     return Levels(codes=array, names=tuple(names), num_found=len(found))
 
 
-def one_hot(column: str, levels: Levels) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Feature names, and what each code becomes: float64 (1 + levels, features) of 0 and 1.
+def one_hot(levels: Levels) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Level names, and what each code becomes: float64 (1 + levels, features) of 0 and 1.
 
-    A level each, and one for missing values where there are any; of two, the first is left out.
+    A feature each, and one for missing values where there are any; of two, the first is left out.
     """
     codes = list(range(1, len(levels.names) + 1))
-    names = [f"{column}={name}" for name in levels.names]
+    names = [*levels.names]
     if (levels.codes == 0).any():
         codes.append(0)
-        names.append(f"{column}={MISSING_LEVEL}")
+        names.append(MISSING_LEVEL)
     if len(codes) == 2:
-        codes, names = codes[1:], names[1:]
+        codes = codes[1:]
     table = np.zeros((len(levels.names) + 1, len(codes)))
     table[codes, range(len(codes))] = 1.0
     return tuple(names), table

@@ -21,6 +21,7 @@ class SourceColumn:
     missing: int
     num_features: int
     note: str = ""
+    levels: tuple[str, ...] = ()  # of a category: those of its features; of one feature, not it, it
 
 
 @dataclass(frozen=True, eq=False)
