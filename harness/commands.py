@@ -32,7 +32,7 @@ def analyze(arguments: list[str]) -> None:
 
 
 def data(arguments: list[str]) -> None:
-    """`harness data list | describe NAME [key=value ...] [--output FILE]`: the data sets of conf/dataset."""
+    """`harness data list | describe NAME [key=value ...]`: the data sets of conf/dataset."""
     parser = argparse.ArgumentParser(prog="harness data", description=data.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every named data set")

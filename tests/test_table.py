@@ -5,9 +5,14 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.preprocessing import OneHotEncoder
 
 from harness.data.sources import Table
+from harness.data.standardise import standardised
 from harness.errors import UserError
+from harness.prepare import prepare
+from harness.sweep import lanes
+from tests.runs import config
 
 GOOD = "a,b,y\n1,2.5,0\n2,3.5,1\n3,1.5,0\n"
 
@@ -190,3 +195,51 @@ def test_large_csv_is_fast(load):
     assert load(content).num_rows == 100_000
     # 0.3 s on two cores; Python's own csv module needs 4 s and more.
     assert time.perf_counter() - start < 3
+
+
+MIXED = "colour,when,n,who,y\n" + "".join(
+    f"{'' if row % 9 == 4 else 'rgb'[row % 3]},2024-01-{row % 28 + 1:02},"
+    f"{'' if row % 5 == 3 else row},p{row % 7},{row % 2}\n"
+    for row in range(60)
+)
+
+
+def test_codes_groups_and_times(load):
+    dataset = load(MIXED, encode="embed", group="who", time="when", indicator=True)
+    assert dataset.feature_names == ("n", "n is missing", "colour")
+    assert dataset.cardinalities == (4,)
+    expected = [0 if row % 9 == 4 else 1 + "bgr".index("rgb"[row % 3]) for row in range(60)]
+    np.testing.assert_array_equal(dataset.features[:, 2], expected)
+    np.testing.assert_array_equal(dataset.groups, [row % 7 for row in range(60)])
+    np.testing.assert_array_equal(dataset.times, [19723 + row % 28 for row in range(60)])
+    np.testing.assert_array_equal(dataset.features[:, 1] > 0, np.isnan(dataset.features[:, 0]))
+
+
+def test_one_hot_is_scikit_learns(load):
+    dataset = load(MIXED, drop=("who", "when"))
+    text = pl.read_csv(MIXED.encode())["colour"].fill_null("(missing)").to_numpy()[:, None]
+    expected = OneHotEncoder(sparse_output=False).fit_transform(text.astype(object))
+    raw = dataset.features[:, :4] * dataset.raw.std[:4] + dataset.raw.mean[:4]
+    names = [name.removeprefix("colour=") for name in dataset.feature_names[:4]]
+    order = [sorted(names).index(name) for name in names]
+    np.testing.assert_allclose(raw, expected[:, order], atol=1e-6)
+    _, summary = standardised(expected[:, order])
+    np.testing.assert_allclose(dataset.raw.std[:4], summary.std, rtol=1e-12)
+
+
+def test_columns_read_in_pieces_are_the_same(load, monkeypatch):
+    whole = load(MIXED)
+    monkeypatch.setattr("harness.data.reader._READ_BYTES", 1)
+    assert load(MIXED, "again.csv").fingerprint == whole.fingerprint
+
+
+@pytest.mark.parametrize("model", ["logistic", "mlp"])
+def test_a_table_with_holes_trains(load, tmp_path, model):
+    load(MIXED)
+    table = {"kind": "table", "path": str(tmp_path / "data.csv"), "target": "y", "drop": ["who"]}
+    one = config(dataset=table, model={"name": model})
+    dataset = one.dataset.load()
+    ready = prepare(one, dataset)
+    outcome = lanes.train_alone(ready.program, ready.lane, dataset)
+    assert ready.program.has_missing and int(outcome.diverged_step) == 0
+    assert np.isfinite(np.asarray(outcome.test_logits)).all()
