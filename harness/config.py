@@ -16,7 +16,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
-from harness.data import batches, imbalance, sampler, sources
+from harness.data import batches, imbalance, sampler, scaling, sources
 from harness.errors import UserError
 from harness.evaluate.settings import Evaluation
 
@@ -86,7 +86,10 @@ class Wandb:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Config:
-    """One run; what of it is the run's identity is said in `harness.identity`."""
+    """One run; what of it is the run's identity is said in `harness.identity`.
+
+    ``impute`` is what a missing value becomes: its feature's median or mean over the training part.
+    """
 
     dataset: AnyDataset
     imbalance: imbalance.Imbalance
@@ -97,6 +100,7 @@ class Config:
     schedule: AnySchedule
     batching: AnyBatching = field(default_factory=batches.Shuffled)
     seed: Seed = 0
+    impute: scaling.Impute = "median"
     split: Split = field(default_factory=Split)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)

@@ -16,6 +16,7 @@ from harness.config import Config
 from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
 from harness.data.sampler import Resampled, TrainingPart
+from harness.data.scaling import Impute, Scaling, fitted_scaling
 from harness.data.splits import Split, part_size, stratified_split
 from harness.losses import pack
 from harness.optimizers import learning_rates
@@ -33,8 +34,7 @@ class Parts:
     batch_rows: np.ndarray  # (S, B) int32
     validation_rows: np.ndarray  # (V,) int32, padded to its size before imbalance
     test_rows: np.ndarray  # (T,) int32, likewise
-    center: np.ndarray  # (d,) float32
-    scale: np.ndarray  # (d,) float32
+    scaling: Scaling
     num_negatives: int  # of the rows trained on, after imbalance, resampling and batching
     num_positives: int
     # Of the training part as validation and test have it: before resampling, and before an
@@ -77,6 +77,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         config.sampler,
         config.batching,
         config.seed,
+        config.impute,
         program.num_steps,
         training.batch_size,
         program.num_synthetic,
@@ -95,8 +96,9 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         validation_rows=parts.validation_rows,
         validation_valid=np.arange(len(parts.validation_rows)) < len(parts.split.validation),
         test_rows=parts.test_rows,
-        center=parts.center,
-        scale=parts.scale,
+        center=parts.scaling.center,
+        scale=parts.scaling.scale,
+        fill=parts.scaling.fill if program.has_missing else None,
         init_key=_key_data(config.seed, _INIT),
         dropout_key=_key_data(config.seed, _DROPOUT),
         head_bias=prior_logit if config.model.prior_bias else 0.0,
@@ -120,6 +122,7 @@ def program_of(config: Config, dataset: Dataset) -> Program:
         steps_per_epoch=training.steps_per_epoch or one_pass,
         batch_size=training.batch_size,
         num_synthetic=_most_synthetic(dataset, num_train) if config.sampler.makes_rows else 0,
+        has_missing=dataset.has_missing,
     )
 
 
@@ -143,6 +146,7 @@ def _parts(
     sampler: Any,
     batching: Any,
     seed: int,
+    impute: Impute,
     num_steps: int,
     batch_size: int,
     most_synthetic: int,
@@ -158,15 +162,14 @@ def _parts(
             where=imbalance.where,
             seed=split_seed,
         )
-    features = dataset.features[split.train]
-    center, scale = _standardisation(features)
+    scaling = fitted_scaling(dataset, rows=split.train, impute=impute)
     part = TrainingPart(
         rows=split.train,
         labels=labels[split.train],
-        features=features,
-        center=center,
-        scale=scale,
-        cardinalities=getattr(dataset, "cardinalities", ()),
+        features=scaling.imputed(dataset.features[split.train]),
+        center=scaling.center,
+        scale=scaling.scale,
+        cardinalities=dataset.cardinalities,
     )
     resampled = sampler.resample(part, seed=seed)
     visited, visited_labels = resampled.visited(num_rows=dataset.num_rows)
@@ -182,8 +185,7 @@ def _parts(
         batch_rows=batches.rows,
         validation_rows=_padded(split.validation, len(natural.validation)),
         test_rows=_padded(split.test, len(natural.test)),
-        center=center,
-        scale=scale,
+        scaling=scaling,
         num_negatives=batches.num_negatives,
         num_positives=batches.num_positives,
         num_sampled=len(visited),
@@ -211,14 +213,6 @@ def _own_rows(resampled: Resampled, size: int) -> dict[str, np.ndarray | None]:
         "synthetic": np.pad(resampled.synthetic, ((0, padding), (0, 0))),
         "synthetic_labels": np.pad(resampled.synthetic_labels.astype(np.float32), (0, padding)),
     }
-
-
-def _standardisation(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and inverse standard deviation per feature; 1 where a feature does not vary."""
-    mean = features.mean(axis=0, dtype=np.float64)
-    deviation = features.std(axis=0, dtype=np.float64)
-    scale = np.where(deviation > 0, 1.0 / np.where(deviation > 0, deviation, 1.0), 1.0)
-    return mean.astype(np.float32), scale.astype(np.float32)
 
 
 def _padded(rows: np.ndarray, size: int) -> np.ndarray:

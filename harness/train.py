@@ -37,6 +37,7 @@ class Program:
     steps_per_epoch: int
     batch_size: int
     num_synthetic: int = 0  # rows a lane may bring of its own
+    has_missing: bool = False  # whether features may be NaN and the lane says what to fill in
 
     @property
     def num_steps(self) -> int:
@@ -64,6 +65,7 @@ class Lane(NamedTuple):
     # where the program has none: its arithmetic then knows nothing of them.
     synthetic: Any = None  # (M, d) float32, in the data set's units
     synthetic_labels: Any = None  # (M,) float32
+    fill: Any = None  # (d,) float32 for missing values, fitted likewise; where the program has any
 
 
 class Curves(NamedTuple):
@@ -105,7 +107,7 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
 
     Args:
       lane: the run.
-      features: (n, d) float32, shared by all runs.
+      features: (n, d) float32, shared by all runs; NaN where a value is missing.
       labels: (n,) float32 in {0, 1}.
       program: what is fixed at compile time.
     """
@@ -120,7 +122,10 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
     tx = lane.optimizer.transformation(lane.learning_rates)
 
     def standardised(rows: Array, own: Array | None = None) -> Array:
-        return (_rows_of(features, own, rows) - lane.center) * lane.scale
+        values = _rows_of(features, own, rows)
+        if program.has_missing:
+            values = jnp.where(jnp.isnan(values), lane.fill, values)
+        return (values - lane.center) * lane.scale
 
     def logits_of(params: Any, rows: Array) -> Array:
         return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)

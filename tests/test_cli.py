@@ -37,9 +37,8 @@ BAD_TABLES = {
         ["t.csv", "constant"],
     ),
     "string among numbers": (with_cell(5, 0, "many"), [], ["t.csv", "'a'", "line 6", "'many'"]),
-    "NaN": (with_cell(4, 1, "nan"), [], ["t.csv", "'b'", "line 5", "NaN"]),
     "infinity": (with_cell(4, 1, "-inf"), [], ["t.csv", "'b'", "line 5", "infinite"]),
-    "missing value": (with_cell(4, 1, ""), [], ["t.csv", "'b'", "line 5", "missing"]),
+    "missing target": (with_cell(4, 2, ""), [], ["t.csv", "'y'", "line 5", "missing"]),
     "ragged": (GOOD + "1,2\n", [], ["t.csv", "line 42", "2 fields"]),
     "wrong positive": (GOOD, ["dataset.positive=yes"], ["t.csv", "'yes'", "dataset.positive"]),
     "no positives in a split": (

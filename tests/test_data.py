@@ -14,8 +14,9 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
 from harness.data.dataset import Dataset, standardised
-from harness.data.describe import describe, render
+from harness.data.describe import describe
 from harness.data.imbalance import Imbalance
+from harness.data.render import render
 from harness.data.sampler import NoSampler, RandomOversampler, RandomUndersampler
 from harness.data.sources import DATASETS, DatasetConfig, Sklearn, Table, TwoGaussians
 from harness.errors import UserError
@@ -143,10 +144,14 @@ def test_two_gaussians_config_has_bounds(bad):
     ({"features": np.ones((3, 2))}, "features are float64"),
     ({"features": np.ones(3, np.float32)}, r"float32 \(3,\)"),
     ({"features": np.ones((3, 0), np.float32)}, "0 features"),
-    ({"features": np.array([[0, 1], [1, np.nan], [2, 1]], np.float32)}, "'b', row 2 is nan"),
     ({"features": np.array([[0, 1], [1, 1], [np.inf, 1]], np.float32)}, "'a', row 3 is inf"),
     ({"feature_names": ("a",)}, "1 feature names for 2 features"),
+    ({"features": np.array([[0, np.nan]] * 3, np.float32)}, "all 2 features are constant"),
     ({"posterior": np.ones(2)}, r"posterior has shape \(2,\)"),
+    ({"cardinalities": (2, 2, 2)}, "3 cardinalities for 2 features"),
+    ({"cardinalities": (1,)}, r"'b', row 1 is 1\.0: code its levels 0 to 0"),
+    ({"groups": np.zeros(3)}, "groups is float64: give int32"),
+    ({"times": np.array([0, 1, np.nan])}, "times, row 3 is nan"),
 ])  # fmt: skip
 def test_dataset_refuses(changes, message):
     with pytest.raises(UserError, match=message) as caught:
@@ -166,7 +171,11 @@ def test_fingerprint_sees_features_labels_and_shape_only():
               feature_names=tuple(map(str, range(shape[1]))))
         for shape in ((4, 3), (6, 2))
     ]  # fmt: skip
-    assert len({item.fingerprint for item in (base, flipped, moved, *two)}) == 5
+    coded = small(cardinalities=(2,))
+    grouped = small(groups=np.zeros(3, np.int32))
+    timed = small(times=np.zeros(3))
+    differ = (base, flipped, moved, *two, coded, grouped, timed)
+    assert len({item.fingerprint for item in differ}) == len(differ)
 
 
 def test_datasets_are_read_only():

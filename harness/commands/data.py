@@ -1,6 +1,7 @@
 """`harness data`."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -24,6 +25,7 @@ def data(arguments: list[str]) -> None:
     one = commands.add_parser("describe", help="one data set: its columns, classes and licence")
     one.add_argument("name")
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
+    one.add_argument("--output", type=Path, help="a picture as .svg or .png, or a page as .html")
     given = parser.parse_args(arguments)
     console = wide_console(200 if given.command == "list" else 160)
     if given.command == "list":
@@ -31,9 +33,22 @@ def data(arguments: list[str]) -> None:
     elif given.command == "fetch":
         _fetch(given.names, console)
     else:
-        from harness.data.describe import describe, render
+        _describe(given.name, given.overrides, given.output, console)
 
-        console.print(render(describe(_source(given.name, given.overrides).load())))
+
+def _describe(name: str, overrides: list[str], output: Path | None, console: Console) -> None:
+    from harness.data.describe import describe
+    from harness.data.render import render
+
+    dataset = _source(name, overrides).load()
+    description = describe(dataset)
+    if output is not None:
+        from harness.data.picture import write_picture
+
+        write_picture(output, dataset, description)
+    console.print(render(description))
+    if output is not None:
+        console.print(f"Picture: {output.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 
 def _fetch(asked: list[str], console: Console) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 from sklearn.preprocessing import OneHotEncoder
 
+from harness.data.spelling import spelled
 from harness.errors import UserError
 
 _MISSING = ("", "?", "<null>", "NA", "NaN", "nan")
@@ -114,13 +115,6 @@ def _labels(column: pl.Series, positive: str | None, place: str) -> tuple[NDArra
             f"{_listed(levels)}"
         )
     return (texts == chosen).astype(np.int8), chosen
-
-
-def spelled(value: object) -> str:
-    """A label as text: `1` for the float 1.0, `true` for True."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _listed(names: Sequence[str] | NDArray[np.str_]) -> str:

@@ -1,29 +1,42 @@
 """What `harness data describe` says of a data set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from rich.console import Group
-from rich.table import Table
-from rich.text import Text
 
-from harness.data.dataset import Dataset
+from harness.data.audit import Repeats, level_auroc, number_auroc, repeats
+from harness.data.dataset import Dataset, SourceColumn
+from harness.data.standardise import standardised_column
+
+# A single column that ranks this well is more often a leak than a discovery.
+LEAK_AUROC = 0.99
 
 
 @dataclass(frozen=True)
 class Column:
-    """One feature: in the data's own units where `Description.raw`, else standardised."""
+    """One column: in the data's own units where `Description.raw`, else standardised.
+
+    `features`: which of the data set's it became. `levels`: of a category, with their shares of
+    all rows, in the order of `category_codes`. `auroc`: how well it alone tells the
+    classes, in [0.5, 1].
+    """
 
     name: str
+    kind: str
+    missing: int
+    features: slice
     mean: float
     std: float
     min: float
     max: float
+    auroc: float
+    levels: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Description:
-    """`duplicate_rows`: rows whose features repeat those of another row, its first one aside."""
+    """`columns` became features; `left_out` did not, and says why."""
 
     name: str
     application: str
@@ -34,15 +47,30 @@ class Description:
     num_positives: int
     positive_rate: float
     positive_label: str
-    duplicate_rows: int
+    repeats: Repeats
+    missing: int
     known_posterior: bool
     fingerprint: str
     raw: bool
     columns: tuple[Column, ...]
+    left_out: tuple[SourceColumn, ...]
+    notes: tuple[str, ...]
+    num_groups: int | None = None
+    times: tuple[float, float] | None = None
+
+    @property
+    def duplicate_rows(self) -> int:
+        return self.repeats.duplicates
+
+    @property
+    def suspects(self) -> tuple[Column, ...]:
+        """Columns that give the label away, or nearly."""
+        return tuple(column for column in self.columns if column.auroc >= LEAK_AUROC)
 
 
 def describe(dataset: Dataset) -> Description:
-    """Counts, provenance and a line a feature; reads the whole set once."""
+    """Counts, provenance, repeated rows and a line a column."""
+    columns = tuple(_columns(dataset))
     return Description(
         name=dataset.name,
         application=dataset.application,
@@ -53,60 +81,69 @@ def describe(dataset: Dataset) -> Description:
         num_positives=dataset.num_positives,
         positive_rate=dataset.positive_rate,
         positive_label=dataset.positive_label,
-        duplicate_rows=_duplicate_rows(dataset.features),
+        repeats=repeats(dataset.features, dataset.labels),
+        missing=sum(column.missing for column in columns),
         known_posterior=dataset.posterior is not None,
         fingerprint=dataset.fingerprint,
         raw=dataset.raw is not None,
-        columns=_columns(dataset),
+        columns=columns,
+        left_out=tuple(column for column in dataset.columns if not column.num_features),
+        notes=dataset.notes,
+        num_groups=None if dataset.groups is None else len(np.unique(dataset.groups)),
+        times=None if dataset.times is None else (dataset.times.min(), dataset.times.max()),
     )
 
 
-def render(description: Description) -> Group:
-    """Two rich tables: the set, then its features. Names are shown as they are, never as markup."""
-    facts = Table(show_header=False, box=None)
-    for label, value in _facts(description).items():
-        facts.add_row(Text(label, style="bold"), Text(value))
-    units = "data's own units" if description.raw else "standardised"
-    features = Table("feature", title=f"Features ({units})", title_justify="left")
-    for heading in ("mean", "std", "min", "max"):
-        features.add_column(heading, justify="right")
-    for column in description.columns:
-        numbers = (column.mean, column.std, column.min, column.max)
-        features.add_row(Text(column.name), *(f"{number:.4g}" for number in numbers))
-    return Group(facts, features)
+def _columns(dataset: Dataset) -> Iterator[Column]:
+    start = 0
+    for source in dataset.columns or _unnamed(dataset):
+        if source.num_features:
+            features = slice(start, start + source.num_features)
+            start = features.stop
+            make = _category if source.kind == "category" else _number
+            yield make(dataset, source, features)
 
 
-def _facts(description: Description) -> dict[str, str]:
-    positives = f"{description.num_positives:,} ({description.positive_rate:.4g} of all rows)"
-    return {
-        "data set": description.name,
-        "application": description.application or "not stated",
-        "source": description.source,
-        "licence": description.licence,
-        "rows": f"{description.num_rows:,}",
-        "features": f"{description.num_features:,}",
-        "positive label": description.positive_label,
-        "positives": positives,
-        "duplicate rows": f"{description.duplicate_rows:,}",
-        "true posterior": "known" if description.known_posterior else "unknown",
-        "fingerprint": description.fingerprint,
-    }
+def _unnamed(dataset: Dataset) -> Iterator[SourceColumn]:
+    """A column a feature, of data sets that do not say where theirs came from."""
+    first_code = dataset.num_features - len(dataset.cardinalities)
+    for index, name in enumerate(dataset.feature_names):
+        missing = int(np.isnan(dataset.features[:, index]).sum()) if dataset.has_missing else 0
+        yield SourceColumn(name, "number" if index < first_code else "code", missing, 1)
 
 
-def _columns(dataset: Dataset) -> tuple[Column, ...]:
-    features, raw = dataset.features, dataset.raw
-    if raw is None:
-        wide = features.astype(np.float64)
-        summary = (wide.mean(axis=0), wide.std(axis=0), wide.min(axis=0), wide.max(axis=0))
+def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
+    values = np.ascontiguousarray(dataset.features[:, features.start])
+    if dataset.raw is None:
+        summary = standardised_column(values.astype(np.float64))[1]
     else:
-        summary = (raw.mean, raw.std, raw.min, raw.max)
-    rows = np.stack(summary, axis=1).tolist()
-    return tuple(
-        Column(name, *numbers) for name, numbers in zip(dataset.feature_names, rows, strict=True)
+        raw, index = dataset.raw, features.start
+        summary = (raw.mean[index], raw.std[index], raw.min[index], raw.max[index])
+    if source.kind == "code":
+        auroc = level_auroc(values.astype(np.int64), dataset.labels)
+    else:
+        auroc = number_auroc(values, dataset.labels)
+    mean, std, low, high = map(float, summary)
+    return Column(source.name, source.kind, source.missing, features, mean, std, low, high, auroc)
+
+
+def _category(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
+    assert dataset.raw is not None
+    shares = dataset.raw.mean[features].tolist()
+    if len(shares) == 1:
+        shares = [1 - shares[0], *shares]
+    codes = category_codes(dataset, features)
+    levels = zip(source.levels, shares, strict=True)
+    nan = float("nan")
+    auroc = level_auroc(codes, dataset.labels)
+    return Column(
+        source.name, "category", source.missing, features, nan, nan, nan, nan, auroc, tuple(levels)
     )
 
 
-def _duplicate_rows(features: np.ndarray) -> int:
-    # Rows compared as bytes: one sort, where `np.unique(axis=0)` compares column by column.
-    row_bytes = np.ascontiguousarray(features).view(np.dtype((np.void, features.shape[1] * 4)))
-    return len(features) - len(np.unique(row_bytes))
+def category_codes(dataset: Dataset, features: slice) -> np.ndarray:
+    """Which of its one-hot ``features`` a row has: (n,) integers; of one feature, 0 or 1."""
+    values = dataset.features[:, features]
+    if values.shape[1] == 1:
+        return (values[:, 0] > 0).astype(np.int64)
+    return values.argmax(axis=1)

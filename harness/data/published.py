@@ -4,15 +4,12 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from annotated_types import Ge
-from pydantic import BeforeValidator
 
-from harness.data.columns import Columns, spelled
+from harness.data.columns import Columns
 from harness.data.dataset import Dataset, standardised
+from harness.data.spelling import OptionalText, Text
 from harness.errors import UserError
 
-# `dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
-Text = Annotated[str, BeforeValidator(spelled)]
-OptionalText = Annotated[str | None, BeforeValidator(lambda v: None if v is None else spelled(v))]
 Count = Annotated[int, Ge(1)] | None
 
 

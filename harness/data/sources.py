@@ -2,26 +2,21 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
-from pydantic import BeforeValidator
 from scipy.special import expit, logit
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from harness.data.dataset import Dataset, standardised
 from harness.data.openml import OpenML
+from harness.data.spelling import Text
 from harness.data.streams import Purpose, generator
 from harness.data.synthetic import SYNTHETIC, Cue, FraudLike, Separable
-from harness.data.table import read_table, spelled
+from harness.data.table import Table
 from harness.data.wheel import Wheel
 from harness.errors import UserError
-
-# `dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
-Text = Annotated[str, BeforeValidator(spelled)]
-OptionalText = Annotated[str | None, BeforeValidator(lambda v: None if v is None else spelled(v))]
 
 # Fields that say what data is, and change no number: they have no place in a run's identity.
 DESCRIPTIVE_FIELDS = ("source", "licence", "application")
@@ -74,27 +69,6 @@ class TwoGaussians:
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError where a class would be empty."""
         return _load_two_gaussians(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A CSV or Parquet file of the user's; `read_table` says what it must hold."""
-
-    kind: Literal["table"] = "table"
-    name: Text = "table"
-    path: str
-    target: Text
-    positive: OptionalText = None
-    delimiter: str | None = None
-    source: str = ""
-    licence: str = "not stated"
-    application: str = ""
-
-    def load(self) -> Dataset:
-        """The data set, cached until the file changes. Raises UserError as `read_table` does."""
-        path = Path(self.path).expanduser()
-        state = path.stat() if path.is_file() else None
-        return _load_table(self, (state.st_mtime_ns, state.st_size) if state else None)
 
 
 # Told apart by `kind`.
@@ -157,27 +131,4 @@ def _load_two_gaussians(config: TwoGaussians) -> Dataset:
         posterior=expit(log_odds),
         application="known answers",
         raw=summary,
-    )
-
-
-@lru_cache(maxsize=16)
-def _load_table(config: Table, state: tuple[int, int] | None) -> Dataset:
-    """`state` (time of change, size) is only part of the cache's key."""
-    matrix, labels, names, positive_label = read_table(
-        path=config.path,
-        target=config.target,
-        positive=config.positive,
-        delimiter=config.delimiter,
-    )
-    features, raw = standardised(matrix)
-    return Dataset(
-        name=config.name,
-        features=features,
-        labels=labels,
-        feature_names=names,
-        positive_label=positive_label,
-        source=config.source or Path(config.path).name,
-        licence=config.licence,
-        application=config.application,
-        raw=raw,
     )

@@ -16,7 +16,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from harness.data.dataset import Dataset, standardised
-from harness.data.published import Text
+from harness.data.spelling import Text
 from harness.data.streams import Purpose, generator
 from harness.errors import UserError
 

@@ -1,214 +1,165 @@
-"""The user's own table, from CSV or Parquet: read fast, and refused in one clear line."""
+"""The user's own table: CSV, Parquet or Arrow, as a Dataset, or refused in one clear line."""
 
-import difflib
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, Literal
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
-from polars.exceptions import PanicException, PolarsError
+from annotated_types import Ge, Le
 
-from harness.data.culprits import TableFile
-from harness.errors import UserError
+from harness.data.assemble import Assembly
+from harness.data.dataset import Dataset, SourceColumn
+from harness.data.encode import Encoding, encoded
+from harness.data.reader import Reader, open_reader
+from harness.data.spelling import OptionalText, Text, Texts, spelled
+from harness.data.target import check_names, groups_of, labels_of, times_of
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-MISSING_MARKS = ("", "na", "n/a", "null", "none", "?", "-", ".")
-TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum)
+__all__ = ["Table", "spelled"]
+
+_LOG = logging.getLogger("harness.data")
+# What pandas and Arrow call the column that only numbers the rows.
+_INDEX_NAMES = ("", "__index_level_0__")
 
 
-def read_table(
-    *, path: str, target: str, positive: str | None, delimiter: str | None
-) -> tuple[NDArray[np.float64], NDArray[np.int8], tuple[str, ...], str]:
-    """Features float64 (n, d), labels int8 (n,), the d feature names and the positive label.
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the user's; every column not named here is a feature.
 
-    Every column but `target` is a feature and must be numeric or boolean, with no missing or
-    infinite value. The target may be of any type with exactly two values. `positive` is one of
-    them as text (`1`, `true`, `yes`); None takes the rarer, and of two as frequent the one that
-    sorts last. `delimiter` is by default a comma for .csv and a tab for .tsv.
+    ``target`` has two values of any type, of which ``positive`` is one as text (`1`, `true`,
+    `yes`); by default the rarer, and of two as frequent the one that sorts last. ``delimiter`` is
+    by default a tab for .tsv, else a comma, or a semicolon where ``decimal`` is a comma.
 
-    Raises UserError, naming file, column and line (Parquet: row), for whatever breaks this.
+    Numbers, booleans and dates (days since 1970) are one feature; text is a category: ``encode``
+    says whether its levels become one-hot features or, for models that embed, integer codes.
+    ``categorical`` names columns that look like numbers and are none. Of more than ``max_levels``
+    levels the rarest are one. Ids and prose, columns without a value and pandas' unnamed index
+    are left out, with a note. ``indicator`` adds, for each column of numbers with missing values,
+    one that says which they are. ``group`` and ``time`` are for splitting and are no features.
     """
-    table = _opened(path, delimiter)
-    frame = _parquet_frame(table) if table.delimiter is None else _csv_frame(table)
-    if frame.height == 0:
+
+    kind: Literal["table"] = "table"
+    name: Text = "table"
+    path: str
+    target: Text
+    positive: OptionalText = None
+    drop: Texts = ()
+    categorical: Texts = ()
+    encode: Literal["one_hot", "embed"] = "one_hot"
+    max_levels: Annotated[int, Ge(2), Le(10_000)] = 100
+    indicator: bool = False
+    group: OptionalText = None
+    time: OptionalText = None
+    date_format: str | None = None
+    delimiter: str | None = None
+    decimal: Literal[".", ","] = "."
+    encoding: str = "utf-8"
+    source: str = ""
+    licence: str = "not stated"
+    application: str = ""
+
+    def load(self) -> Dataset:
+        """The data set, cached until the file changes. Raises UserError for a table it is not."""
+        return _load(self, _state(self.path))
+
+
+def _state(path: str) -> tuple[int, int] | None:
+    try:
+        state = Path(path).expanduser().stat()
+    except (OSError, ValueError, RuntimeError):
+        return None  # said clearly by whoever opens it
+    return state.st_mtime_ns, state.st_size
+
+
+@lru_cache(maxsize=16)
+def _load(config: Table, state: tuple[int, int] | None) -> Dataset:
+    """`state` (time of change, size) is only part of the cache's key."""
+    reader = open_reader(
+        path=config.path,
+        delimiter=config.delimiter,
+        encoding=config.encoding,
+        decimal=config.decimal,
+    )
+    table = reader.table
+    _check_roles(config, reader)
+    encoding = Encoding(config.categorical, config.max_levels, config.date_format)
+    target = reader.column(config.target)
+    if target.is_empty():
         table.fail("no rows: the table needs data below its header")
-    _check_target(frame, target, table)
-    try:
-        labels, positive_label = _labels(frame[target], positive, table)
-        columns = [_numbers(column, table) for column in frame.drop(target).get_columns()]
-    except UserError:
-        if table.delimiter is not None:
-            table.check_ragged()  # a short line reads as missing values: name the line instead
-        raise
-    if not columns:
-        table.fail(f"no features: {target!r} is the only column; give at least one more")
-    matrix = pl.DataFrame(columns).to_numpy()
-    if (matrix == matrix[0]).all():
-        table.fail(f"all {len(columns)} features are constant: give a column that varies")
-    return matrix, labels, tuple(column.name for column in columns), positive_label
-
-
-def _opened(path: str, delimiter: str | None) -> TableFile:
-    file = Path(path).expanduser()
-    known = (*DELIMITERS, ".parquet")
-    if file.is_dir():
-        raise UserError(f"{file}: is a directory: set dataset.path to one of its files")
-    if file.suffix.lower() not in known:
-        raise UserError(f"{file}: extension {file.suffix!r} is not one of {', '.join(known)}")
-    try:
-        with file.open("rb") as content:
-            empty = not content.read(1)
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file: check dataset.path") from None
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}): check dataset.path") from None
-    if empty:
-        raise UserError(f"{file}: the file is empty: give a table with a header and rows")
-    if delimiter is not None and len(delimiter.encode()) != 1:
-        raise UserError(f"dataset.delimiter must be one ASCII character, got {delimiter!r}")
-    if file.suffix.lower() == ".parquet":
-        return TableFile(file, None)
-    return TableFile(file, delimiter or DELIMITERS[file.suffix.lower()])
-
-
-def _parquet_frame(table: TableFile) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(table.path, glob=False, hive_partitioning=False)
-    except (PolarsError, PanicException, OSError) as error:
-        table.fail(f"not a complete Parquet file ({_first_line(error)}): write or copy it again")
-
-
-def _csv_frame(table: TableFile) -> pl.DataFrame:
-    table.check_header()
-    try:
-        frame = _csv_read(table, 10_000)
-    except (PolarsError, PanicException, OSError):
-        try:
-            frame = _csv_read(table, None)  # a column may change type late: look at every line
-        except (PolarsError, PanicException, OSError) as error:
-            _raise_unreadable(table, error)
-    while frame.height and all(value is None for value in frame.row(-1)):
-        frame = frame.head(-1)  # blank lines at the end are common and harmless
-    return frame
-
-
-def _csv_read(table: TableFile, infer_schema_length: int | None) -> pl.DataFrame:
-    return pl.read_csv(
-        table.path,
-        separator=table.delimiter or ",",
-        infer_schema_length=infer_schema_length,
-        glob=False,
+    labels, positive_label = labels_of(target, positive=config.positive, table=table)
+    groups, times = None, None
+    if config.group is not None:
+        groups = groups_of(reader.column(config.group), table=table)
+    if config.time is not None:
+        times = times_of(reader.column(config.time), encoding=encoding, table=table)
+    assembly = _features(config, reader, encoding, num_rows=len(labels))
+    _say(table.path, assembly.columns)
+    return Dataset(
+        name=config.name,
+        features=assembly.features,
+        labels=labels,
+        feature_names=assembly.names,
+        positive_label=positive_label,
+        source=config.source or table.path.name,
+        licence=config.licence,
+        application=config.application,
+        raw=assembly.summary,
+        cardinalities=assembly.cardinalities,
+        groups=groups,
+        times=times,
+        columns=assembly.columns,
     )
 
 
-def _raise_unreadable(table: TableFile, error: BaseException) -> NoReturn:
-    table.check_encoding()
-    table.check_ragged()
-    table.fail(f"cannot be read as CSV ({_first_line(error)}): check its quotes and delimiter")
+def _check_roles(config: Table, reader: Reader) -> None:
+    asked = [("dataset.target", config.target)]
+    asked += [("dataset.group", config.group)] if config.group is not None else []
+    asked += [("dataset.time", config.time)] if config.time is not None else []
+    asked += [("dataset.drop", name) for name in config.drop]
+    asked += [("dataset.categorical", name) for name in config.categorical]
+    check_names(list(reader.schema), asked, reader.table)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _features(config: Table, reader: Reader, encoding: Encoding, *, num_rows: int) -> Assembly:
+    """Every column that is no other thing, a few in memory at a time.
 
-
-def _check_target(frame: pl.DataFrame, target: str, table: TableFile) -> None:
-    if target in frame.columns:
-        return
-    close = difflib.get_close_matches(target, frame.columns, n=3)
-    names = close or frame.columns[:5]
-    remedy = f"did you mean {' or '.join(map(repr, names))}?" if close else f"it has {names}"
-    if frame.width == 1 and table.delimiter is not None:
-        remedy += f" (one column: is {table.delimiter!r} its delimiter? see dataset.delimiter)"
-    table.fail(f"no column {target!r}: set dataset.target; {remedy}")
-
-
-def spelled(value: object) -> str:
-    """A table's or config's value as text: `true`, and `1` for the float 1.0.
-
-    >>> spelled(True), spelled(1.0), spelled("yes")
-    ('true', '1', 'yes')
+    Those whose number of features shows only when they are read are read first; then the matrix
+    is made, once, and the others go straight into it.
     """
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    others = {config.target, config.group, config.time, *config.drop}
+    names = [name for name in reader.schema if name not in others]
+    index = next(iter(reader.schema), None)
+    is_index = index in _INDEX_NAMES and names[:1] == [index]
+    plain = {
+        name
+        for name in names
+        if (reader.schema[name].is_numeric() or reader.schema[name] == pl.Boolean)
+        and name not in config.categorical
+    }
+    if config.indicator:
+        plain = set()
+    assembly = Assembly(names, num_rows, codes=config.encode == "embed", indicator=config.indicator)
+    if is_index:
+        assembly.leave_out(str(index), "an unnamed first column: the rows' numbers")
+        names = names[1:]
+    for column in reader.columns([name for name in names if name not in plain]):
+        assembly.plan(encoded(column, encoding=encoding, table=reader.table))
+    late = [name for name in names if name in plain]
+    assembly.allocate(late)
+    for column in reader.columns(late):
+        assembly.fill(encoded(column, encoding=encoding, table=reader.table))
+    assembly.check(target=config.target, table=reader.table)
+    return assembly
 
 
-def _labels(
-    column: pl.Series, positive: str | None, table: TableFile
-) -> tuple[NDArray[np.int8], str]:
-    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
-        column = column.cast(pl.String)  # their sort order is not that of their text
-    if column.dtype.is_nested():
-        table.fail(f"target {column.name!r} holds {column.dtype}: give one value a row")
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
-    _check_missing(column, column.is_null(), "missing", table)
-    values = column.unique().sort().to_list()
-    if len(values) != 2:
-        shown = ", ".join(repr(spelled(value)) for value in values[:4])
-        table.fail(
-            f"target {column.name!r} has {len(values)} value{'s'[: len(values) != 1]} ({shown}"
-            f"{', ...' if len(values) > 4 else ''}): a binary target needs exactly two"
-        )
-    low, high = values
-    chosen = low if int((column == low).sum()) < int((column == high).sum()) else high
-    if positive is not None:
-        matches = [value for value in values if spelled(value) == positive]
-        if not matches:
-            table.fail(
-                f"positive label {positive!r} is not a value of target {column.name!r}: "
-                f"set dataset.positive to {spelled(low)!r} or {spelled(high)!r}"
-            )
-        chosen = matches[0]
-    return (column == chosen).to_numpy().astype(np.int8), spelled(chosen)
-
-
-def _numbers(column: pl.Series, table: TableFile) -> pl.Series:
-    """The column as finite Float64, or a UserError that names the first cell at fault."""
-    if isinstance(column.dtype, TEXT_TYPES):
-        column = _parsed(column.cast(pl.String), table)
-    numeric = column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)
-    if not numeric:
-        table.fail(
-            f"column {column.name!r} is {column.dtype}: features must be numeric or boolean; "
-            "convert or drop it"
-        )
-    column = column.cast(pl.Float64)
-    _check_missing(column, column.is_null(), "missing", table)
-    _check_missing(column, column.is_nan(), "NaN", table)
-    _check_missing(column, column.is_infinite(), "infinite", table)
-    return column
-
-
-def _parsed(column: pl.Series, table: TableFile) -> pl.Series:
-    """Numbers written with blanks around them, NaN, inf: what Polars takes for text."""
-    stripped = column.str.strip_chars()
-    stripped = stripped.set(stripped.str.to_lowercase().is_in(MISSING_MARKS), None)
-    numbers = stripped.cast(pl.Float64, strict=False)
-    text = numbers.is_null() & stripped.is_not_null()
-    if not text.any():
-        _check_missing(column, numbers.is_null(), "missing", table)
-        return numbers
-    row = int(text.arg_max() or 0)
-    where, value = table.place(row), repr(column[row][:40])
-    if text.sum() == stripped.is_not_null().sum():
-        table.fail(
-            f"column {column.name!r} holds text ({value} at {where}): features must be numeric "
-            "or boolean; encode it as numbers or drop it"
-        )
-    table.fail(
-        f"column {column.name!r}, {where}: {value} is not a number ({text.sum()} of "
-        f"{len(column)} rows are text): correct the cell or drop the column"
-    )
-
-
-def _check_missing(column: pl.Series, bad: pl.Series, kind: str, table: TableFile) -> None:
-    count = int(bad.sum())
-    if count:
-        first = table.place(int(bad.arg_max() or 0))
-        plural = "s" if count > 1 else ""
-        table.fail(
-            f"column {column.name!r} has {count} {kind} value{plural}, the first at {first}: "
-            "impute them or drop the rows"
-        )
+def _say(path: Path, columns: tuple[SourceColumn, ...]) -> None:
+    """What was left out, in one line: nobody should find out from a worse model."""
+    dropped = [column for column in columns if column.kind == "dropped"]
+    if dropped:
+        shown = "; ".join(f"{column.name!r} ({column.note})" for column in dropped[:3])
+        more = f" and {len(dropped) - 3} more" if len(dropped) > 3 else ""
+        _LOG.warning(
+            "%s: left out %s%s. See `harness data describe table`; dataset.categorical keeps one",
+            path, shown, more,
+        )  # fmt: skip
