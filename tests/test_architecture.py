@@ -28,7 +28,7 @@ ALLOWED = {
     "train": {"losses", "models", "optimizers"},
     "config": {"errors", "losses", "models", "optimizers", "data"},
     "identity": {"config"},
-    "prepare": {"config", "data", "losses", "optimizers", "train"},
+    "prepare": {"errors", "config", "data", "losses", "optimizers", "train"},
     "evaluate": {"config", "evaluate.metrics"},
     "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
     "sweep": {

@@ -2,7 +2,7 @@
 
 Every run belongs to a *scenario* (data set, positive rate, and any other setting that varies), has
 a *loss* (its name, and those of its hyperparameters that vary within a scenario), a *tuning* (the
-hyperparameters to choose on validation) and a replicate (its seeds).
+hyperparameters to choose on validation) and a replicate (its seeds, fold and repeat).
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,9 @@ def varying_columns(runs: pl.DataFrame) -> list[str]:
 
 
 def seed_columns(columns: Sequence[str]) -> list[str]:
-    return [c for c in columns if c == "seed" or c.endswith(".seed")]
+    """Columns that draw the same question anew: seeds, and folds and repeats of a split."""
+    drawn = ("seed", "split.fold", "split.repeat")
+    return [c for c in columns if c in drawn or c.endswith(".seed")]
 
 
 def label_runs(runs: pl.DataFrame, *, tuned: Sequence[str] = TUNED) -> pl.DataFrame:

@@ -28,6 +28,7 @@ class Dataset:
     features: float32 (n, d), finite.  labels: int8 (n,), 1 = positive, both classes present.
     feature_names: d names.  posterior: float64 (n,), the true P(y = 1 | x) where it is known.
     raw: the columns' summary before standardising, where the features were standardised here.
+    groups: int32 (n,), and times: float64 (n,), are for splitting and enter no model.
     Raises UserError where `check` does.
     """
 
@@ -41,6 +42,8 @@ class Dataset:
     posterior: NDArray[np.float64] | None = None
     application: str = ""
     raw: FeatureSummary | None = None
+    groups: NDArray[np.int32] | None = None
+    times: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -51,7 +54,7 @@ class Dataset:
             posterior=self.posterior,
         )
         # Loaded data sets are cached and shared by every lane: a write would reach other runs.
-        for array in (self.features, self.labels, self.posterior):
+        for array in (self.features, self.labels, self.posterior, self.groups, self.times):
             if array is not None:
                 array.setflags(write=False)
 
@@ -78,6 +81,10 @@ class Dataset:
         for array, dtype in ((self.features, "<f4"), (self.labels, "i1")):
             digest.update(repr((array.shape, dtype)).encode())
             digest.update(np.ascontiguousarray(array, dtype=dtype).tobytes())
+        for name, column, kind in (("groups", self.groups, "<i4"), ("times", self.times, "<f8")):
+            if column is not None:
+                digest.update(repr((name, kind)).encode())
+                digest.update(np.ascontiguousarray(column, dtype=kind).tobytes())
         return digest.hexdigest()
 
 
