@@ -89,6 +89,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         head_bias=prior_logit if config.model.prior_bias else 0.0,
         select_by=SELECT_BY.index(config.evaluation.select),
         patience=training.patience,
+        steps_per_epoch=program.steps_per_epoch,
     )
     return Prepared(program=program, lane=jax.tree.map(_as_array, lane), parts=parts)
 

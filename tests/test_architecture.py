@@ -32,7 +32,7 @@ ALLOWED = {
     "evaluate": {"config", "evaluate.metrics"},
     "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
     "sweep": {
-        "errors", "devices", "config", "data", "identity", "prepare", "train", "record",
+        "errors", "devices", "config", "data", "identity", "models", "prepare", "train", "record",
     },
     "analyze": {"errors", "record"},
     "app": {"errors", "devices", "config", "sweep"},

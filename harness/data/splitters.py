@@ -45,10 +45,12 @@ class Holdout:
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
         """Rows of the validation and test parts. Raises UserError as `part_size` does."""
-        num_rows = dataset.num_rows
-        return part_size("validation", self.validation, num_rows), part_size(
-            "test", self.test, num_rows
-        )
+        return self.sizes_of(dataset.num_rows)
+
+    def sizes_of(self, num_rows: int) -> tuple[int, int]:
+        """`sizes` of a data set of ``num_rows``."""
+        validation = part_size("validation", self.validation, num_rows)
+        return validation, part_size("test", self.test, num_rows)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ class KFold:
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
         """As `Holdout.sizes`; the test part is that of the largest fold."""
-        num_rows = dataset.num_rows
+        return self.sizes_of(dataset.num_rows)
+
+    def sizes_of(self, num_rows: int) -> tuple[int, int]:
+        """As `Holdout.sizes_of`."""
         return part_size("validation", self.validation, num_rows), -(-num_rows // self.folds)
 
 
@@ -221,7 +226,7 @@ class TimeSplit:
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
         """As `Holdout.sizes`, were all times different."""
-        return Holdout.sizes(self, dataset)  # type: ignore[arg-type]
+        return Holdout(validation=self.validation, test=self.test).sizes(dataset)
 
 
 SPLITTERS = (Holdout, KFold, GroupHoldout, GroupKFold, TimeSplit)
