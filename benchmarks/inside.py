@@ -82,10 +82,10 @@ def kernel() -> dict[str, float]:
     from harness.sweep import lanes, plan
 
     (group,) = plan.group(plan.make_jobs(reference_configs(), numerics=numerics()))
-    data = lanes.put(group.dataset)
+    data = group.put()
     batch = next(group.batches())
-    stacked = lanes.stack([prepare(job.config, group.dataset).lane for job in batch], group.width)
-    trainer = lanes.Trainer(group.signature.program, stacked, data)
+    runs = [prepare(job.config, group.dataset).lane for job in batch]
+    stacked, trainer = group.stack(runs), group.compile(runs)
     matrices = jnp.ones((lanes.num_devices(), 2048, 2048), dtype=jnp.float32)
     product = jax.pmap(lambda a: a @ a)
     jax.block_until_ready((trainer(stacked, data), product(matrices)))

@@ -12,16 +12,14 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import ConfigDict, Discriminator, TypeAdapter, ValidationError, with_config
+from annotated_types import Ge, Le, MinLen
+from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
-from harness.data import batches, imbalance, sampler, scaling, sources
+from harness.data import batches, imbalance, sampler, scaling, sources, splitters
+from harness.data.streams import Seed
 from harness.errors import UserError
 from harness.evaluate.settings import Evaluation
-
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-Share = Annotated[float, Gt(0)]
 
 if TYPE_CHECKING:  # the unions below are built from tables, which a type checker cannot follow
     AnyDataset = Any
@@ -39,23 +37,28 @@ AnyOptimizer = Annotated[
     optimizers.SGD | optimizers.Momentum | optimizers.RMSProp | optimizers.Adam | optimizers.AdamW,
     Discriminator("name"),
 ]
+
+
+def _split_name(split: Any) -> str:
+    """A split that says no name is a holdout."""
+    return split.get("name", "holdout") if isinstance(split, Mapping) else split.name
+
+
+AnySplit = Annotated[
+    Annotated[splitters.Holdout, Tag("holdout")]
+    | Annotated[splitters.KFold, Tag("kfold")]
+    | Annotated[splitters.GroupHoldout, Tag("group")]
+    | Annotated[splitters.GroupKFold, Tag("group_kfold")]
+    | Annotated[splitters.TimeSplit, Tag("time")],
+    Discriminator(_split_name),
+]
 AnySchedule = Annotated[optimizers.Constant | optimizers.WarmupCosine, Discriminator("name")]
 
 
 # Groups whose config is one of several dataclasses.
-_CHOICES = frozenset({"dataset", "sampler", "batching", "loss", "model", "optimizer", "schedule"})
-
-
-@dataclass(frozen=True)
-class Split:
-    """Sizes of the validation and test parts: a fraction below 1, or a number of rows.
-
-    ``seed`` empty follows the run's seed: every seed splits anew.
-    """
-
-    validation: Share = 0.2
-    test: Share = 0.2
-    seed: Seed | None = None
+_CHOICES = frozenset(
+    {"dataset", "split", "sampler", "batching", "loss", "model", "optimizer", "schedule"}
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Config:
     batching: AnyBatching = field(default_factory=batches.Shuffled)
     seed: Seed = 0
     impute: scaling.Impute = "median"
-    split: Split = field(default_factory=Split)
+    split: AnySplit = field(default_factory=splitters.Holdout)
     training: Training = field(default_factory=Training)
     evaluation: Evaluation = field(default_factory=Evaluation)
     wandb: Wandb = field(default_factory=Wandb)

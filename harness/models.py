@@ -81,3 +81,14 @@ def network(model: Model, num_features: int, key: Array, *, head_bias: Array) ->
     assert net.head.bias is not None  # use_bias is on
     net.head.bias[...] = net.head.bias[...] + head_bias
     return net
+
+
+def scale_inputs(net: Network, scale: Array) -> None:
+    """Multiplies the weights that a fresh ``net`` gives its inputs by ``scale`` (num_features,).
+
+    A draw does not depend on how many are drawn after it: rounding aside, a network with room for
+    more features, whose scale is 0, starts where one without does. The head starts at zero anyway.
+    """
+    if net.layers:
+        kernel = net.layers[0].kernel
+        kernel[...] = kernel[...] * scale[:, None]

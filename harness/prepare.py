@@ -17,7 +17,9 @@ from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
 from harness.data.sampler import Resampled, TrainingPart
 from harness.data.scaling import Impute, Scaling, fitted_scaling
-from harness.data.splits import Split, part_size, stratified_split
+from harness.data.splits import Split
+from harness.data.splitters import EXACT, Splitter
+from harness.errors import UserError
 from harness.losses import pack
 from harness.optimizers import learning_rates
 from harness.train import SELECT_BY, Lane, Program
@@ -70,9 +72,8 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     program = program_of(config, dataset)
     parts = _parts(
         dataset,
-        config.split.validation,
-        config.split.test,
-        config.seed if config.split.seed is None else config.split.seed,
+        config.split,
+        _split_seed(config),
         config.imbalance,
         config.sampler,
         config.batching,
@@ -106,6 +107,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         patience=training.patience,
         synthetic=parts.synthetic,
         synthetic_labels=parts.synthetic_labels,
+        steps_per_epoch=program.steps_per_epoch,
     )
     return Prepared(program=program, lane=jax.tree.map(_as_array, lane), parts=parts)
 
@@ -113,7 +115,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
 def program_of(config: Config, dataset: Dataset) -> Program:
     """What of ``config`` is fixed at compile time."""
     training = config.training
-    num_train = dataset.num_rows - sum(held_out_sizes(config, dataset))
+    num_train = dataset.num_rows - sum(config.split.sizes(dataset))
     one_pass = max(1, -(-num_train // training.batch_size))
     return Program(
         model=replace(config.model, prior_bias=False),  # the bias itself is in the lane
@@ -127,20 +129,41 @@ def program_of(config: Config, dataset: Dataset) -> Program:
 
 
 def held_out_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:
-    """Rows of the validation and test parts before imbalance: the shapes a lane is padded to."""
+    """Rows of the validation and test parts before imbalance: the shapes a lane is padded to.
 
-    num_rows = dataset.num_rows
-    return (
-        part_size("validation", config.split.validation, num_rows),
-        part_size("test", config.split.test, num_rows),
-    )
+    From ``config`` and ``dataset`` alone, and for folds and most seeds of a split the same.
+    """
+    return _held_out_sizes(config.split, dataset, _split_seed(config))
+
+
+def _split_seed(config: Config) -> int:
+    return config.seed if config.split.seed is None else config.split.seed
+
+
+@lru_cache(maxsize=4096)
+def _held_out_sizes(splitter: Splitter, dataset: Dataset, seed: int) -> tuple[int, int]:
+    validation, test = splitter.sizes(dataset)
+    if isinstance(splitter, EXACT):
+        return validation, test
+    try:
+        split = splitter.cut(dataset, seed=seed)
+    except UserError:  # reported when the run is prepared
+        return validation, test
+    return _room(validation, len(split.validation)), _room(test, len(split.test))
+
+
+def _room(expected: int, num_rows: int) -> int:
+    """A size for ``num_rows`` rows that other seeds, which cut a little differently, share."""
+    room = -(-expected * 5 // 4)
+    while room < num_rows:
+        room *= 2
+    return room
 
 
 @lru_cache(maxsize=64)
 def _parts(
     dataset: Dataset,
-    validation: float,
-    test: float,
+    splitter: Splitter,
     split_seed: int,
     imbalance: Imbalance,
     sampler: Any,
@@ -152,7 +175,8 @@ def _parts(
     most_synthetic: int,
 ) -> Parts:
     labels = dataset.labels
-    natural = stratified_split(labels=labels, validation=validation, test=test, seed=split_seed)
+    natural = splitter.cut(dataset, seed=split_seed)
+    num_validation, num_test = _held_out_sizes(splitter, dataset, split_seed)
     split = natural
     if imbalance.positive_rate is not None:
         split = induce_positive_rate(
@@ -172,7 +196,7 @@ def _parts(
         cardinalities=dataset.cardinalities,
     )
     resampled = sampler.resample(part, seed=seed)
-    visited, visited_labels = resampled.visited(num_rows=dataset.num_rows)
+    visited, visited_labels = resampled.visited()
     batches = batching.batches(
         rows=visited,
         labels=visited_labels,
@@ -183,8 +207,8 @@ def _parts(
     return Parts(
         split=split,
         batch_rows=batches.rows,
-        validation_rows=_padded(split.validation, len(natural.validation)),
-        test_rows=_padded(split.test, len(natural.test)),
+        validation_rows=_padded(split.validation, num_validation),
+        test_rows=_padded(split.test, num_test),
         scaling=scaling,
         num_negatives=batches.num_negatives,
         num_positives=batches.num_positives,

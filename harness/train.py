@@ -61,11 +61,13 @@ class Lane(NamedTuple):
     head_bias: Any  # () float32, the first prediction's logit
     select_by: Any  # () int32, an index into SELECT_BY
     patience: Any  # () int32, epochs; 0 never stops
-    # Rows that the sampler made, which `batch_rows` numbers from n, the data set's rows, on. None
-    # where the program has none: its arithmetic then knows nothing of them.
+    steps_per_epoch: Any  # () int32, K; arrays over steps may have room for more
+    # Rows that the sampler made, which `batch_rows` numbers -1, -2, ... None where the program has
+    # none: its arithmetic then knows nothing of them.
     synthetic: Any = None  # (M, d) float32, in the data set's units
     synthetic_labels: Any = None  # (M,) float32
     fill: Any = None  # (d,) float32 for missing values, fitted likewise; where the program has any
+    input_scale: Any = None  # (d,) float32 of the first weights; where features may be padding
 
 
 class Curves(NamedTuple):
@@ -102,7 +104,14 @@ class _Best(NamedTuple):
     stopped_after: Array  # () int32, 0 while running
 
 
-def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -> Outcome:
+def train_run(
+    lane: Lane,
+    features: Array,
+    labels: Array,
+    *,
+    program: Program,
+    steps_per_epoch: Array | None = None,
+) -> Outcome:
     """Trains one run and keeps the epoch that was best on validation.
 
     Args:
@@ -110,15 +119,21 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
       features: (n, d) float32, shared by all runs; NaN where a value is missing.
       labels: (n,) float32 in {0, 1}.
       program: what is fixed at compile time.
+      steps_per_epoch: () int32, the lane's own where it is not given. Lanes that are mapped
+        together give one for all: a loop whose lanes end apart would select at every step.
     """
-    graph, params = nnx.split(
-        models.network(
-            program.model,
-            program.num_features,
-            jax.random.wrap_key_data(lane.init_key),
-            head_bias=lane.head_bias,
-        )
+    if steps_per_epoch is None:
+        steps_per_epoch = lane.steps_per_epoch
+    num_steps = program.num_epochs * steps_per_epoch  # the program may have room for more
+    network = models.network(
+        program.model,
+        program.num_features,
+        jax.random.wrap_key_data(lane.init_key),
+        head_bias=lane.head_bias,
     )
+    if lane.input_scale is not None:
+        models.scale_inputs(network, lane.input_scale)
+    graph, params = nnx.split(network)
     tx = lane.optimizer.transformation(lane.learning_rates)
 
     def standardised(rows: Array, own: Array | None = None) -> Array:
@@ -144,7 +159,7 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         batch_labels = _rows_of(labels, lane.synthetic_labels, rows)
         logits, pullback = jax.vjp(logits_of_batch, params)
         loss, of_logits = mean_loss_and_gradient(
-            lane.loss, step / program.num_steps, logits, batch_labels, equal_weights
+            lane.loss, step / num_steps, logits, batch_labels, equal_weights
         )
         return loss, jnp.mean(_log_losses(logits, batch_labels)), pullback(of_logits)[0]
 
@@ -173,11 +188,15 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         )
 
     def train_epoch(
-        carry: tuple[_State, _Best], epoch_rows: tuple[Array, Array, Array]
+        carry: tuple[_State, _Best], epoch: Array
     ) -> tuple[tuple[_State, _Best], tuple[Array, ...]]:
         before, best = carry
-        epoch, steps, rows = epoch_rows
-        after, (loss, log_loss) = jax.lax.scan(train_step, before, (steps, rows))
+        after, (loss, log_loss) = _mean_over(
+            lambda state, step: train_step(state, (step, lane.batch_rows[step])),
+            before,
+            first=(epoch - 1) * steps_per_epoch,
+            num_steps=steps_per_epoch,
+        )
         running = best.stopped_after == 0
         state = _where(running, after, before)
         curves = validation_curves(state.params)
@@ -193,17 +212,12 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         out_of_patience = (lane.patience > 0) & (epoch - best.epoch >= lane.patience)
         stops = running & (out_of_patience | (state.diverged_step > 0))
         best = best._replace(stopped_after=jnp.where(stops, epoch, best.stopped_after))
-        return (state, best), (jnp.mean(loss), jnp.mean(log_loss), *curves)
+        return (state, best), (loss, log_loss, *curves)
 
     zero = jnp.int32(0)
-    shape = (program.num_epochs, program.steps_per_epoch)
-    schedule = (
-        jnp.arange(1, program.num_epochs + 1, dtype=jnp.int32),
-        jnp.arange(program.num_steps, dtype=jnp.int32).reshape(shape),
-        lane.batch_rows.reshape(*shape, program.batch_size),
-    )
+    epochs = jnp.arange(1, program.num_epochs + 1, dtype=jnp.int32)
     start = (_State(params, tx.init(params), zero), _Best(params, jnp.float32(jnp.inf), zero, zero))
-    (state, best), curves = jax.lax.scan(train_epoch, start, schedule)
+    (state, best), curves = jax.lax.scan(train_epoch, start, epochs)
     return Outcome(
         curves=Curves(*curves),
         num_epochs=jnp.where(best.stopped_after > 0, best.stopped_after, program.num_epochs),
@@ -232,20 +246,30 @@ def _mean_in_chunks(loss: PackedLoss, logits: Array, labels: Array, weights: Arr
 
 
 def _rows_of(shared: Array, own: Array | None, rows: Array) -> Array:
-    """Rows of the data set, and of the lane's own where ``rows`` number beyond it."""
+    """Rows of the data set, and of the lane's own where ``rows`` are negative: -1 is its first."""
     if own is None:
         return shared[rows]
-    num_shared = shared.shape[0]
-    is_own = (rows >= num_shared).reshape(-1, *[1] * (shared.ndim - 1))
-    return jnp.where(
-        is_own,
-        own[jnp.maximum(rows - num_shared, 0)],
-        shared[jnp.minimum(rows, num_shared - 1)],
-    )
+    is_own = (rows < 0).reshape(-1, *[1] * (shared.ndim - 1))
+    return jnp.where(is_own, own[jnp.maximum(-1 - rows, 0)], shared[jnp.maximum(rows, 0)])
 
 
 def _log_losses(logits: Array, labels: Array) -> Array:
     return optax.losses.sigmoid_binary_cross_entropy(logits, labels)
+
+
+def _mean_over(
+    train_step: Any, state: _State, *, first: Array, num_steps: Array
+) -> tuple[_State, tuple[Array, Array]]:
+    """The state after ``num_steps`` steps, the number of which is data, and their mean losses."""
+
+    def one(i: Array, so_far: tuple[_State, tuple[Array, Array]]) -> Any:
+        state, sums = so_far
+        state, losses = train_step(state, first + i)
+        return state, jax.tree.map(jnp.add, sums, losses)
+
+    start = (state, (jnp.float32(0), jnp.float32(0)))
+    state, sums = jax.lax.fori_loop(0, num_steps, one, start)
+    return state, jax.tree.map(lambda total: total / num_steps, sums)
 
 
 def _where(condition: Array, new: Any, old: Any) -> Any:

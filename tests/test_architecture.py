@@ -30,10 +30,10 @@ ALLOWED = {
     "train": {"losses", "models", "optimizers"},
     "config": {"errors", "evaluate", "losses", "models", "optimizers", "data"},
     "identity": {"config"},
-    "prepare": {"config", "data", "losses", "optimizers", "train"},
+    "prepare": {"errors", "config", "data", "losses", "optimizers", "train"},
     "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
     "sweep": {
-        "errors", "devices", "config", "data", "identity", "prepare", "train", "record",
+        "errors", "devices", "config", "data", "identity", "models", "prepare", "train", "record",
     },
     "analyze": {"errors", "record"},
     "app": {"errors", "devices", "config", "evaluate", "sweep"},

@@ -39,10 +39,11 @@ def test_sgd_on_made_rows_equals_a_loop_in_numpy():
     mean, deviation = train_rows.mean(0), train_rows.std(0)
     deviation[deviation == 0] = 1
     made = ready.parts.num_synthetic
-    features = np.concatenate([dataset.features, ready.parts.synthetic[:made]])
+    # Row -1 is the first of those made.
+    features = np.concatenate([dataset.features, ready.parts.synthetic[:made][::-1]])
     labels = np.concatenate([dataset.labels, np.ones(made)])
     features = (features - mean) / deviation
-    assert (ready.lane.batch_rows >= dataset.num_rows).any()
+    assert (ready.lane.batch_rows < 0).any()
     weights, bias = np.zeros(dataset.num_features), 0.0
     losses = []
     for rows in ready.lane.batch_rows:

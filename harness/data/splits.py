@@ -47,9 +47,9 @@ def stratified_split(
             f"{num_rows}: lower split.validation or split.test"
         )
     rows = np.arange(num_rows, dtype=np.int32)
-    rest, test_rows = _cut(rows, labels, num_test, seed, "test")
-    train_rows, validation_rows = _cut(rest, labels, num_validation, seed, "validation")
-    _check_part("training", train_rows, labels)
+    rest, test_rows = cut_part(rows, labels, num_test, seed, "test")
+    train_rows, validation_rows = cut_part(rest, labels, num_validation, seed, "validation")
+    check_part("training", train_rows, labels)
     return Split(train_rows, validation_rows, test_rows)
 
 
@@ -70,10 +70,13 @@ def part_size(part: str, size: float, num_rows: int) -> int:
     )
 
 
-def _cut(
-    rows: Rows, labels: NDArray[np.int8], size: int, seed: int, part: str
+def cut_part(
+    rows: Rows, labels: NDArray[np.int8], size: int, seed: int, part: str, *path: int
 ) -> tuple[Rows, Rows]:
-    """(rest, part): `size` rows taken from `rows`, stratified."""
+    """(rest, part): `size` rows taken from `rows`, stratified; `path` tells streams apart.
+
+    Raises UserError where a class would be missing on either side.
+    """
     # scikit-learn refuses these in words of its own; a part of one row lacks a class anyway.
     if not 2 <= size <= len(rows) - 2 or np.bincount(labels[rows], minlength=2).min() < 2:
         _raise_lacking(part, size, rows, labels)
@@ -82,13 +85,14 @@ def _cut(
         rows,
         test_size=size,
         stratify=labels[rows],
-        random_state=legacy_seed(seed, Purpose.SPLIT, tag),
+        random_state=legacy_seed(seed, Purpose.SPLIT, tag, *path),
     )
-    _check_part(part, taken, labels)
+    check_part(part, taken, labels)
     return np.sort(rest), np.sort(taken)
 
 
-def _check_part(part: str, rows: Rows, labels: NDArray[np.int8]) -> None:
+def check_part(part: str, rows: Rows, labels: NDArray[np.int8]) -> None:
+    """Raise UserError where `rows` hold no positive or no negative."""
     positives = int(labels[rows].sum(dtype=np.int64))
     if positives in (0, len(rows)):
         kind = "positive" if positives == 0 else "negative"

@@ -1,10 +1,14 @@
 """Independent random streams from one run seed: one tag a purpose, so none is ever reused."""
 
 from enum import IntEnum
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from harness.errors import UserError
+
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 
 
 class Purpose(IntEnum):

@@ -98,22 +98,24 @@ def _start(groups: Sequence[Group], results: dict[str, Result]) -> Iterator[_Sta
     """Starts batch after batch; each is training when it is yielded."""
     # XLA compiles and runs without Python's lock, each on a thread of its own.
     with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
-        compiling: list[Future] = [compiler.submit(_compile, group) for group in groups[:1]]
+        programs = plan.programs(groups)
+        compiling: list[Future] = [compiler.submit(_compile, program) for program in programs[:1]]
         try:
-            for group, following in zip_longest(groups, groups[1:]):
-                trainer, data = _wait_for_compiler(compiling.pop())
+            for program, following in zip_longest(programs, programs[1:]):
+                trainer = _wait_for_compiler(compiling.pop())
                 if following is not None:  # one program ahead: more would fill the memory
                     compiling.append(compiler.submit(_compile, following))
-                if trainer is not None:
-                    yield from _start_group(group, trainer, data, results, devices)
-                else:
-                    _prepare(group.jobs, group.dataset, results)  # every one fails, and says why
+                for group in program:
+                    if trainer is not None:
+                        yield from _start_group(group, trainer, results, devices)
+                    else:  # every job fails, and says why
+                        _prepare(group.jobs, group.dataset, results)
         finally:
             compiler.shutdown(cancel_futures=True)
             devices.shutdown(cancel_futures=True)
 
 
-def _wait_for_compiler(compiling: Future) -> tuple[lanes.Trainer | None, lanes.DeviceData]:
+def _wait_for_compiler(compiling: Future) -> lanes.Trainer | None:
     with timed("wait for compiler"):
         return compiling.result()
 
@@ -121,23 +123,23 @@ def _wait_for_compiler(compiling: Future) -> tuple[lanes.Trainer | None, lanes.D
 def _start_group(
     group: Group,
     trainer: lanes.Trainer,
-    data: lanes.DeviceData,
     results: dict[str, Result],
     devices: ThreadPoolExecutor,
 ) -> Iterator[_Started]:
+    data = group.put()
     for batch in group.batches():
         with timed("prepare"):
             jobs, prepared = _prepare(batch, group.dataset, results)
             if not jobs:
                 continue
-            stacked = lanes.stack([ready.lane for ready in prepared], group.width)
-        outcome = devices.submit(_train, trainer, stacked, data)
+            stacked = group.stack([ready.lane for ready in prepared])
+        outcome = devices.submit(_train, group, trainer, stacked, data)
         yield _Started(jobs, prepared, outcome, group.dataset, time.perf_counter())
 
 
-def _train(trainer: lanes.Trainer, stacked: Lane, data: lanes.DeviceData) -> Outcome:
+def _train(group: Group, trainer: lanes.Trainer, stacked: Lane, data: lanes.DeviceData) -> Outcome:
     with timed("train"):
-        return jax.tree.map(np.asarray, trainer(stacked, data))
+        return group.trimmed(jax.tree.map(np.asarray, trainer(stacked, data)))
 
 
 def _prepare(batch: Iterable[Job], dataset: Any, results: dict[str, Result]) -> tuple[list, list]:
@@ -151,15 +153,13 @@ def _prepare(batch: Iterable[Job], dataset: Any, results: dict[str, Result]) -> 
     return jobs, prepared
 
 
-def _compile(group: Group) -> tuple[lanes.Trainer | None, lanes.DeviceData]:
-    """The group's program, from the first job whose data can be prepared."""
-    data = lanes.put(group.dataset)
-    for job in group.jobs:
-        with suppress(UserError), timed("compile"):  # reported when its batch comes
-            lane = prepare(job.config, group.dataset).lane
-            stacked = lanes.stack([lane], group.width)
-            return lanes.Trainer(group.signature.program, stacked, data), data
-    return None, data
+def _compile(groups: Sequence[Group]) -> lanes.Trainer | None:
+    """The groups' program, from the first job whose data can be prepared."""
+    for group in groups:
+        for job in group.jobs:
+            with suppress(UserError), timed("compile"):  # reported when its batch comes
+                return group.compile([prepare(job.config, group.dataset).lane])
+    return None
 
 
 def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness import devices
@@ -26,38 +27,46 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
     for folder in {folder_of(config) for config in configs}:
         done |= set(store.stored(folder, []))
     missing = [job for job in jobs if job.config.rerun or job.run_id not in done]
-    groups = plan.group(missing)
+    programs = plan.programs(plan.group(missing))
     peak = _matmul_rate()
     table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
     seconds = 0.0
-    for group in groups:
-        signature = group.signature
-        trained = group.num_batches * group.width * signature.run_flops / (peak * SHARE_OF_PEAK)
-        seconds += SECONDS_TO_COMPILE + trained
+    for groups in programs:
+        first = groups[0]
+        flops = sum(one.num_batches * one.width * one.signature.run_flops for one in groups)
+        cost = SECONDS_TO_COMPILE + flops / (peak * SHARE_OF_PEAK)
+        seconds += cost
         table.add_row(
-            _describe(group),
-            f"{group.dataset.name} {group.dataset.num_rows} x {group.dataset.num_features}",
-            str(len(group.jobs)),
-            f"{signature.lanes_per_device} x {lanes.num_devices()}",
-            str(group.num_batches),
-            f"{signature.lane_bytes * group.width / 2**20:.0f} MiB",
-            f"{SECONDS_TO_COMPILE + trained:.0f}",
+            _describe(first),
+            "\n".join(dict.fromkeys(map(_data, groups))),
+            str(sum(len(one.jobs) for one in groups)),
+            f"{first.signature.lanes_per_device} x {lanes.num_devices()}",
+            str(sum(one.num_batches for one in groups)),
+            f"{first.signature.lane_bytes * first.width / 2**20:.0f} MiB",
+            f"{cost:.0f}",
         )
     console.print(table)
     console.print(
         f"{len(jobs)} jobs: {len(jobs) - len(missing)} already stored, "
-        f"{sum(len(group.jobs) for group in groups)} to train in {len(groups)} compilation(s), "
+        f"{sum(len(one.jobs) for groups in programs for one in groups)} to train in "
+        f"{len(programs)} compilation(s), "
         f"about {seconds:.0f} s at {peak / 1e9:.0f} GFLOP/s.",
         soft_wrap=True,
     )
     console.print(f"Devices: {devices.describe()}", soft_wrap=True)
 
 
+def _data(group: plan.Group) -> str:
+    dataset = group.dataset
+    return f"{escape(dataset.name)} {dataset.num_rows} x {dataset.num_features}"
+
+
 def _describe(group: plan.Group) -> str:
     program, config = group.signature.program, group.jobs[0].config
     hidden = "-".join(map(str, program.model.hidden))
     name = f"{program.model.name} {hidden}".strip()
-    return f"{name}, {config.optimizer.name}, {program.num_steps} x {program.batch_size}"
+    steps = f"{program.num_epochs} epochs x {program.batch_size}"
+    return f"{name}, {config.optimizer.name}, {steps}"
 
 
 def _matmul_rate(size: int = 1024) -> float:

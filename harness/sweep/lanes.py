@@ -8,7 +8,7 @@ that are short repeat a run to fill the width.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -49,7 +49,11 @@ def lanes_per_device(program: Program, *, num_validation: int, num_test: int) ->
 
 
 def stack(lanes: Sequence[Lane], width: int) -> Lane:
-    """One lane tree with a leading axis of ``width``, the last run repeated to fill it."""
+    """One lane tree with a leading axis of ``width``, the last run repeated to fill it.
+
+    All take the same number of steps: the program's loop has one end.
+    """
+    assert len({int(lane.steps_per_epoch) for lane in lanes}) == 1
     filled = [*lanes, *[lanes[-1]] * (width - len(lanes))]
     return jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
 
@@ -58,8 +62,8 @@ def stack(lanes: Sequence[Lane], width: int) -> Lane:
 class DeviceData:
     """A data set on every device, once."""
 
-    features: jax.Array
-    labels: jax.Array
+    features: Any
+    labels: Any
 
 
 class Trainer:
@@ -68,9 +72,8 @@ class Trainer:
     def __init__(self, program: Program, lanes: Lane, data: DeviceData):
         """Compiles for stacked ``lanes`` (any values: only shapes and structure count)."""
         self._sharding = NamedSharding(_mesh(), PartitionSpec("lanes"))
-        mapped = jax.vmap(partial(train_run, program=program), in_axes=(0, None, None))
         sharded = jax.shard_map(
-            mapped,
+            partial(_train_lanes, program=program),
             mesh=_mesh(),
             in_specs=(PartitionSpec("lanes"), PartitionSpec(), PartitionSpec()),
             out_specs=PartitionSpec("lanes"),
@@ -94,6 +97,14 @@ class Trainer:
         return self._compiled(placed, data.features, data.labels)
 
 
+def _train_lanes(
+    stacked: Lane, features: jax.Array, labels: jax.Array, *, program: Program
+) -> Outcome:
+    """The lanes of one device, in step."""
+    one = partial(train_run, program=program, steps_per_epoch=stacked.steps_per_epoch[0])
+    return jax.vmap(one, in_axes=(0, None, None))(stacked, features, labels)
+
+
 def train_alone(program: Program, lane: Lane, dataset: Dataset) -> Outcome:
     """The plain loop: the same run with no lanes and no sharding, for comparison."""
     labels = dataset.labels.astype(np.float32)
@@ -107,12 +118,27 @@ def num_devices() -> int:
     return jax.device_count()
 
 
-def put(dataset: Dataset) -> DeviceData:
-    """``dataset`` on all devices."""
+def shaped(num_rows: int, num_features: int) -> DeviceData:
+    """What a program compiles against: the shapes of data that is not there yet."""
     everywhere = NamedSharding(_mesh(), PartitionSpec())
-    features, labels = jax.device_put(
-        (dataset.features, dataset.labels.astype(np.float32)), everywhere
+    return DeviceData(
+        features=jax.ShapeDtypeStruct((num_rows, num_features), np.float32, sharding=everywhere),
+        labels=jax.ShapeDtypeStruct((num_rows,), np.float32, sharding=everywhere),
     )
+
+
+@lru_cache(maxsize=1)  # programs that follow each other often train on the same data
+def put(
+    dataset: Dataset, *, num_rows: int | None = None, num_features: int | None = None
+) -> DeviceData:
+    """``dataset`` on all devices, with zeros up to ``num_rows`` and ``num_features``."""
+    rows = (num_rows or dataset.num_rows) - dataset.num_rows
+    columns = (num_features or dataset.num_features) - dataset.num_features
+    features, labels = dataset.features, dataset.labels.astype(np.float32)
+    if rows or columns:
+        features, labels = np.pad(features, ((0, rows), (0, columns))), np.pad(labels, (0, rows))
+    everywhere = NamedSharding(_mesh(), PartitionSpec())
+    features, labels = jax.device_put((features, labels), everywhere)
     return DeviceData(features=features, labels=labels)
 
 

@@ -1,8 +1,9 @@
 """The plan: which jobs of a sweep share one compiled program.
 
 Jobs share a program when JAX would trace them to the same one: equal `Program`, equal tree
-structure of loss and optimizer, equal shapes, one data set. That follows from the types of the
-configuration alone; nobody keeps a list.
+structure of loss and optimizer, equal shapes once they are rounded up (`harness.sweep.shapes`).
+That follows from the types of the configuration alone; nobody keeps a list. A group is what shares
+a batch of lanes: jobs of one program on one data set.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,14 +11,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import jax
-
 from harness.config import Config
 from harness.data.dataset import Dataset
 from harness.identity import run_id
 from harness.prepare import held_out_sizes, program_of
 from harness.sweep import lanes
-from harness.train import Program
+from harness.sweep.shapes import Shapes, optimizer_structure, padded, shapes_of, trimmed
+from harness.train import Lane, Outcome, Program
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -30,25 +30,29 @@ class Job:
 
 @dataclass(frozen=True)
 class Signature:
-    """What jobs of one program have in common. Equal signatures mean equal programs."""
+    """What jobs of one group have in common. Equal ``shapes`` mean equal programs."""
 
     data_fingerprint: str
     program: Program
     num_validation: int
     num_test: int
     optimizer_structure: Any
+    shapes: Shapes
 
     @property
     def lanes_per_device(self) -> int:
-        return lanes.lanes_per_device(self.program, **self._held_out)
+        return lanes.lanes_per_device(self.shapes.program, **self._held_out)
 
     @property
     def lane_bytes(self) -> int:
-        return lanes.lane_bytes(self.program, **self._held_out)
+        return lanes.lane_bytes(self.shapes.program, **self._held_out)
 
     @property
     def _held_out(self) -> dict[str, int]:
-        return {"num_validation": self.num_validation, "num_test": self.num_test}
+        return {
+            "num_validation": self.shapes.num_validation,
+            "num_test": self.shapes.num_test,
+        }
 
     @property
     def run_flops(self) -> float:
@@ -64,7 +68,7 @@ class Signature:
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Jobs of one signature on one data set."""
+    """Jobs of one signature on one data set, which fill batches of lanes together."""
 
     signature: Signature
     dataset: Dataset
@@ -78,6 +82,29 @@ class Group:
     @property
     def num_batches(self) -> int:
         return -(-len(self.jobs) // self.width)
+
+    def put(self) -> lanes.DeviceData:
+        """The data set on all devices, with room for the program's shapes."""
+        shapes = self.signature.shapes
+        return lanes.put(
+            self.dataset, num_rows=shapes.num_rows, num_features=shapes.program.num_features
+        )
+
+    def compile(self, runs: Sequence[Lane]) -> lanes.Trainer:
+        """The program, for which ``runs`` of any group that shares it are an example."""
+        shapes = self.signature.shapes
+        data = lanes.shaped(shapes.num_rows, shapes.program.num_features)
+        return lanes.Trainer(shapes.program, self.stack(runs), data)
+
+    def stack(self, runs: Sequence[Lane]) -> Lane:
+        """The batch of ``runs``, at most `width`, in the program's shapes."""
+        stacked = lanes.stack(runs, self.width)
+        return padded(stacked, self.signature.shapes, num_features=self.dataset.num_features)
+
+    def trimmed(self, outcome: Outcome) -> Outcome:
+        """A batch's outcome in the data set's own shapes."""
+        own = self.signature
+        return trimmed(outcome, num_validation=own.num_validation, num_test=own.num_test)
 
     def batches(self) -> Iterator[Sequence[Job]]:
         for start in range(0, len(self.jobs), self.width):
@@ -103,19 +130,20 @@ def make_jobs(configs: Iterable[Config], *, numerics: str) -> list[Job]:
 
 
 def signature(config: Config, dataset: Dataset) -> Signature:
-    """What ``config`` needs compiled."""
+    """What ``config`` needs compiled, and of whom it can share a batch."""
     num_validation, num_test = held_out_sizes(config, dataset)
     return Signature(
         data_fingerprint=dataset.fingerprint,
         program=program_of(config, dataset),
         num_validation=num_validation,
         num_test=num_test,
-        optimizer_structure=jax.tree.structure(config.optimizer, is_leaf=lambda leaf: leaf is None),
+        optimizer_structure=optimizer_structure(config.optimizer),
+        shapes=shapes_of(config, dataset),
     )
 
 
 def group(jobs: Iterable[Job]) -> list[Group]:
-    """Groups of jobs, each one compilation; a job that appears twice trains once."""
+    """Groups of jobs, those of one program in a row; a job that appears twice trains once."""
     datasets: dict[Signature, Dataset] = {}
     members: dict[Signature, dict[str, Job]] = {}
     for job in jobs:
@@ -124,10 +152,19 @@ def group(jobs: Iterable[Job]) -> list[Group]:
         datasets[key] = dataset
         members.setdefault(key, {}).setdefault(job.run_id, job)
     # Neighbours share their split and batch order, which are cached.
-    return [
+    groups = [
         Group(key, datasets[key], sorted(unique.values(), key=_by_data))
         for key, unique in members.items()
     ]
+    return [one for groups_of_one in programs(groups) for one in groups_of_one]
+
+
+def programs(groups: Iterable[Group]) -> list[list[Group]]:
+    """``groups`` by the program they share, each one compilation, in order of appearance."""
+    sharing: dict[Shapes, list[Group]] = {}
+    for one in groups:
+        sharing.setdefault(one.signature.shapes, []).append(one)
+    return list(sharing.values())
 
 
 def _by_data(job: Job) -> tuple:

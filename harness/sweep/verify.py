@@ -6,6 +6,7 @@ reported as a tolerance.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import jax
 import numpy as np
@@ -31,8 +32,11 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
     """
     table = Table("run", "alone", "reordered", "plain loop: largest difference of a logit")
     changed = []
-    for group in plan.group(plan.make_jobs(configs, numerics=numerics())):
-        for run_id, same_alone, same_reordered, difference in compare(group):
+    for groups in plan.programs(plan.group(plan.make_jobs(configs, numerics=numerics()))):
+        trainer = groups[0].compile([_first(groups[0]).lane])
+        for run_id, same_alone, same_reordered, difference in chain(
+            *(compare(group, trainer) for group in groups)
+        ):
             table.add_row(run_id, _word(same_alone), _word(same_reordered), f"{difference:.2g}")
             if not (same_alone and same_reordered):
                 changed.append(run_id)
@@ -42,18 +46,15 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
     console.print("The same bits however they were run.")
 
 
-def compare(group: Group) -> list[tuple[str, bool, bool, float]]:
+def compare(group: Group, trainer: lanes.Trainer) -> list[tuple[str, bool, bool, float]]:
     """(run id, bits equal alone, bits equal reordered, largest logit difference unfused)."""
     jobs = [group.jobs[i] for i in _spread(len(group.jobs), group.width)]
     prepared = [prepare(job.config, group.dataset) for job in jobs]
-    data = lanes.put(group.dataset)
-    trainer = lanes.Trainer(
-        group.signature.program, lanes.stack([prepared[0].lane], group.width), data
-    )
+    data = group.put()
 
     def train(runs: Sequence[Prepared]) -> list[Outcome]:
-        stacked = lanes.stack([run.lane for run in runs], group.width)
-        outcome = jax.tree.map(np.asarray, trainer(stacked, data))
+        stacked = group.stack([run.lane for run in runs])
+        outcome = group.trimmed(jax.tree.map(np.asarray, trainer(stacked, data)))
         return [jax.tree.map(lambda leaf, i=i: leaf[i], outcome) for i in range(len(runs))]
 
     together = train(prepared)
@@ -66,6 +67,10 @@ def compare(group: Group) -> list[tuple[str, bool, bool, float]]:
         same = same_bits(alone, together[i]), same_bits(reordered[i], together[i])
         rows.append((jobs[i].run_id, *same, float(difference)))
     return rows
+
+
+def _first(group: Group) -> Prepared:
+    return prepare(group.jobs[0].config, group.dataset)
 
 
 def same_bits(one: Outcome, other: Outcome) -> bool:

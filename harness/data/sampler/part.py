@@ -100,10 +100,9 @@ class Resampled:
     synthetic: NDArray[np.float32]
     synthetic_labels: NDArray[np.int8]
 
-    def visited(self, *, num_rows: int) -> tuple[Rows, NDArray[np.int8]]:
-        """Row numbers and labels of all of them: made rows are numbered from `num_rows`, the
-        number of rows of the data set, on."""
-        made = np.arange(num_rows, num_rows + len(self.synthetic), dtype=np.int32)
+    def visited(self) -> tuple[Rows, NDArray[np.int8]]:
+        """Row numbers and labels of all of them: made rows are numbered -1, -2, ..."""
+        made = -1 - np.arange(len(self.synthetic), dtype=np.int32)
         return np.concatenate([self.rows, made]), np.concatenate(
             [self.labels, self.synthetic_labels]
         )

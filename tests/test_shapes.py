@@ -1,0 +1,214 @@
+"""Data sets that share a program: what padding may change (nothing), and what it saves."""
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import models
+from harness.config import Config
+from harness.models import MLP
+from harness.prepare import prepare
+from harness.sweep import lanes, plan
+from harness.sweep.shapes import (
+    ELEMENTWISE_OPTIMIZERS,
+    MOST_ROWS,
+    rounded_features,
+    rounded_rows,
+    shapes_of,
+)
+from tests.runs import config
+from tests.stored import assert_same_runs, only
+from tests.test_resume import train, trained
+
+# (rows, features): other steps an epoch, other parts and other widths, in one program.
+SMALL, MIDDLE, LARGE = (270, 3), (300, 8), (450, 6)
+
+
+def gaussians(size, **changes) -> Config:
+    rows, num_features = size
+    dataset = {
+        "kind": "two_gaussians", "name": f"{rows} x {num_features}", "rows": rows,
+        "num_features": num_features, "distance": 2.0, "positive_rate": 0.3, "seed": 0,
+    }  # fmt: skip
+    return config(**{"dataset": dataset, "training__batch_size": 32, **changes})
+
+
+def groups(*configs: Config) -> list[plan.Group]:
+    return plan.group(plan.make_jobs(configs, numerics="test"))
+
+
+@given(st.integers(1, 100_000))
+def test_sizes_are_rounded_up_and_not_far(size):
+    rows, features = rounded_rows(size), rounded_features(size)
+    assert rows >= size and features >= size
+    assert rounded_rows(rows) == rows and rounded_features(features) == features
+    assert rounded_rows(size + 1) >= rows
+    if size > 2048:
+        assert rows - size <= size / 4
+    if size > MOST_ROWS:
+        assert rows == size
+
+
+CUTS = [
+    {"validation": 0.2, "test": 0.2},
+    {"validation": 0.07, "test": 0.31},
+    {"validation": 10, "test": 0.3},
+    {"name": "kfold", "folds": 7, "validation": 0.11},
+]
+
+
+@given(rows=st.integers(40, 9000), batch=st.integers(1, 300), split=st.sampled_from(CUTS))
+def test_what_is_rounded_has_room_for_what_is_there(rows, batch, split):
+    one = config(split=split, training__batch_size=batch)
+    dataset = one.dataset.load()
+    sized = _Sized(dataset, rows)
+    shapes = shapes_of(one, sized)
+    signature = plan.signature(one, sized)
+    assert shapes.num_validation >= signature.num_validation
+    assert shapes.num_test >= signature.num_test
+    assert shapes.num_rows >= rows
+    assert shapes.program.steps_per_epoch >= signature.program.steps_per_epoch
+
+
+class _Sized:
+    """A data set that is all size."""
+
+    def __init__(self, dataset, num_rows):
+        self.num_rows, self.num_features = num_rows, dataset.num_features
+        self.fingerprint = "drawn"
+
+
+def test_similar_data_sets_compile_once(tmp_path, monkeypatch):
+    compiled = []
+    trainer = lanes.Trainer
+    monkeypatch.setattr(lanes, "Trainer", lambda *given: compiled.append(1) or trainer(*given))
+    sweep = [gaussians(size, seed=seed) for seed in (0, 1) for size in (SMALL, MIDDLE, LARGE)]
+    assert len(plan.programs(groups(*sweep))) == 1 and len(groups(*sweep)) == 3
+    assert {one.signature.program.steps_per_epoch for one in groups(*sweep)} == {6, 9}
+    assert [one.error for one in train(sweep, tmp_path)] == [None] * 6
+    assert len(compiled) == 1
+
+
+def test_what_differs_by_more_does_not_share():
+    far = [gaussians(size) for size in (SMALL, (600, 3), (270, 9), (9000, 3), (9001, 3))]
+    assert len(plan.programs(groups(*far))) == 5
+
+
+def test_a_runs_bits_do_not_depend_on_the_data_sets_in_its_company(tmp_path):
+    changes = {"loss": {"name": "weighted_bce"}, "split": {"name": "kfold", "fold": 1}}
+    runs = [gaussians(SMALL, seed=1), gaussians(SMALL, seed=2, **changes)]
+    company = [gaussians(size, seed=seed) for size in (LARGE, MIDDLE) for seed in range(3)]
+    expected = trained(runs, tmp_path / "alone")
+    ids = set(expected["runs"]["run_id"])
+    for name, sweep in {
+        "before": [*company, *runs],
+        "between": [*company[:3], runs[1], *company[3:], runs[0]],
+    }.items():
+        assert_same_runs(only(trained(sweep, tmp_path / name), ids), only(expected, ids))
+
+
+def test_a_sweep_over_data_sets_goes_on_where_it_stopped(tmp_path):
+    sizes = (SMALL, MIDDLE, LARGE)
+    sweep = [gaussians(size, seed=seed) for size in sizes for seed in (0, 1)]
+    whole = trained(sweep, tmp_path / "whole")
+    train(sweep[1::2], tmp_path / "parts")
+    stored = [one.was_stored for one in train(sweep[::-1], tmp_path / "parts")]
+    assert stored == [True, False] * 3
+    assert_same_runs(trained(sweep, tmp_path / "parts"), whole)
+    for one in sweep:
+        dataset = plan.load(one.dataset)
+        runs = whole["runs"].filter(pl.col("data_fingerprint") == dataset.fingerprint)
+        assert runs["dataset.rows"].to_list() == [dataset.num_rows] * 2
+        for run_id in runs["run_id"]:
+            parts = whole["predictions"].filter(pl.col("run_id") == run_id)
+            for rows, labels in parts.select("rows", "labels").iter_rows():
+                np.testing.assert_array_equal(dataset.labels[rows], labels)
+                assert len(set(rows)) == round(0.2 * dataset.num_rows)
+
+
+# What an optimizer does to padding follows from its rule: one of them stands for all but at length.
+SELDOM = ELEMENTWISE_OPTIMIZERS - {"adam"}
+
+
+def optimizer(name: str) -> dict:
+    return {"optimizer": {"name": name, "learning_rate": 0.01}}
+
+
+PADDED = {
+    "adam": optimizer("adam"),
+    "clipped and decayed": {"optimizer__clip_norm": 0.05, "optimizer__weight_decay": 0.1},
+    "logistic": {"model": {"name": "logistic", "prior_bias": True}},
+    "deep, with dropout": {"model": {"name": "mlp", "width": 8, "depth": 2, "dropout": 0.3}},
+    "stopped early": {"training__patience": 1, "optimizer__learning_rate": 0.3},
+    "a schedule": {"schedule": {"name": "warmup_cosine"}},
+    "fewer validation rows": {"imbalance": {"positive_rate": 0.1, "where": "all"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", PADDED.values(), ids=PADDED)
+def test_padding_changes_no_result(changes):
+    assert_padding_changes_no_result(changes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SELDOM))
+def test_padding_changes_no_result_of_any_optimizer(name):
+    assert_padding_changes_no_result(optimizer(name))
+
+
+def assert_padding_changes_no_result(changes):
+    """Against the plain loop in the data set's own shapes, rounding aside."""
+    one = gaussians((520, 5), **changes)  # nearly half of what there is room for is padding
+    (group,) = groups(one)
+    shapes = group.signature.shapes
+    assert (shapes.num_rows, shapes.program.num_features) == (1024, 8)
+    assert shapes.program.steps_per_epoch > group.signature.program.steps_per_epoch
+    ready = prepare(one, group.dataset)
+    batch = group.compile([ready.lane])(group.stack([ready.lane]), group.put())
+    ours = jax.tree.map(lambda leaf: np.asarray(leaf)[0], group.trimmed(batch))
+    plain = lanes.train_alone(ready.program, ready.lane, group.dataset)
+    for got, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+        assert got.shape == expected.shape
+        np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-5)
+    assert np.abs(ours.test_logits).max() > 0.1
+
+
+def test_other_optimizers_and_models_keep_their_features():
+    assert "lamb" not in ELEMENTWISE_OPTIMIZERS  # it divides by the norm of each matrix
+    one = gaussians(SMALL)
+    strange = replace(one, optimizer=replace(one.optimizer, name="lamb"))
+    assert shapes_of(one, plan.load(one.dataset)).program.num_features == 8
+    assert shapes_of(strange, plan.load(one.dataset)).program.num_features == 3
+
+
+def test_a_network_with_room_starts_where_one_without_does():
+    key = jax.random.key(3)
+    natural = models.network(MLP(width=16), 5, key, head_bias=0.0)
+    roomy = models.network(MLP(width=16), 8, key, head_bias=0.0)
+    models.scale_inputs(roomy, np.array([(8 / 5) ** 0.5] * 5 + [0.0] * 3, np.float32))
+    kernel = np.asarray(roomy.layers[0].kernel[...])
+    np.testing.assert_allclose(kernel[:5], natural.layers[0].kernel[...], rtol=1e-6)
+    assert (kernel[5:] == 0).all()
+    np.testing.assert_array_equal(roomy.layers[1].kernel[...], natural.layers[1].kernel[...])
+
+
+def test_lanes_of_one_batch_take_as_many_steps():
+    runs = [gaussians(size) for size in (SMALL, LARGE)]
+    ready = [prepare(one, plan.load(one.dataset)).lane for one in runs]
+    with pytest.raises(AssertionError):
+        lanes.stack(ready, 4)
+
+
+def test_programs_that_follow_each_other_share_the_data_on_the_device():
+    one, other = groups(gaussians(SMALL), gaussians(SMALL, model__width=9))
+    assert one.put() is other.put()
+    (larger,) = groups(gaussians(LARGE))
+    features = np.asarray(larger.put().features)
+    assert features.shape == (512, 8)
+    np.testing.assert_array_equal(features[:450, :6], larger.dataset.features)
+    assert not features[450:].any() and not features[:, 6:].any()
