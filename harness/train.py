@@ -8,7 +8,7 @@ Shapes: S steps = E epochs x K steps, batch B, features d, validation rows V, te
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from jax import Array
 
 from harness import models
 from harness.losses import LossFn
-from harness.models import Model
-from harness.optimizers import Optimizer
+from harness.models import Inputs, Model
+from harness.optimizers import Optimizer, PlateauRule, PlateauState, plateau_start, plateau_update
 
 # Rows evaluated at once: bounds the activations of a large test part.
 EVALUATION_CHUNK = 2048
@@ -36,6 +36,13 @@ class Program:
     num_epochs: int
     steps_per_epoch: int
     batch_size: int
+    cardinalities: tuple[int, ...] = ()  # of the last columns, which hold codes
+    start: Literal["random", "body", "all"] = "random"  # what of it comes from another run
+    freeze_body: bool = False
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(self.num_features, self.cardinalities)
 
     @property
     def num_steps(self) -> int:
@@ -57,6 +64,9 @@ class Lane(NamedTuple):
     init_key: Any  # (2,) uint32
     dropout_key: Any  # (2,) uint32
     head_bias: Any  # () float32, the first prediction's logit
+    head_scale: Any  # () float32, of a normalised head
+    start: Any  # parameters by name, where the program starts from another run's
+    plateau: PlateauRule
     select_by: Any  # () int32, an index into SELECT_BY
     patience: Any  # () int32, epochs; 0 never stops
 
@@ -80,12 +90,14 @@ class Outcome(NamedTuple):
     diverged_step: Array  # () int32, from 1; 0 where all was finite
     validation_logits: Array  # (V,) of the best epoch's parameters
     test_logits: Array  # (T,)
+    params: dict[str, Array]  # the best epoch's, by name; those it started from where none was
 
 
 class _State(NamedTuple):
     params: Any
     opt_state: Any
     diverged_step: Array
+    plateau: PlateauState
 
 
 class _Best(NamedTuple):
@@ -104,41 +116,42 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
       labels: (n,) float32 in {0, 1}.
       program: what is fixed at compile time.
     """
-    graph, params = nnx.split(
-        models.network(
-            program.model,
-            program.num_features,
-            jax.random.wrap_key_data(lane.init_key),
-            head_bias=lane.head_bias,
-        )
+    graph, params, *fixed = nnx.split(
+        _initial_network(lane, program), models.trained(head_only=program.freeze_body), ...
     )
-    tx = lane.optimizer.transformation(lane.learning_rates)
+
+    def network(params: Any) -> models.Network:
+        return nnx.merge(graph, params, *fixed)
 
     def standardised(rows: Array) -> Array:
         return (features[rows] - lane.center) * lane.scale
 
     def logits_of(params: Any, rows: Array) -> Array:
-        return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
+        return _in_chunks(lambda r: network(params)(standardised(r)), rows)
 
     def batch_loss(params: Any, rows: Array, key: Array) -> tuple[Array, Array]:
-        logits = nnx.merge(graph, params)(standardised(rows), dropout_key=key)
+        logits = network(params)(standardised(rows), dropout_key=key)
         losses = lane.loss(logits=logits, labels=labels[rows])
         return jnp.mean(losses), jnp.mean(_log_losses(logits, labels[rows]))
 
     dropout_key = jax.random.wrap_key_data(lane.dropout_key)
 
+    def gradient(params: Any, rows: Array, key: Array) -> tuple[tuple[Array, Array], Any]:
+        return jax.value_and_grad(batch_loss, has_aux=True)(params, rows, key)
+
     def train_step(state: _State, step_and_rows: tuple[Array, Array]) -> tuple[_State, Any]:
         step, rows = step_and_rows
-        key = jax.random.fold_in(dropout_key, step) if program.model.dropout else dropout_key
-        (loss, log_loss), grads = jax.value_and_grad(batch_loss, has_aux=True)(
-            state.params, rows, key
+        key = jax.random.fold_in(dropout_key, step) if program.model.is_random else dropout_key
+        (loss, log_loss), grads = gradient(state.params, rows, key)
+        tx = lane.optimizer.transformation(lambda s: lane.learning_rates[s] * state.plateau.scale)
+        updates, opt_state = tx.update(
+            grads, state.opt_state, state.params, grad_fn=lambda p, _: gradient(p, rows, key)[1]
         )
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
         first = (state.diverged_step == 0) & ~finite
         diverged_step = jnp.where(first, step + 1, state.diverged_step)
-        return _State(params, opt_state, diverged_step), (loss, log_loss)
+        return _State(params, opt_state, diverged_step, state.plateau), (loss, log_loss)
 
     validation_labels = labels[lane.validation_rows]
     weights = lane.validation_valid / jnp.sum(lane.validation_valid)
@@ -159,12 +172,13 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         after, (loss, log_loss) = jax.lax.scan(train_step, before, (steps, rows))
         running = best.stopped_after == 0
         state = _where(running, after, before)
-        curves = validation_curves(state.params)
+        params = lane.optimizer.evaluated(state.opt_state, state.params)
+        curves = validation_curves(params)
         value = jnp.stack(curves)[lane.select_by]
         # NaN compares as not better, so parameters that diverged are never kept.
         better = running & (value < best.value) & (state.diverged_step == 0)
         best = _Best(
-            params=_where(better, state.params, best.params),
+            params=_where(better, params, best.params),
             value=jnp.where(better, value, best.value),
             epoch=jnp.where(better, epoch, best.epoch),
             stopped_after=best.stopped_after,
@@ -172,6 +186,7 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         out_of_patience = (lane.patience > 0) & (epoch - best.epoch >= lane.patience)
         stops = running & (out_of_patience | (state.diverged_step > 0))
         best = best._replace(stopped_after=jnp.where(stops, epoch, best.stopped_after))
+        state = state._replace(plateau=plateau_update(lane.plateau, state.plateau, value))
         return (state, best), (jnp.mean(loss), jnp.mean(log_loss), *curves)
 
     zero = jnp.int32(0)
@@ -181,7 +196,11 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         jnp.arange(program.num_steps, dtype=jnp.int32).reshape(shape),
         lane.batch_rows.reshape(*shape, program.batch_size),
     )
-    start = (_State(params, tx.init(params), zero), _Best(params, jnp.float32(jnp.inf), zero, zero))
+    opt_state = lane.optimizer.transformation(lambda s: lane.learning_rates[s]).init(params)
+    start = (
+        _State(params, opt_state, zero, plateau_start()),
+        _Best(params, jnp.float32(jnp.inf), zero, zero),
+    )
     (state, best), curves = jax.lax.scan(train_epoch, start, schedule)
     return Outcome(
         curves=Curves(*curves),
@@ -190,7 +209,20 @@ def train_run(lane: Lane, features: Array, labels: Array, *, program: Program) -
         diverged_step=state.diverged_step,
         validation_logits=logits_of(best.params, lane.validation_rows),
         test_logits=logits_of(best.params, lane.test_rows),
+        params=models.named_params(network(best.params)),
     )
+
+
+def _initial_network(lane: Lane, program: Program) -> models.Network:
+    net = models.network(
+        program.model,
+        program.inputs,
+        jax.random.wrap_key_data(lane.init_key),
+        head_bias=lane.head_bias,
+        head_scale=lane.head_scale,
+    )
+    models.set_params(net, lane.start)
+    return net
 
 
 def _log_losses(logits: Array, labels: Array) -> Array:

@@ -55,8 +55,7 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
 
 def _describe(group: plan.Group) -> str:
     program, config = group.signature.program, group.jobs[0].config
-    hidden = "-".join(map(str, program.model.hidden))
-    name = f"{program.model.name} {hidden}".strip()
+    name = f"{config.model.name} {program.model.shape}".strip()
     return f"{name}, {config.optimizer.name}, {program.num_steps} x {program.batch_size}"
 
 
