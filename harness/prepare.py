@@ -4,6 +4,7 @@ Everything here runs on the host. Data work (split, imbalance, resampling, batch
 since runs that differ in loss or learning rate share it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import log
@@ -59,6 +60,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     """
     training = config.training
     program = program_of(config, dataset)
+    shapes = param_shapes(program.model, program.inputs)  # raises where the data do not fit
     parts = _parts(
         dataset,
         config.split.validation,
@@ -89,7 +91,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         dropout_key=_key_data(config.seed, _DROPOUT),
         head_bias=config.model.initial_logit + (prior_logit if config.model.prior_bias else 0.0),
         head_scale=config.model.scale,
-        start=_starting_params(config, program),
+        start=_starting_params(config, shapes),
         plateau=plateau_rule(config.schedule),
         select_by=SELECT_BY.index(config.evaluation.select),
         patience=training.patience,
@@ -120,8 +122,12 @@ def _start(init: Init) -> Literal["random", "body", "all"]:
     return "body" if init.fresh_head else "all"
 
 
-def _starting_params(config: Config, program: Program) -> dict[str, np.ndarray]:
+def _starting_params(
+    config: Config, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
     """The parameters that a run takes from another, by name; none where it takes none.
+
+    ``shapes`` are those of the run's own model.
 
     Raises:
       UserError: they are not those of the run's own model.
@@ -130,9 +136,8 @@ def _starting_params(config: Config, program: Program) -> dict[str, np.ndarray]:
         return {}
     source = f"init.params={config.init.params}"
     there = checkpoints.load(checkpoints.find(config.init.params, folder_of(config)))
-    here = param_shapes(program.model, program.inputs)
-    if program.start == "body":
-        here = {name: shape for name, shape in here.items() if not name.startswith("head.")}
+    fresh = "head." if config.init.fresh_head else ()
+    here = {name: shape for name, shape in shapes.items() if not name.startswith(fresh)}
     for name, shape in here.items():
         if name not in there:
             raise UserError(f"{source}: no {name} there: give that run's model")

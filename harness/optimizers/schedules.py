@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -104,7 +105,7 @@ class OneCycle:
     def schedule(self, num_steps: int) -> optax.Schedule:
         # Optax's `cosine_onecycle_schedule`, but for runs so short that its rise has no step.
         peak_at = max(1, round(self.rise * num_steps))
-        return optax.piecewise_interpolate_schedule(
+        cycle = optax.piecewise_interpolate_schedule(
             "cosine",
             1.0 / self.start_divisor,
             {
@@ -112,6 +113,7 @@ class OneCycle:
                 max(peak_at + 1, num_steps): 1.0 / (self.start_divisor * self.final_divisor),
             },
         )
+        return jax.vmap(cycle)  # Optax's takes one step at a time
 
 
 @dataclass(frozen=True)
