@@ -25,17 +25,18 @@ if TYPE_CHECKING:  # the unions below are built from tables, which a type checke
     AnyDataset = Any
     AnySampler = Any
     AnyLoss = losses.LossFn
+    AnyModel = Any
+    AnyOptimizer = Any
+    AnySchedule = Any
 else:
     AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
     AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
     AnyLoss = Annotated[reduce(or_, losses.LOSSES), Discriminator("name")]
+    AnyModel = Annotated[reduce(or_, models.MODELS), Discriminator("name")]
+    AnyOptimizer = Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")]
+    AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
 AnyBatching = Annotated[
     batches.Shuffled | batches.Stratified | batches.Balanced, Discriminator("name")
-]
-AnyModel = Annotated[models.LogisticRegression | models.MLP, Discriminator("name")]
-AnyOptimizer = Annotated[
-    optimizers.SGD | optimizers.Momentum | optimizers.RMSProp | optimizers.Adam | optimizers.AdamW,
-    Discriminator("name"),
 ]
 
 
@@ -52,8 +53,6 @@ AnySplit = Annotated[
     | Annotated[splitters.TimeSplit, Tag("time")],
     Discriminator(_split_name),
 ]
-AnySchedule = Annotated[optimizers.Constant | optimizers.WarmupCosine, Discriminator("name")]
-
 
 # Groups whose config is one of several dataclasses.
 _CHOICES = frozenset(
@@ -68,12 +67,28 @@ class Training:
     ``steps_per_epoch`` empty is one pass over the training part as it was before imbalance and
     resampling, so that runs that differ in those take the same number of steps.
     ``patience`` stops a run after so many epochs without a better validation value; 0 never stops.
+    ``save_params`` keeps the best epoch's parameters of each run, to start others from (`Init`).
     """
 
     num_epochs: Annotated[int, Ge(1), Le(100_000)] = 50
     steps_per_epoch: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     batch_size: Annotated[int, Ge(1), Le(1_048_576)] = 256
     patience: Annotated[int, Ge(0)] = 0
+    save_params: bool = False
+
+
+@dataclass(frozen=True)
+class Init:
+    """What a run starts from: random parameters, or another run's best epoch (fine-tuning).
+
+    ``params`` is that run: its run_id in this sweep's folder, ``<sweep folder>/<run_id>``, or the
+    folder its parameters lie in. ``fresh_head`` takes all but the head from there.
+    ``freeze_body`` trains the head alone (a linear probe), whatever the body started from.
+    """
+
+    params: Annotated[str, MinLen(1)] | None = None
+    fresh_head: bool = False
+    freeze_body: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +121,7 @@ class Config:
     impute: scaling.Impute = "median"
     split: AnySplit = field(default_factory=splitters.Holdout)
     training: Training = field(default_factory=Training)
+    init: Init = field(default_factory=Init)
     evaluation: Evaluation = field(default_factory=Evaluation)
     wandb: Wandb = field(default_factory=Wandb)
     name: Annotated[str, MinLen(1)] = "default"

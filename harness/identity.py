@@ -27,9 +27,16 @@ def numerics() -> str:
     return ";".join([str(NUMERICS), *versions, *layout])
 
 
-def run_id(config: Config, *, data_fingerprint: str, numerics: str) -> str:
-    """16 hexadecimal digits, the same for the same resolved config, data and arithmetic."""
+def run_id(
+    config: Config, *, data_fingerprint: str, numerics: str, params_fingerprint: str | None = None
+) -> str:
+    """16 hexadecimal digits, the same for the same resolved config, data and arithmetic.
+
+    ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
+    """
     values = {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
     del values["evaluation"]["objective"]  # which stored number a search is told
+    del values["training"]["save_params"]
+    values["init"]["params"] = params_fingerprint
     parts = json.dumps([values, data_fingerprint, numerics], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -4,15 +4,17 @@ Everything here runs on the host. Data work (split, imbalance, resampling, batch
 since runs that differ in loss or learning rate share it.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, log
-from typing import Any
+from math import log
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
-from harness.config import Config
+from harness import checkpoints
+from harness.config import Config, Init, folder_of
 from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
 from harness.data.sampler import Resampled, TrainingPart
@@ -21,7 +23,8 @@ from harness.data.splits import Split
 from harness.data.splitters import EXACT, Splitter
 from harness.errors import UserError
 from harness.losses import pack
-from harness.optimizers import learning_rates
+from harness.models import param_shapes
+from harness.optimizers import learning_rates, plateau_rule
 from harness.train import SELECT_BY, Lane, Program
 
 # One purpose of randomness each, derived from the run's seed; the data's own are in harness/data.
@@ -70,6 +73,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     """
     training = config.training
     program = program_of(config, dataset)
+    shapes = param_shapes(program.model, program.inputs)  # raises where the data do not fit
     parts = _parts(
         dataset,
         config.split,
@@ -85,11 +89,10 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     )
     counts = {"num_negatives": parts.num_negatives, "num_positives": parts.num_positives}
     optimizer = config.optimizer
-    clip_norm = inf if optimizer.clip_norm is None else optimizer.clip_norm
     prior_logit = log(parts.num_positives / parts.num_negatives)
     lane = Lane(
         loss=pack(config.loss.fitted(**counts)),
-        optimizer=replace(optimizer, clip_norm=clip_norm),
+        optimizer=optimizer.bounded(),
         learning_rates=learning_rates(
             peak=optimizer.learning_rate, schedule=config.schedule, num_steps=program.num_steps
         ),
@@ -102,7 +105,10 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         fill=parts.scaling.fill if program.has_missing else None,
         init_key=_key_data(config.seed, _INIT),
         dropout_key=_key_data(config.seed, _DROPOUT),
-        head_bias=prior_logit if config.model.prior_bias else 0.0,
+        head_bias=config.model.initial_logit + (prior_logit if config.model.prior_bias else 0.0),
+        head_scale=config.model.scale,
+        start=_starting_params(config, shapes),
+        plateau=plateau_rule(config.schedule),
         select_by=SELECT_BY.index(config.evaluation.select),
         patience=training.patience,
         synthetic=parts.synthetic,
@@ -118,14 +124,50 @@ def program_of(config: Config, dataset: Dataset) -> Program:
     num_train = dataset.num_rows - sum(config.split.sizes(dataset))
     one_pass = max(1, -(-num_train // training.batch_size))
     return Program(
-        model=replace(config.model, prior_bias=False),  # the bias itself is in the lane
+        model=config.model.static(),
         num_features=dataset.num_features,
+        cardinalities=dataset.cardinalities,
+        start=_start(config.init),
+        freeze_body=config.init.freeze_body,
         num_epochs=training.num_epochs,
         steps_per_epoch=training.steps_per_epoch or one_pass,
         batch_size=training.batch_size,
         num_synthetic=_most_synthetic(dataset, num_train) if config.sampler.makes_rows else 0,
         has_missing=dataset.has_missing,
     )
+
+
+def _start(init: Init) -> Literal["random", "body", "all"]:
+    if init.params is None:
+        return "random"
+    return "body" if init.fresh_head else "all"
+
+
+def _starting_params(
+    config: Config, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, np.ndarray]:
+    """The parameters that a run takes from another, by name; none where it takes none.
+
+    ``shapes`` are those of the run's own model.
+
+    Raises:
+      UserError: they are not those of the run's own model.
+    """
+    if config.init.params is None:
+        return {}
+    source = f"init.params={config.init.params}"
+    there = checkpoints.load(checkpoints.find(config.init.params, folder_of(config)))
+    fresh = "head." if config.init.fresh_head else ()
+    here = {name: shape for name, shape in shapes.items() if not name.startswith(fresh)}
+    for name, shape in here.items():
+        if name not in there:
+            raise UserError(f"{source}: no {name} there: give that run's model")
+        if there[name].shape != shape:
+            raise UserError(
+                f"{source}: {name} has shape {there[name].shape} there, {shape} here: give that "
+                "run's model and columns, or init.fresh_head=true for another head"
+            )
+    return {name: there[name] for name in here}
 
 
 def held_out_sizes(config: Config, dataset: Dataset) -> tuple[int, int]:

@@ -8,7 +8,7 @@ Shapes: S steps = E epochs x K steps, batch B, features d, validation rows V, te
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from jax import Array
 
 from harness import models
 from harness.losses import PackedLoss, mean_loss, mean_loss_and_gradient
-from harness.models import Model
-from harness.optimizers import Optimizer
+from harness.models import Inputs, Model
+from harness.optimizers import Optimizer, PlateauRule, PlateauState, plateau_start, plateau_update
 
 # Rows evaluated at once: bounds the activations of a large test part.
 EVALUATION_CHUNK = 2048
@@ -38,6 +38,13 @@ class Program:
     batch_size: int
     num_synthetic: int = 0  # rows a lane may bring of its own
     has_missing: bool = False  # whether features may be NaN and the lane says what to fill in
+    cardinalities: tuple[int, ...] = ()  # of the last columns, which hold codes
+    start: Literal["random", "body", "all"] = "random"  # what of it comes from another run
+    freeze_body: bool = False
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(self.num_features, self.cardinalities)
 
     @property
     def num_steps(self) -> int:
@@ -59,6 +66,9 @@ class Lane(NamedTuple):
     init_key: Any  # (2,) uint32
     dropout_key: Any  # (2,) uint32
     head_bias: Any  # () float32, the first prediction's logit
+    head_scale: Any  # () float32, of a normalised head
+    start: Any  # parameters by name, where the program starts from another run's
+    plateau: PlateauRule
     select_by: Any  # () int32, an index into SELECT_BY
     patience: Any  # () int32, epochs; 0 never stops
     steps_per_epoch: Any  # () int32, K; arrays over steps may have room for more
@@ -89,12 +99,14 @@ class Outcome(NamedTuple):
     diverged_step: Array  # () int32, from 1; 0 where all was finite
     validation_logits: Array  # (V,) of the best epoch's parameters
     test_logits: Array  # (T,)
+    params: dict[str, Array]  # the best epoch's, by name; those it started from where none was
 
 
 class _State(NamedTuple):
     params: Any
     opt_state: Any
     diverged_step: Array
+    plateau: PlateauState
 
 
 class _Best(NamedTuple):
@@ -125,16 +137,12 @@ def train_run(
     if steps_per_epoch is None:
         steps_per_epoch = lane.steps_per_epoch
     num_steps = program.num_epochs * steps_per_epoch  # the program may have room for more
-    network = models.network(
-        program.model,
-        program.num_features,
-        jax.random.wrap_key_data(lane.init_key),
-        head_bias=lane.head_bias,
+    graph, params, *fixed = nnx.split(
+        _initial_network(lane, program), models.trained(head_only=program.freeze_body), ...
     )
-    if lane.input_scale is not None:
-        models.scale_inputs(network, lane.input_scale)
-    graph, params = nnx.split(network)
-    tx = lane.optimizer.transformation(lane.learning_rates)
+
+    def network(params: Any) -> models.Network:
+        return nnx.merge(graph, params, *fixed)
 
     def standardised(rows: Array, own: Array | None = None) -> Array:
         values = _rows_of(features, own, rows)
@@ -143,17 +151,17 @@ def train_run(
         return (values - lane.center) * lane.scale
 
     def logits_of(params: Any, rows: Array) -> Array:
-        return _in_chunks(lambda r: nnx.merge(graph, params)(standardised(r)), rows)
+        return _in_chunks(lambda r: network(params)(standardised(r)), rows)
 
     equal_weights = jnp.ones(program.batch_size, dtype=jnp.float32)
 
-    def loss_and_grads(
+    def gradient(
         params: Any, step: Array, rows: Array, key: Array
-    ) -> tuple[Array, Array, Any]:
-        """(loss, log loss, gradient of the loss) of a batch."""
+    ) -> tuple[tuple[Array, Array], Any]:
+        """((loss, log loss), gradient of the loss) of a batch."""
 
         def logits_of_batch(params: Any) -> Array:
-            return nnx.merge(graph, params)(standardised(rows, lane.synthetic), dropout_key=key)
+            return network(params)(standardised(rows, lane.synthetic), dropout_key=key)
 
         # The loss's gradient in the logits comes from the catalogue, the rest by the chain rule.
         batch_labels = _rows_of(labels, lane.synthetic_labels, rows)
@@ -161,20 +169,26 @@ def train_run(
         loss, of_logits = mean_loss_and_gradient(
             lane.loss, step / num_steps, logits, batch_labels, equal_weights
         )
-        return loss, jnp.mean(_log_losses(logits, batch_labels)), pullback(of_logits)[0]
+        return (loss, jnp.mean(_log_losses(logits, batch_labels))), pullback(of_logits)[0]
 
     dropout_key = jax.random.wrap_key_data(lane.dropout_key)
 
     def train_step(state: _State, step_and_rows: tuple[Array, Array]) -> tuple[_State, Any]:
         step, rows = step_and_rows
-        key = jax.random.fold_in(dropout_key, step) if program.model.dropout else dropout_key
-        loss, log_loss, grads = loss_and_grads(state.params, step, rows, key)
-        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        key = jax.random.fold_in(dropout_key, step) if program.model.is_random else dropout_key
+        (loss, log_loss), grads = gradient(state.params, step, rows, key)
+        tx = lane.optimizer.transformation(lambda s: lane.learning_rates[s] * state.plateau.scale)
+        updates, opt_state = tx.update(
+            grads,
+            state.opt_state,
+            state.params,
+            grad_fn=lambda other, _: gradient(other, step, rows, key)[1],
+        )
         params = optax.apply_updates(state.params, updates)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
         first = (state.diverged_step == 0) & ~finite
         diverged_step = jnp.where(first, step + 1, state.diverged_step)
-        return _State(params, opt_state, diverged_step), (loss, log_loss)
+        return _State(params, opt_state, diverged_step, state.plateau), (loss, log_loss)
 
     validation_labels = labels[lane.validation_rows]
     weights = lane.validation_valid / jnp.sum(lane.validation_valid)
@@ -199,12 +213,13 @@ def train_run(
         )
         running = best.stopped_after == 0
         state = _where(running, after, before)
-        curves = validation_curves(state.params)
+        params = lane.optimizer.evaluated(state.opt_state, state.params)
+        curves = validation_curves(params)
         value = jnp.stack(curves)[lane.select_by]
         # NaN compares as not better, so parameters that diverged are never kept.
         better = running & (value < best.value) & (state.diverged_step == 0)
         best = _Best(
-            params=_where(better, state.params, best.params),
+            params=_where(better, params, best.params),
             value=jnp.where(better, value, best.value),
             epoch=jnp.where(better, epoch, best.epoch),
             stopped_after=best.stopped_after,
@@ -212,11 +227,16 @@ def train_run(
         out_of_patience = (lane.patience > 0) & (epoch - best.epoch >= lane.patience)
         stops = running & (out_of_patience | (state.diverged_step > 0))
         best = best._replace(stopped_after=jnp.where(stops, epoch, best.stopped_after))
+        state = state._replace(plateau=plateau_update(lane.plateau, state.plateau, value))
         return (state, best), (loss, log_loss, *curves)
 
     zero = jnp.int32(0)
     epochs = jnp.arange(1, program.num_epochs + 1, dtype=jnp.int32)
-    start = (_State(params, tx.init(params), zero), _Best(params, jnp.float32(jnp.inf), zero, zero))
+    opt_state = lane.optimizer.transformation(lambda s: lane.learning_rates[s]).init(params)
+    start = (
+        _State(params, opt_state, zero, plateau_start()),
+        _Best(params, jnp.float32(jnp.inf), zero, zero),
+    )
     (state, best), curves = jax.lax.scan(train_epoch, start, epochs)
     return Outcome(
         curves=Curves(*curves),
@@ -225,6 +245,7 @@ def train_run(
         diverged_step=state.diverged_step,
         validation_logits=logits_of(best.params, lane.validation_rows),
         test_logits=logits_of(best.params, lane.test_rows),
+        params=models.named_params(network(best.params)),
     )
 
 
@@ -251,6 +272,20 @@ def _rows_of(shared: Array, own: Array | None, rows: Array) -> Array:
         return shared[rows]
     is_own = (rows < 0).reshape(-1, *[1] * (shared.ndim - 1))
     return jnp.where(is_own, own[jnp.maximum(-1 - rows, 0)], shared[jnp.maximum(rows, 0)])
+
+
+def _initial_network(lane: Lane, program: Program) -> models.Network:
+    net = models.network(
+        program.model,
+        program.inputs,
+        jax.random.wrap_key_data(lane.init_key),
+        head_bias=lane.head_bias,
+        head_scale=lane.head_scale,
+    )
+    if lane.input_scale is not None:
+        models.scale_inputs(net, lane.input_scale)
+    models.set_params(net, lane.start)
+    return net
 
 
 def _log_losses(logits: Array, labels: Array) -> Array:

@@ -256,9 +256,7 @@ def test_ratio_is_met_exactly_or_left_alone():
         for one in (sampler.RandomOversampler(ratio=ratio), sampler.SMOTE(ratio=ratio)):
             _, labels = one.resample(part, seed=0).visited()
             assert (labels.sum(), (labels == 0).sum()) == (int(ratio * commoner), commoner)
-        _, labels = (
-            sampler.RandomUndersampler(ratio=ratio).resample(part, seed=0).visited()
-        )
+        _, labels = sampler.RandomUndersampler(ratio=ratio).resample(part, seed=0).visited()
         assert (labels.sum(), (labels == 0).sum()) == (rarer, int(rarer / ratio))
     even = part_of(dataset, np.concatenate([part.rows[part.labels == k][:150] for k in (0, 1)]))
     for name in ("random_over", "random_under", "near_miss", *MAKING):

@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from harness import checkpoints
 from harness.config import Config, folder_of, objective
 from harness.errors import UserError
 from harness.identity import numerics
@@ -68,10 +69,11 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     with progress.training(total) as advance:
         try:
             for started in _one_ahead(_start(groups, results)):
-                for job, record in zip(started.jobs, _finish(started), strict=True):
+                records = zip(started.jobs, _finish(started), _params(started), strict=True)
+                for job, record, params in records:
                     wanted = {column: record.metrics[column] for column in columns}
                     results[job.run_id] = Result(job.run_id, wanted)
-                    recorder.add(record, job.config)
+                    recorder.add(record, job.config, params=params)
                 advance(len(started.jobs))
         finally:
             recorder.flush()
@@ -85,13 +87,22 @@ def _stored_results(jobs: Sequence[Job], columns: list[str]) -> dict[str, Result
             by_folder[folder_of(job.config)].append(job)
     results = {}
     for folder, members in by_folder.items():
-        known = store.stored(folder, columns)
+        known = store.stored(folder, ["best_epoch", *columns])
         for job in members:
-            if job.run_id in known:
+            if job.run_id in known and not _owes_params(job, known[job.run_id]["best_epoch"]):
                 row = known[job.run_id]
                 wanted = {column: row[column] for column in columns}
                 results[job.run_id] = Result(job.run_id, wanted, was_stored=True)
     return results
+
+
+def _owes_params(job: Job, best_epoch: int) -> bool:
+    """Whether a stored run lacks the parameters it is asked to keep; one without an epoch has none.
+
+    Such a run is trained again, to the same bits.
+    """
+    wanted = job.config.training.save_params and best_epoch > 0
+    return wanted and not checkpoints.is_saved(folder_of(job.config), job.run_id)
 
 
 def _start(groups: Sequence[Group], results: dict[str, Result]) -> Iterator[_Started]:
@@ -183,3 +194,14 @@ def _finish(started: _Started) -> list[Record]:
             dataset=started.dataset,
             seconds=seconds,
         )
+
+
+def _params(started: _Started) -> list[checkpoints.Params | None]:
+    """Each run's parameters, where they are to be kept and an epoch gave some."""
+    outcome = started.outcome.result()
+    return [
+        {name: values[i] for name, values in outcome.params.items()}
+        if job.config.training.save_params and outcome.best_epoch[i] > 0
+        else None
+        for i, job in enumerate(started.jobs)
+    ]

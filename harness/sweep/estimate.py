@@ -63,8 +63,7 @@ def _data(group: plan.Group) -> str:
 
 def _describe(group: plan.Group) -> str:
     program, config = group.signature.program, group.jobs[0].config
-    hidden = "-".join(map(str, program.model.hidden))
-    name = f"{program.model.name} {hidden}".strip()
+    name = f"{config.model.name} {program.model.shape}".strip()
     steps = f"{program.num_epochs} epochs x {program.batch_size}"
     return f"{name}, {config.optimizer.name}, {steps}"
 

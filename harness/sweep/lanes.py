@@ -9,7 +9,6 @@ that are short repeat a run to fill the width.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import pairwise
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from harness.data.dataset import Dataset
+from harness.models import cost
 from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, train_run
 
 MAX_LANES = 8
@@ -31,10 +31,11 @@ def lane_bytes(program: Program, *, num_validation: int, num_test: int) -> int:
     of its batches, the rows its sampler made, and the activations of a batch or of a chunk of
     evaluation.
     """
-    sizes = (program.num_features, *program.model.hidden, 1)
-    num_params = sum(i * o + o for i, o in pairwise(sizes))
+    each = cost(program.model, program.inputs)
     rows_at_once = max(3 * program.batch_size, min(EVALUATION_CHUNK, max(num_validation, num_test)))
-    floats = 8 * num_params + 2 * rows_at_once * sum(sizes) + 4 * (num_validation + num_test)
+    copies = 8 if program.start == "random" else 9
+    floats = copies * each.num_params + 2 * rows_at_once * each.activations
+    floats += 4 * (num_validation + num_test)
     floats += program.num_synthetic * (program.num_features + 1)
     return 4 * (floats + program.num_steps * program.batch_size)
 

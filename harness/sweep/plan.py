@@ -8,12 +8,13 @@ a batch of lanes: jobs of one program on one data set.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from harness.config import Config
+from harness import checkpoints
+from harness.config import Config, folder_of
 from harness.data.dataset import Dataset
 from harness.identity import run_id
+from harness.models import cost
 from harness.prepare import held_out_sizes, program_of
 from harness.sweep import lanes
 from harness.sweep.shapes import Shapes, optimizer_structure, padded, shapes_of, trimmed
@@ -38,6 +39,7 @@ class Signature:
     num_test: int
     optimizer_structure: Any
     shapes: Shapes
+    num_gradients: int = 1  # a step, which follows from the optimizer
 
     @property
     def lanes_per_device(self) -> int:
@@ -58,12 +60,10 @@ class Signature:
     def run_flops(self) -> float:
         """Floating-point operations of one run's matrix products."""
         program = self.program
-        sizes = (program.num_features, *program.model.hidden, 1)
-        products = [i * o for i, o in pairwise(sizes)]
-        # Forward, and both gradients but for the features' own.
-        trained = 6 * sum(products) - 2 * products[0]
+        each = cost(program.model, program.inputs, head_only=program.freeze_body)
+        trained = program.num_steps * program.batch_size * self.num_gradients
         evaluated = program.num_epochs * self.num_validation + self.num_validation + self.num_test
-        return program.num_steps * program.batch_size * trained + 2 * sum(products) * evaluated
+        return trained * each.training_flops + evaluated * each.forward_flops
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,13 @@ class Group:
     def trimmed(self, outcome: Outcome) -> Outcome:
         """A batch's outcome in the data set's own shapes."""
         own = self.signature
-        return trimmed(outcome, num_validation=own.num_validation, num_test=own.num_test)
+        return trimmed(
+            outcome,
+            own.shapes,
+            num_validation=own.num_validation,
+            num_test=own.num_test,
+            num_features=self.dataset.num_features,
+        )
 
     def batches(self) -> Iterator[Sequence[Job]]:
         for start in range(0, len(self.jobs), self.width):
@@ -121,12 +127,21 @@ def make_jobs(configs: Iterable[Config], *, numerics: str) -> list[Job]:
     return [
         Job(
             run_id=run_id(
-                config, data_fingerprint=load(config.dataset).fingerprint, numerics=numerics
+                config,
+                data_fingerprint=load(config.dataset).fingerprint,
+                numerics=numerics,
+                params_fingerprint=_params_fingerprint(config),
             ),
             config=config,
         )
         for config in configs
     ]
+
+
+def _params_fingerprint(config: Config) -> str | None:
+    if config.init.params is None:
+        return None
+    return checkpoints.fingerprint(checkpoints.find(config.init.params, folder_of(config)))
 
 
 def signature(config: Config, dataset: Dataset) -> Signature:
@@ -139,6 +154,7 @@ def signature(config: Config, dataset: Dataset) -> Signature:
         num_test=num_test,
         optimizer_structure=optimizer_structure(config.optimizer),
         shapes=shapes_of(config, dataset),
+        num_gradients=config.optimizer.num_gradients,
     )
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
 from harness.errors import UserError
 from harness.record import store
@@ -28,12 +29,20 @@ class Recorder:
         for folder in {folder_of(config) for config in configs}:
             _check_folder(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
+        self._params: dict[Path, list[tuple[str, checkpoints.Params]]] = defaultdict(list)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
         self._last_flush = time.perf_counter()
 
-    def add(self, record: Record, config: Config) -> None:
-        """Takes one finished run; it is on disk after the next `flush` at the latest."""
+    def add(
+        self, record: Record, config: Config, *, params: checkpoints.Params | None = None
+    ) -> None:
+        """Takes one finished run; it is on disk after the next `flush` at the latest.
+
+        ``params`` are kept beside it.
+        """
         self._waiting[folder_of(config)].append((record, config.wandb))
+        if params is not None:
+            self._params[folder_of(config)].append((record.run_id, params))
         waiting = sum(map(len, self._waiting.values()))
         if waiting >= RUNS_PER_SHARD or time.perf_counter() - self._last_flush > SECONDS_PER_SHARD:
             self.flush()
@@ -42,6 +51,9 @@ class Recorder:
         """Writes everything that waits."""
         for folder, waiting in self._waiting.items():
             with timed("store"):
+                # Before the runs: a stored run that is to keep its parameters has them.
+                if self._params[folder]:
+                    checkpoints.save(folder, self._params[folder])
                 store.write_shard(folder, tables([record for record, _ in waiting]))
             with timed("mirror"):
                 by_settings = defaultdict(list)
@@ -50,6 +62,7 @@ class Recorder:
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
         self._waiting.clear()
+        self._params.clear()
         self._last_flush = time.perf_counter()
 
 

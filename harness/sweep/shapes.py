@@ -17,7 +17,7 @@ import numpy as np
 from harness.config import Config
 from harness.data.dataset import Dataset
 from harness.data.splitters import EXACT
-from harness.models import MLP, LogisticRegression
+from harness.models import takes_padding, without_padding
 from harness.prepare import held_out_sizes, program_of
 from harness.train import Lane, Outcome, Program
 
@@ -28,9 +28,9 @@ MOST_FEATURES = 32
 
 # Of these a weight that starts at zero and gets no gradient stays zero, and no other weight
 # notices: they work element by element, but for the norm of the whole gradient.
-ELEMENTWISE_OPTIMIZERS = frozenset({"sgd", "momentum", "rmsprop", "adam", "adamw"})
-# Of these the features meet one matrix, whose rows for padding can be zero.
-PADDED_MODELS = (LogisticRegression, MLP)
+ELEMENTWISE_OPTIMIZERS = frozenset(
+    {"sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lion"}
+)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ def shapes_of(config: Config, dataset: Dataset) -> Shapes:
     """The shapes that ``config`` trains in on ``dataset``."""
     program = program_of(config, dataset)
     pads_features = (
-        isinstance(program.model, PADDED_MODELS)
+        takes_padding(program.model)
         and config.optimizer.name in ELEMENTWISE_OPTIMIZERS
         and not dataset.cardinalities
+        and program.start == "random"
     )
     num_rows = rounded_rows(dataset.num_rows)
     num_validation, num_test = _rounded_held_out(config, dataset, num_rows)
@@ -159,12 +160,17 @@ def padded(stacked: Lane, shapes: Shapes, *, num_features: int) -> Lane:
     return stacked._replace(**longer)
 
 
-def trimmed(outcome: Outcome, *, num_validation: int, num_test: int) -> Outcome:
-    """``outcome`` of a batch without the logits of padding."""
-    return outcome._replace(
+def trimmed(
+    outcome: Outcome, shapes: Shapes, *, num_validation: int, num_test: int, num_features: int
+) -> Outcome:
+    """``outcome`` of a batch without padding: the logits and weights of its own data set."""
+    own = outcome._replace(
         validation_logits=outcome.validation_logits[:, :num_validation],
         test_logits=outcome.test_logits[:, :num_test],
     )
+    if not shapes.pads_features:
+        return own
+    return own._replace(params=without_padding(own.params, num_features=num_features))
 
 
 def _lengthened(array: np.ndarray, sizes: list[int]) -> np.ndarray:

@@ -1,0 +1,112 @@
+"""Trained parameters on disk (Orbax), to start other runs from.
+
+``<sweep folder>/params/<run_id>/`` holds one run's: arrays by name and a description in JSON, so
+that restoring executes nothing. A checkpoint is written under a temporary name and then renamed.
+"""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import UserError
+
+Params = Mapping[str, np.ndarray]
+
+_FOLDER = "params"
+
+
+def save(folder: Path, runs: Iterable[tuple[str, Params]]) -> None:
+    """Stores (run_id, parameters by name) of the sweep ``folder``; stored runs are kept as is."""
+    import orbax.checkpoint as ocp  # half a second, which most sweeps need not spend
+
+    at = folder.absolute() / _FOLDER
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        for run_id, params in runs:
+            temporary = at / f".{uuid.uuid4().hex}"
+            try:
+                checkpointer.save(temporary, args=ocp.args.PyTreeSave(dict(params)))
+                if not is_saved(folder, run_id):
+                    os.rename(temporary, at / run_id)
+            except OSError:
+                # Another writer may have stored the same run, to the same bits, in between.
+                if not is_saved(folder, run_id):
+                    raise
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_saved(folder: Path, run_id: str) -> bool:
+    """Whether the parameters of ``run_id`` are stored in the sweep ``folder``."""
+    return (folder / _FOLDER / run_id).is_dir()
+
+
+def find(source: str, folder: Path) -> Path:
+    """Where the parameters ``source`` names lie.
+
+    Args:
+      source: a run_id in ``folder``, ``<sweep folder>/<run_id>``, or a checkpoint's own folder.
+      folder: the sweep folder of the run that asks.
+
+    Raises:
+      UserError: nowhere.
+    """
+    given = Path(source)
+    candidates = [given.parent / _FOLDER / given.name, given]
+    if given.name == source:
+        candidates.insert(0, folder / _FOLDER / source)
+    for candidate in candidates:
+        if (candidate / "_METADATA").is_file():
+            return candidate.absolute()
+    looked = ", ".join(map(str, candidates))
+    raise UserError(
+        f"init.params={source}: no parameters in {looked}; train that run with "
+        "training.save_params=true first"
+    )
+
+
+def load(path: Path) -> Params:
+    """The parameters in ``path`` by name, float32.
+
+    Raises:
+      UserError: they cannot be read.
+    """
+    return _load(path, _written(path))[0]
+
+
+def fingerprint(path: Path) -> str:
+    """sha256 (hex) of the parameters in ``path``; raises as `load`."""
+    return _load(path, _written(path))[1]
+
+
+def _written(path: Path) -> int:
+    try:
+        return (path / "_METADATA").stat().st_mtime_ns
+    except OSError as error:
+        raise UserError(f"init.params: cannot read {path}: {error.strerror}") from None
+
+
+@lru_cache(maxsize=64)
+def _load(path: Path, written: int) -> tuple[Params, str]:
+    import orbax.checkpoint as ocp
+
+    try:
+        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+            restored = checkpointer.restore(path)
+        params = {
+            str(name): np.asarray(restored[name], dtype=np.float32) for name in sorted(restored)
+        }
+    except Exception as error:  # a damaged file surfaces as whatever its reader trips over
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"init.params: cannot read {path}: {reason}") from None
+    digest = hashlib.sha256()
+    for name, values in params.items():
+        values.setflags(write=False)  # cached, and shared by every lane
+        digest.update(repr((name, values.shape)).encode())
+        digest.update(values.astype("<f4").tobytes())
+    return params, digest.hexdigest()
