@@ -10,7 +10,7 @@ import jax
 from harness.config import Config, dump
 
 # Raise when code changes what a run computes: its losses, its batch order, the fused program.
-NUMERICS = 2
+NUMERICS = 3
 
 # What names, places or shows a run. The data set is here because its fingerprint stands for it,
 # wherever its file lies and whatever it is called.
@@ -20,7 +20,16 @@ NOT_IDENTITY = frozenset({"name", "root", "rerun", "wandb", "dataset"})
 @cache
 def numerics() -> str:
     """The version of the arithmetic: ours, and that of the libraries that do it."""
-    libraries = ("jax", "jaxlib", "flax", "optax", "numpy", "scikit-learn", "imbalanced-learn")
+    libraries = (
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "imbalanced-learn",
+    )
     versions = [f"{name}={version(name)}" for name in libraries]
     # One accelerator alone rounds differently from several; see `harness.devices`.
     layout = ["one-device"] if jax.device_count() == 1 else []
