@@ -102,7 +102,8 @@ def test_any_sampler_goes_with_any_batching(kind, name):
     dataset = plan.load(one.dataset)
     ready = prepare(one, dataset)
     made = np.zeros(0) if ready.lane.synthetic is None else ready.lane.synthetic_labels
-    labels = np.concatenate([dataset.labels, made])[ready.lane.batch_rows]
+    # Made rows are numbered -1, -2, ...
+    labels = np.concatenate([dataset.labels, made[::-1]])[ready.lane.batch_rows]
     drawn = config(dataset={"kind": "sklearn", "name": "digits", "positive": "8"})
     share = 104 / 1079 if name == "none" and kind is not Balanced else 0.5
     assert ready.parts.train_prior == pytest.approx(share, abs=1e-12)

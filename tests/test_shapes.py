@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness import models
 from harness.config import Config
-from harness.models import MLP
+from harness.models import MLP, Inputs
 from harness.prepare import prepare
 from harness.sweep import lanes, plan
 from harness.sweep.shapes import (
@@ -80,7 +80,7 @@ class _Sized:
 
     def __init__(self, dataset, num_rows):
         self.num_rows, self.num_features = num_rows, dataset.num_features
-        self.fingerprint = "drawn"
+        self.fingerprint, self.cardinalities, self.has_missing = "drawn", (), False
 
 
 def test_similar_data_sets_compile_once(tmp_path, monkeypatch):
@@ -188,13 +188,15 @@ def test_other_optimizers_and_models_keep_their_features():
 
 def test_a_network_with_room_starts_where_one_without_does():
     key = jax.random.key(3)
-    natural = models.network(MLP(width=16), 5, key, head_bias=0.0)
-    roomy = models.network(MLP(width=16), 8, key, head_bias=0.0)
+    natural = models.network(MLP(width=16), Inputs(5), key)
+    roomy = models.network(MLP(width=16), Inputs(8), key)
     models.scale_inputs(roomy, np.array([(8 / 5) ** 0.5] * 5 + [0.0] * 3, np.float32))
-    kernel = np.asarray(roomy.layers[0].kernel[...])
-    np.testing.assert_allclose(kernel[:5], natural.layers[0].kernel[...], rtol=1e-6)
+    kernel = np.asarray(roomy.body.layers[0].kernel[...])
+    np.testing.assert_allclose(kernel[:5], natural.body.layers[0].kernel[...], rtol=1e-6)
     assert (kernel[5:] == 0).all()
-    np.testing.assert_array_equal(roomy.layers[1].kernel[...], natural.layers[1].kernel[...])
+    np.testing.assert_array_equal(
+        roomy.body.layers[1].kernel[...], natural.body.layers[1].kernel[...]
+    )
 
 
 def test_lanes_of_one_batch_take_as_many_steps():

@@ -1,6 +1,7 @@
 """`harness data`."""
 
 import argparse
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def _source(name: str, overrides: list[str]) -> Any:
     """The data source `name` of conf/dataset, with ``key=value`` changes."""
     path = conf_dir() / "dataset" / f"{name}.yaml"
     if name not in catalogue.names():
-        raise UserError(f"data set {name!r} is not in conf/dataset: see `harness data list`")
+        close = difflib.get_close_matches(name, catalogue.names(), n=3)
+        meant = f"did you mean {', '.join(close)}? " if close else ""
+        raise UserError(f"data set {name!r} is not in conf/dataset: {meant}see `harness data list`")
     from harness.config import AnyDataset, parse_as
 
     changes = [text.removeprefix("dataset.") for text in overrides]

@@ -199,12 +199,6 @@ class TimeSplit:
                 f"split=time needs a time for every row, and data set {dataset.name!r} has none: "
                 "name its column with dataset.time, or use another split"
             )
-        if not np.isfinite(times).all():
-            row = int(np.argmin(np.isfinite(times)))
-            raise UserError(
-                f"split=time: row {row + 1} of data set {dataset.name!r} has the time {times[row]}:"
-                " give every row a time or drop it"
-            )
         num_validation, num_test = self.sizes(dataset)
         ordered = np.sort(times)
         if num_validation + num_test >= len(times):
