@@ -18,7 +18,9 @@ ORDER = {
 
 def stored_tables(folder: Path) -> dict[str, pl.DataFrame]:
     """The tables of a sweep folder in one order of rows and columns; of a rerun, its last shard."""
-    tables = {name: pl.concat(_newest_first(folder, name), how="diagonal") for name in ORDER}
+    tables = {
+        name: pl.concat(_newest_first(folder, name), how="diagonal_relaxed") for name in ORDER
+    }
     return {
         name: table.select(sorted(set(table.columns) - set(NOT_COMPARED)))
         .select(pl.exclude("^wandb\\..*$"))

@@ -100,9 +100,10 @@ def test_balanced_weights_move_the_calibration_intercept_by_the_prior(rate):
         _, logits, labels = record.predictions["test"]
         intercepts[name] = _intercept(logits.astype(np.float64), labels)
     # A few times 1 / sqrt(positives): the error of a fit to the training part.
-    assert intercepts["bce"] == pytest.approx(0.0, abs=6 / np.sqrt(50_000 * rate))
+    error = 6 / np.sqrt(50_000 * rate)
+    assert intercepts["bce"] == pytest.approx(0.0, abs=error)
     moved = intercepts["weighted_bce"] - intercepts["bce"]
-    assert moved == pytest.approx(logit(rate), abs=0.15)
+    assert moved == pytest.approx(logit(rate), abs=error)
 
 
 def _intercept(logits, labels):
