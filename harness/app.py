@@ -101,10 +101,11 @@ def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
         parsed = [parse(config) for config in configs]
     results = run_sweep(parsed, progress=Progress(console))
     write_profile()
-    failed = sum(result.error is not None for result in results)
-    kept = sum(result.was_stored for result in results)
+    runs = {result.run_id: result for result in results}.values()  # a run asked for twice is one
+    failed = sum(result.error is not None for result in runs)
+    kept = sum(result.was_stored for result in runs)
     folders = ", ".join(sorted({str(folder_of(config)) for config in parsed}))
-    trained = len(results) - kept - failed
+    trained = len(runs) - kept - failed
     Console().print(
         f"{trained} trained, {kept} already stored, {failed} failed: {folders}", soft_wrap=True
     )

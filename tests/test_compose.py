@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -243,6 +244,26 @@ def test_one_job_leaves_the_next_alone(hydra_sweep):
     )
 
 
+CHOICES = {
+    "dataset": ("digits", "two_gaussians", "keel/yeast4", "synthetic/radial"),
+    "loss": ("bce", "ldam", "soft_f1"),
+    "sampler": ("smote", "none", "near_miss"),
+    "model": ("cnn", "logistic"),
+    "optimizer": ("muon", "sgd"),
+    "split": ("kfold", "time"),
+    "experiment": ("demo", "reference"),
+    "wandb": ("disabled", "online"),
+}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_combinations_assembled_are_those_composed(seed, hydra_sweep, composer):
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(list(CHOICES))[: rng.integers(2, len(CHOICES) + 1)]
+    overrides = [f"{group}={rng.choice(CHOICES[group])}" for group in groups]
+    assert_equal_and_ordered(composer.job(overrides), hydra_sweep.compose(overrides))
+
+
 def test_hydra_composes_once_a_choice_of_groups(hydra_sweep, monkeypatch):
     composer = Composer(hydra_sweep.loader, hydra_sweep.config)
     composed = []
@@ -254,4 +275,5 @@ def test_hydra_composes_once_a_choice_of_groups(hydra_sweep, monkeypatch):
         for loss in ("bce", "focal"):
             job = composer.job([f"loss={loss}", f"seed={seed}", "wandb=disabled"])
             assert (job["loss"]["name"], job["seed"]) == (loss, seed)
-    assert composed == [("loss=bce", "wandb=disabled"), ("loss=focal", "wandb=disabled")]
+    # Not the combinations: a sweep over two groups costs the sum of their choices.
+    assert sorted(composed) == [(), ("loss=bce",), ("loss=focal",), ("wandb=disabled",)]

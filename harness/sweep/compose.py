@@ -26,6 +26,7 @@ class Composer:
         self._master = master
         self._groups: dict[str, bool] = {}
         self._bases: dict[tuple[str, ...], Mapping[str, Any] | None] = {}
+        self._compositions: dict[tuple[str, ...], Mapping[str, Any] | None] = {}
 
     def job(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         """The resolved configuration of one job, without the `hydra` node, as plain values.
@@ -60,11 +61,48 @@ class Composer:
         return _plain(_task(self.full(overrides)))
 
     def _base(self, groups: tuple[str, ...]) -> Mapping[str, Any] | None:
-        """The composition of group choices alone; None where values would interact with it."""
+        """The composition of group choices alone; None where values would interact with it.
+
+        A choice that changes one node alone is composed by itself and its node put in place, so
+        that a sweep costs as many compositions as it has choices, not as these have combinations.
+        """
         if groups not in self._bases:
-            task = _task(self.full(groups))
-            self._bases[groups] = None if "${" in OmegaConf.to_yaml(task) else _plain(task)
+            assembled = self._assembled(groups) if len(groups) > 1 else None
+            self._bases[groups] = self._composed(groups) if assembled is None else assembled
         return self._bases[groups]
+
+    def _composed(self, groups: tuple[str, ...]) -> Mapping[str, Any] | None:
+        """The composition of ``groups`` by Hydra, once."""
+        if groups not in self._compositions:
+            task = _task(self.full(groups))
+            interacts = "${" in OmegaConf.to_yaml(task)
+            self._compositions[groups] = None if interacts else _plain(task)
+        return self._compositions[groups]
+
+    def _assembled(self, groups: tuple[str, ...]) -> Mapping[str, Any] | None:
+        """The composition of ``groups`` from those of its parts; None where it takes Hydra."""
+        if len({text.partition("=")[0] for text in groups}) < len(groups):
+            return None  # a group chosen twice, which Hydra refuses
+        wide = tuple(text for text in groups if len(self._changed(text, ())) > 1)
+        narrow = [text for text in groups if text not in wide]
+        base = self._composed(wide) if narrow else None
+        if base is None:
+            return None
+        nodes: dict[str, Any] = {}
+        for text in narrow:
+            changed = self._changed(text, wide)
+            if len(changed) > 1 or changed.keys() & nodes.keys():
+                return None
+            nodes |= changed
+        return {**base, **nodes}
+
+    def _changed(self, choice: str, beside: tuple[str, ...]) -> Mapping[str, Any]:
+        """The top-level nodes that ``choice`` changes, added to the choices ``beside``."""
+        before, after = self._composed(beside), self._composed((*beside, choice))
+        if before is None or after is None or before.keys() - after.keys():
+            return {"": None, "more than one": None}
+        # By their text: 1, 1.0 and True are equal.
+        return {key: node for key, node in after.items() if repr(before.get(key)) != repr(node)}
 
     def _is_group(self, override: Override) -> bool:
         name = override.key_or_group
