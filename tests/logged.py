@@ -56,6 +56,7 @@ def _record(loss: str, seed: int) -> Record:
         curves=curves,
         steps_per_epoch=5,
         predictions={part: (np.arange(20), logits, labels) for part in parts},
+        mended={part: {} for part in parts},
         created=CREATED + timedelta(microseconds=seed),
     )
 
