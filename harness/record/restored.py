@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import compress, repeat
 from typing import Any
 
+from harness.record.charts import PREFIX
 from harness.record.mirrored import FORMAT, ORIGIN, SUMMARY
 from harness.record.tables import flatten
 from harness.record.wandb_log import Columns, Rows
@@ -66,7 +67,8 @@ def run_row(
         (key, value)
         for key, value in summary.items()
         # A mapping is a chart or a table, which no run of the store has.
-        if key not in sent.curves and key[:1] != "_" and not isinstance(value, Mapping)
+        if key not in sent.curves and not key.startswith(("_", PREFIX))
+        if not isinstance(value, Mapping)
     ]
     facts = _typed({k: v for k, v in known if "/" not in k}, sent)
     metrics = {k: as_float(v) for k, v in known if "/" in k}
@@ -95,7 +97,8 @@ def history_columns(history: Columns | Rows) -> dict[str, list[Any]]:
     """
     columns = history if isinstance(history, Mapping) else _transposed(history)
     ours = [_is_count(epoch) for epoch in columns.get("epoch", ())]
-    names = ["epoch", "step", *(name for name in columns if "/" in name)][:MAX_COLUMNS]
+    shown = (name for name in columns if "/" in name and not name.startswith(PREFIX))
+    names = ["epoch", "step", *shown][:MAX_COLUMNS]
     kept = {name: list(compress(columns.get(name, repeat(_ABSENT)), ours)) for name in names}
     return {
         name: [int(value) if _is_count(value) else None for value in values]

@@ -1,18 +1,22 @@
 """Sending W&B what it lacks of a sweep: the store is read again, and each run keeps its id."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from harness.config import Config
 from harness.errors import UserError
+from harness.record.charts import Chart, charts
 from harness.record.ledger import Ledger
 from harness.record.mirrored import as_wandb
 from harness.record.store import shard_paths, stored
+from harness.record.tables import MENDED
 from harness.record.wandb_access import describe, has_key, is_outage
 from harness.record.wandb_log import RunLog
 from harness.record.wandb_upload import upload
@@ -95,7 +99,8 @@ def stored_logs(folder: Path, run_ids: list[str]) -> Iterator[RunLog]:
             if row["run_id"] in wanted and row["created"] == latest[row["run_id"]]:
                 wanted.remove(row["run_id"])
                 history = _curves(path) if history is None else history
-                yield _log(row, nulls, history, group=folder.resolve().name)
+                drawn = _charts(path, row) if row.get("wandb.charts") else {}
+                yield _log(row, nulls, history, drawn, group=folder.resolve().name)
 
 
 def _curves(path: Path) -> dict[Any, pl.DataFrame]:
@@ -103,8 +108,37 @@ def _curves(path: Path) -> dict[Any, pl.DataFrame]:
     return frame.sort("epoch").partition_by("run_id", as_dict=True, include_key=False)
 
 
+def _charts(path: Path, row: Mapping[str, Any]) -> dict[str, Chart]:
+    """Drawn from the run's stored predictions."""
+    frame = pl.scan_parquet(path.with_name("predictions.parquet"), glob=False)
+    parts = frame.filter(run_id=row["run_id"]).collect().to_dicts()
+    versions = [name for name in MENDED if name in frame.collect_schema()]
+    return charts(
+        predictions={
+            part["split"]: (
+                np.array(part["rows"]),
+                np.array(part["logits"], np.float32),
+                np.array(part["labels"]),
+            )
+            for part in parts
+        },
+        mended={
+            part["split"]: {
+                name: np.array(part[name], np.float32) for name in versions if part[name]
+            }
+            for part in parts
+        },
+        threshold_logit=math.nan if (cut := row.get("threshold_logit")) is None else cut,
+    )
+
+
 def _log(
-    row: Mapping[str, Any], nulls: set[str], curves: Mapping[Any, pl.DataFrame], *, group: str
+    row: Mapping[str, Any],
+    nulls: set[str],
+    curves: Mapping[Any, pl.DataFrame],
+    drawn: Mapping[str, Chart],
+    *,
+    group: str,
 ) -> RunLog:
     config = {k: v for k, v in row.items() if _is_config(k) and (v is not None or k in nulls)}
     own = curves.get((row["run_id"],))
@@ -119,6 +153,7 @@ def _log(
         history={} if own is None else {name: own[name].to_list() for name in own.columns},
         tags=tags.split(",") if tags else [],
         created=row["created"],
+        charts=drawn,
     )
     project, entity = row.get("wandb.project") or "bce-harness", row.get("wandb.entity") or ""
     return RunLog(**vars(run), project=project, entity=entity, group=group)
