@@ -23,7 +23,7 @@ from harness.record.wandb_read import read_log
 from harness.record.wandb_upload import LEAN
 from harness.record.wandb_write import write_log
 from tests.logged import NASTY, records, write_offline, write_store
-from tests.wandb_client import DEAD, KEY
+from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
 
 pytestmark = pytest.mark.usefixtures("lone_client")
@@ -100,6 +100,7 @@ def test_folders_that_the_client_wrote(tmp_path: Path) -> None:
             live.log({key: row[key] for key in row if not key.startswith("_")})
         live.summary.update({k: v for k, v in log.summary.items() if not k.startswith("_")})
         live.finish(exit_code=0)
+    forget_server()  # the client writes out what it holds as it ends
     assert_same(load(folder), load(tmp_path / "theirs" / "wandb"))
     assert_same(load(folder), load(tmp_path / "theirs"))
     one = logs(tmp_path / "theirs")[0]

@@ -68,7 +68,7 @@ def run_row(
         for key, value in summary.items()
         # A mapping is a chart or a table, which no run of the store has.
         if key not in sent.curves and not key.startswith(("_", PREFIX))
-        if not isinstance(value, Mapping)
+        if not isinstance(value, dict)
     ]
     facts = _typed({k: v for k, v in known if "/" not in k}, sent)
     metrics = {k: as_float(v) for k, v in known if "/" in k}
@@ -128,7 +128,7 @@ def _typed(values: Mapping[str, Any], sent: Origin, prefix: str = "") -> dict[st
     typed: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             typed[str(key)] = _typed(value, sent, f"{path}.")
         elif path not in sent.floats:
             typed[str(key)] = value
