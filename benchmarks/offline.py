@@ -4,6 +4,7 @@ python -m benchmarks.offline [RUNS] [EPOCHS]     10,000 runs of 50 epochs unless
 """
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -46,22 +47,29 @@ def example(num_epochs: int) -> MirrorRun:
         history={**steps, **curves},
         tags=("bench",),
         created=datetime(2026, 1, 2, tzinfo=UTC),
+        charts={},
     )
 
 
 def main(num_runs: int, num_epochs: int) -> dict[str, float]:
-    """Seconds to write so many runs, and to read them again."""
+    """Seconds to write so many runs and to read them again, and of all cores together."""
     one = example(num_epochs)
     with tempfile.TemporaryDirectory() as place:
         mirror = Mirror(mode="offline", project="p", group="bench", folder=Path(place))
         start = time.perf_counter()
         mirror.write([replace(one, run_id=f"{i:016x}") for i in range(num_runs)])
         written = time.perf_counter() - start
-        start = time.perf_counter()
+        start, used = time.perf_counter(), sum(os.times()[:4])
         runs = load(Path(place) / "wandb")
         seconds = time.perf_counter() - start
+        cpu = sum(os.times()[:4]) - used
         assert runs.runs.height == num_runs
-    return {"runs": num_runs, "seconds_to_write": written, "seconds_to_load": seconds}
+    return {
+        "runs": num_runs,
+        "seconds_to_write": written,
+        "seconds_to_load": seconds,
+        "cpu_seconds_to_load": cpu,
+    }
 
 
 if __name__ == "__main__":
