@@ -1,7 +1,9 @@
 """Sending W&B what it lacks of a sweep: the store is read again, and each run keeps its id."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,9 +21,10 @@ from harness.record.store import shard_paths, stored
 from harness.record.tables import MENDED
 from harness.record.wandb_access import describe, has_key, is_outage
 from harness.record.wandb_log import RunLog
-from harness.record.wandb_upload import upload
+from harness.record.wandb_upload import contents_in, upload
 
 TIMEOUT_SECONDS = 30.0
+NUM_SENDERS = 8  # a run is mostly waiting for the service
 CONFIG_KEYS = frozenset(field.name for field in fields(Config))
 
 
@@ -61,7 +64,10 @@ class Sync:
         return [one for one, standing in standings.items() if one in known and standing != "online"]
 
     def send(self, *, timeout: float | None = None) -> Iterator[str]:
-        """Sends what is unsent, run by run, and yields each id once it is sent and noted.
+        """Sends what is unsent, `NUM_SENDERS` runs at a time; yields each id once sent and noted.
+
+        In the order of the store. A run that was sent as the process was killed may be sent again,
+        which changes nothing.
 
         Raises:
             UserError: no key, no service, or runs that it refused. What was sent is noted: a second
@@ -70,20 +76,50 @@ class Sync:
         if not (unsent := self.unsent()):
             return
         _need_key(self.folder, len(unsent))
-        ledger, refused = Ledger(self.folder), list[str]()
+        refused: list[str] = []
         with TemporaryDirectory(prefix="harness-sync-", ignore_cleanup_errors=True) as place:
-            for run in stored_logs(self.folder, unsent):
-                try:
-                    upload(run, Path(place), timeout=timeout or TIMEOUT_SECONDS)
-                except Exception as error:
+            sender = _Sender(Ledger(self.folder), Path(place), timeout or TIMEOUT_SECONDS)
+            with contents_in(Path(place)), ThreadPoolExecutor(NUM_SENDERS) as pool:
+                for run_id, error in _in_order(pool, sender, stored_logs(self.folder, unsent)):
+                    if error is None:
+                        yield run_id
+                        continue
                     if is_outage(error):
+                        pool.shutdown(cancel_futures=True)  # what is on its way may arrive
                         raise UserError(_failed(self.folder, error)) from error
-                    refused.append(f"{run.run_id}: {describe(error)}")
-                else:
-                    ledger.pay([run.run_id], to="online")
-                    yield run.run_id
+                    refused.append(f"{run_id}: {describe(error)}")
         if refused:
             raise UserError(f"W&B refused {len(refused)} runs, such as {refused[0]}; sync again")
+
+
+@dataclass(frozen=True)
+class _Sender:
+    """Sends a run and notes it, in whichever thread."""
+
+    ledger: Ledger
+    place: Path
+    timeout: float
+
+    def __call__(self, run: RunLog) -> tuple[str, Exception | None]:
+        try:
+            upload(run, self.place, timeout=self.timeout)
+        except Exception as error:
+            return run.run_id, error
+        self.ledger.pay([run.run_id], to="online")
+        return run.run_id, None
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, sender: _Sender, runs: Iterable[RunLog]
+) -> Iterator[tuple[str, Exception | None]]:
+    """What came of each run. No more are read than are being sent, and one."""
+    waiting: deque[Future[tuple[str, Exception | None]]] = deque()
+    for run in runs:
+        waiting.append(pool.submit(sender, run))
+        if len(waiting) > NUM_SENDERS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def stored_logs(folder: Path, run_ids: list[str]) -> Iterator[RunLog]:
