@@ -17,7 +17,7 @@ from harness.errors import UserError
 from harness.record.wandb_log import RunLog
 from harness.record.wandb_read import read_log
 
-FILES_PER_PROCESS = 3_000  # fewer are read sooner than a process starts (one or two seconds)
+FILES_PER_PROCESS = 4_000  # a process starts in one or two seconds: fewer are read sooner by one
 MAX_PROCESSES = 16
 
 Found = tuple[int, list[str]]  # runs of others; what is wrong with each log that cannot be read
