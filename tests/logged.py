@@ -18,19 +18,26 @@ NASTY = """</script><script>alert("x")</script>\n'&,_target_: os.system"""
 CREATED = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
 
 
-def records(num_seeds: int = 3) -> list[Record]:
+def records(num_seeds: int = 3, *, charts: bool = False) -> list[Record]:
     """Runs of two losses, one of them diverged before its first whole epoch."""
-    made = [_record(loss, seed) for loss in ("bce", "focal") for seed in range(num_seeds)]
+    made = [_record(loss, seed, charts) for loss in ("bce", "focal") for seed in range(num_seeds)]
     lost = dict.fromkeys(made[-1].metrics, math.nan)
     facts = {**made[-1].facts, "status": "diverged", "diverged_step": 7, "threshold": math.nan}
+    facts["threshold_logit"] = math.nan
     made[-1] = replace(made[-1], metrics=lost, facts=facts)
     return made
 
 
-def _record(loss: str, seed: int) -> Record:
+def _record(loss: str, seed: int, charts: bool) -> Record:
     rng = np.random.default_rng([len(loss), seed])
     facts: dict[str, Any] = {"status": "finished", "diverged_step": None, "best_epoch": 2}
-    facts |= {"threshold": 1.0, "seconds": 2.0, "numerics": "1;jax=0", "data_fingerprint": "f" * 64}
+    facts |= {
+        "threshold": 0.5,
+        "threshold_logit": 0.0,
+        "seconds": 2.0,
+        "numerics": "1;jax=0",
+        "data_fingerprint": "f" * 64,
+    }
     facts |= {"num_train": 60, "num_train_positives": 6, "num_test": 20, "num_test_positives": 5}
     losses: dict[str, Any] = {"bce": {}, "focal": {"gamma": 2.0, "alpha": 0.1 + 0.2}}
     logits, labels = rng.normal(size=20).astype(np.float32), (np.arange(20) < 5).astype(np.int8)
@@ -49,14 +56,20 @@ def _record(loss: str, seed: int) -> Record:
             "imbalance": {"positive_rate": 0.1},
             "model": {"name": "mlp", "widths": [64, 32], "rates": [1.0, 2.0]},
             "training": {"num_epochs": 3, "big": 2**53 - 1},
-            "wandb": {"mode": "auto", "project": "proj", "entity": "ent", "tags": ["a", "b"]},
+            "wandb": {
+                "mode": "auto",
+                "project": "proj",
+                "entity": "ent",
+                "tags": ["a", "b"],
+                "charts": charts,
+            },
         },
         facts=facts,
         metrics=metrics,
         curves=curves,
         steps_per_epoch=5,
         predictions={part: (np.arange(20), logits, labels) for part in parts},
-        mended={part: {} for part in parts},
+        mended={"validation": {}, "test": {"corrected_logits": logits - np.float32(1.5)}},
         created=CREATED + timedelta(microseconds=seed),
     )
 
@@ -67,4 +80,9 @@ def write_store(folder: Path, runs: Sequence[Record]) -> None:
 
 def write_offline(folder: Path, runs: Sequence[Record]) -> list[str]:
     mirror = Mirror(mode="offline", project="proj", entity="ent", group=folder.name, folder=folder)
-    return mirror.write([mirror_run(run, tags=("a", "b")) for run in runs])
+    return mirror.write(
+        [
+            mirror_run(run, tags=("a", "b"), with_charts=run.config["wandb"]["charts"])
+            for run in runs
+        ]
+    )

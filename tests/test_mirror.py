@@ -29,7 +29,7 @@ from harness.record.wandb_write import write_log
 from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
 
-WANDB = str(Path(sys.executable).with_name("wandb"))
+WANDB = [sys.executable, "-m", "wandb"]  # the client of this Python, wherever its scripts are
 pytestmark = pytest.mark.usefixtures("lone_client")
 OWN_CLOCK = {"_timestamp", "_runtime", "_wandb", "_wandb.runtime"}
 STARTED = datetime(2026, 2, 3, 4, 5, 6, 789000, tzinfo=UTC)
@@ -78,7 +78,7 @@ def without_clock(values: dict[str, Any]) -> dict[str, Any]:
 
 def inspect(path: Path) -> dict[str, Any]:
     """The run as `wandb leet inspect`, which shares no code with ours, reads it."""
-    command = [WANDB, "leet", "inspect", "--json", str(path)]
+    command = [*WANDB, "leet", "inspect", "--json", str(path)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     seen: dict[str, Any] = {"history": [], "summary": {}, "exit_code": None}
     for record in map(json.loads, shown.splitlines()):
@@ -232,7 +232,7 @@ def test_sync_twice_uploads_the_runs_once(server: StandIn, tmp_path: Path) -> No
     assert mirror.write([*runs, RUN, rerun]) == [RUN.run_id, "b", RUN.run_id, RUN.run_id]
     assert len(list(tmp_path.glob("wandb/offline-run-*"))) == 3
     for _ in range(2):
-        command = [WANDB, "sync", "--no-skip-synced", *map(str, tmp_path.glob("wandb/off*"))]
+        command = [*WANDB, "sync", "--no-skip-synced", *map(str, tmp_path.glob("wandb/off*"))]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert done.returncode == 0, done.stderr
     assert set(server.runs) == {RUN.run_id, "b"}

@@ -15,15 +15,16 @@ from rich.console import Console
 from harness.analyze import analyze, groups, load, summaries
 from harness.analyze.load import INCOMPLETE, Runs, complete
 from harness.analyze.metrics import SELECTION
+from harness.analyze.sources import parallel
 from harness.errors import UserError
-from harness.record import wandb_api
+from harness.record import wandb_api, wandb_read, wandb_rows
 from harness.record.sync import Sync
 from harness.record.wandb_log import RunLog
 from harness.record.wandb_read import read_log
 from harness.record.wandb_upload import LEAN
 from harness.record.wandb_write import write_log
 from tests.logged import NASTY, records, write_offline, write_store
-from tests.wandb_client import DEAD, KEY
+from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
 
 pytestmark = pytest.mark.usefixtures("lone_client")
@@ -100,6 +101,7 @@ def test_folders_that_the_client_wrote(tmp_path: Path) -> None:
             live.log({key: row[key] for key in row if not key.startswith("_")})
         live.summary.update({k: v for k, v in log.summary.items() if not k.startswith("_")})
         live.finish(exit_code=0)
+    forget_server()  # the client writes out what it holds as it ends
     assert_same(load(folder), load(tmp_path / "theirs" / "wandb"))
     assert_same(load(folder), load(tmp_path / "theirs"))
     one = logs(tmp_path / "theirs")[0]
@@ -246,3 +248,45 @@ def test_the_store_alone_is_read_without_wandb(tmp_path: Path) -> None:
         f"load({str(tmp_path / 'sweep')!r}); sys.exit('wandb' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_many_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_offline(tmp_path, records())
+    logs(tmp_path)[-1].write_bytes(b"PAR1")
+    write_log(RunLog("other", exit_code=0), tmp_path)
+    one = load(tmp_path)
+    monkeypatch.setattr(parallel, "FILES_PER_PROCESS", 3)
+    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    started = []
+    start = parallel._start
+    monkeypatch.setattr(
+        parallel, "_start", lambda *a, **n: started.append(start(*a, **n)) or started[-1]
+    )
+    many = load(tmp_path)
+    assert len(started) == 2
+    assert_frame_equal(one.runs, many.runs)
+    assert_frame_equal(one.history.collect(), many.history.collect())
+    assert one.notes == many.notes and "1 runs of others" in one.notes[0]
+    # A process that dies must not be taken for one that found nothing.
+    monkeypatch.setattr(parallel.sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match="ended with code 1"):
+        load(tmp_path)
+
+
+def test_rows_of_one_shape_are_read_as_protobuf_reads_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["x", "é \x7f\u2028", "\x12\x02", '"', "\n\x82\x01", ""]
+    history = [
+        {"epoch": i, "a/b": 10.0**i, "text": texts[i % len(texts)] * (40 * i)} for i in range(12)
+    ]
+    odd = [*history, {"epoch": 3}, {"a/b": math.nan, "epoch": 4, "text": "later keys differ"}]
+    monkeypatch.setattr(wandb_read, "row_pattern", lambda _: None)
+    for rows in (history, odd, history[:1], []):
+        write_log(RunLog("r", history=rows, exit_code=0), tmp_path)
+        slow = read_log(logs(tmp_path)[0])
+        with monkeypatch.context() as fast:
+            fast.setattr(wandb_read, "row_pattern", wandb_rows.row_pattern)
+            fast.setattr(wandb_read, "_history", None if rows is history else wandb_read._history)
+            assert str(read_log(logs(tmp_path)[0]).rows) == str(slow.rows)  # NaN too
+        assert [row["epoch"] for row in slow.rows] == [row["epoch"] for row in rows]

@@ -1,6 +1,8 @@
 """`harness sync` sends what the mirror owes, once, and says in one line what keeps it from it."""
 
+import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,12 @@ import pytest
 
 from harness import cli
 from harness.errors import UserError
-from harness.record.ledger import Ledger
+from harness.record import sync
+from harness.record.ledger import OWED_FILE, Ledger
 from harness.record.mirror import Mirror
 from harness.record.mirrored import mirror_run
-from harness.record.sync import Sync, stored_logs, sweep_folder
+from harness.record.replay import stored_logs
+from harness.record.sync import Sync, sweep_folder
 from tests.logged import records, write_offline, write_store
 from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
@@ -96,13 +100,56 @@ def test_what_keeps_it_is_one_line(
     fails(str(folder.parent), saying="no sweep folder")
     fails("nowhere", saying="no sweep folder")
     assert set(Ledger(folder).standings().values()) == {"offline"}
+    shutil.rmtree(folder / "shards")
+    one = next((folder / "wandb").glob("offline-run-*-bce*"))
+    for source, held in ((folder, 2), (folder / "wandb", 2), (one, 1)):
+        fails(str(source), saying=f"{held} offline W&B runs but no store is beside them")
+        fails(str(source), saying=f"`wandb sync {one}`")
+
+
+def test_many_senders_keep_the_order_and_the_ledger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = records(num_seeds=20)
+    write_store(tmp_path, runs)
+    sent: list[str] = []
+    together, most = 0, 0
+
+    def send(run: Any, *given: Any, **named: Any) -> None:
+        nonlocal together, most
+        together += 1
+        most = max(most, together)
+        time.sleep(0.02 if run.run_id.endswith(("0", "5")) else 0.001)
+        together -= 1
+        if run.run_id == down:
+            raise ConnectionError("gone")
+        sent.append(run.run_id)
+
+    monkeypatch.setattr(sync, "upload", send)
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    down = runs[12].run_id
+    with pytest.raises(UserError, match="gone"):
+        list(Sync(tmp_path, everything=True).send())
+    # All that arrived is noted, and after the outage only what was on its way was tried.
+    assert 12 <= len(sent) <= 12 + 2 * sync.NUM_SENDERS
+    paid = [one for one, standing in Ledger(tmp_path).standings().items() if standing == "online"]
+    assert sorted(paid) == sorted(sent) and 1 < most <= sync.NUM_SENDERS
+    # A consumer that stops, as one that is killed, loses nothing either.
+    (tmp_path / OWED_FILE).unlink()
+    sent.clear()
+    down = ""
+    some = Sync(tmp_path, everything=True).send()
+    assert [next(some) for _ in range(3)] == [run.run_id for run in runs[:3]]
+    some.close()
+    assert sorted(Ledger(tmp_path).standings()) == sorted(sent)
+    assert len(sent) <= 3 + sync.NUM_SENDERS
+    shown = list(Sync(tmp_path, everything=True).send())
+    assert shown == [run.run_id for run in runs]
 
 
 def test_one_refused_run_keeps_no_other(
     folder: Path, monkeypatch: pytest.MonkeyPatch, server: StandIn
 ) -> None:
-    from harness.record import sync
-
     def refuse(run: Any, *given: Any, **named: Any) -> None:
         if run.run_id.startswith("bce"):
             raise ValueError(f"no such thing {KEY} nor {'a1' * 20}")  # the second from netrc

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from harness.record.charts import Chart, charts
 from harness.record.mirror import MirrorRun
 from harness.record.tables import Record
 
@@ -17,7 +18,7 @@ FORMAT = 1
 SUMMARY = "summary"  # in place of the format: a sweep's summary, which is no run
 
 
-def mirror_run(record: Record, *, tags: Sequence[str]) -> MirrorRun:
+def mirror_run(record: Record, *, tags: Sequence[str], with_charts: bool = False) -> MirrorRun:
     """The W&B run of ``record``: same id, its config, curves and summary."""
     epochs = range(1, record.num_epochs + 1)
     history = {
@@ -33,6 +34,13 @@ def mirror_run(record: Record, *, tags: Sequence[str]) -> MirrorRun:
         history=history,
         tags=tags,
         created=record.created,
+        charts=charts(
+            predictions=record.predictions,
+            mended=record.mended,
+            threshold_logit=record.facts["threshold_logit"],
+        )
+        if with_charts
+        else {},
     )
 
 
@@ -45,6 +53,7 @@ def as_wandb(
     history: Mapping[str, Sequence[Any]],
     tags: Sequence[str],
     created: datetime,
+    charts: Mapping[str, Chart],
 ) -> MirrorRun:
     """One stored run for the mirror.
 
@@ -74,6 +83,7 @@ def as_wandb(
         exit_code=0,
         started=created,
         seconds=float(facts["seconds"]),
+        charts=charts,
     )
 
 

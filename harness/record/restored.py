@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import compress, repeat
 from typing import Any
 
+from harness.record.charts import PREFIX
 from harness.record.mirrored import FORMAT, ORIGIN, SUMMARY
 from harness.record.tables import flatten
 from harness.record.wandb_log import Columns, Rows
@@ -66,7 +67,8 @@ def run_row(
         (key, value)
         for key, value in summary.items()
         # A mapping is a chart or a table, which no run of the store has.
-        if key not in sent.curves and key[:1] != "_" and not isinstance(value, Mapping)
+        if key not in sent.curves and not key.startswith(("_", PREFIX))
+        if not isinstance(value, dict)
     ]
     facts = _typed({k: v for k, v in known if "/" not in k}, sent)
     metrics = {k: as_float(v) for k, v in known if "/" in k}
@@ -79,6 +81,8 @@ def run_row(
 
 def as_float(value: Any) -> float:
     """A number of a W&B history or summary; NaN for null and for what is no number."""
+    if type(value) is float:
+        return value
     if isinstance(value, str):
         return NOT_JSON.get(value, math.nan)
     try:
@@ -95,12 +99,11 @@ def history_columns(history: Columns | Rows) -> dict[str, list[Any]]:
     """
     columns = history if isinstance(history, Mapping) else _transposed(history)
     ours = [_is_count(epoch) for epoch in columns.get("epoch", ())]
-    names = ["epoch", "step", *(name for name in columns if "/" in name)][:MAX_COLUMNS]
+    shown = (name for name in columns if "/" in name and not name.startswith(PREFIX))
+    names = ["epoch", "step", *shown][:MAX_COLUMNS]
     kept = {name: list(compress(columns.get(name, repeat(_ABSENT)), ours)) for name in names}
     return {
-        name: [int(value) if _is_count(value) else None for value in values]
-        if name in ("epoch", "step")
-        else _floats(values)
+        name: _counts(values) if name in ("epoch", "step") else _floats(values)
         for name, values in kept.items()
     }
 
@@ -108,6 +111,10 @@ def history_columns(history: Columns | Rows) -> dict[str, list[Any]]:
 def _transposed(rows: Rows) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, _ABSENT) for row in rows] for name in names}
+
+
+def _counts(values: list[Any]) -> list[Any]:
+    return [int(value) if _is_count(value) else None for value in values]
 
 
 def _floats(values: list[Any]) -> list[Any]:
@@ -125,7 +132,7 @@ def _typed(values: Mapping[str, Any], sent: Origin, prefix: str = "") -> dict[st
     typed: dict[str, Any] = {}
     for key, value in values.items():
         path = f"{prefix}{key}"
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             typed[str(key)] = _typed(value, sent, f"{path}.")
         elif path not in sent.floats:
             typed[str(key)] = value

@@ -1,24 +1,22 @@
 """Sending W&B what it lacks of a sweep: the store is read again, and each run keeps its id."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import polars as pl
-
-from harness.config import Config
 from harness.errors import UserError
 from harness.record.ledger import Ledger
-from harness.record.mirrored import as_wandb
-from harness.record.store import shard_paths, stored
+from harness.record.replay import stored_logs
+from harness.record.store import stored
 from harness.record.wandb_access import describe, has_key, is_outage
 from harness.record.wandb_log import RunLog
-from harness.record.wandb_upload import upload
+from harness.record.wandb_upload import contents_in, upload
 
 TIMEOUT_SECONDS = 30.0
-CONFIG_KEYS = frozenset(field.name for field in fields(Config))
+NUM_SENDERS = 8  # a run is mostly waiting for the service
 
 
 def sweep_folder(source: Path) -> Path:
@@ -31,10 +29,19 @@ def sweep_folder(source: Path) -> Path:
     for folder in (source, source.absolute().parent):
         if (folder / "shards").is_dir():
             return folder
-    raise UserError(
-        f"{source} is no sweep folder (it has no shards/); give one such as runs/NAME, or send "
-        f"W&B's own offline folders with `wandb sync {source}`"
-    )
+    if logs := _offline_logs(source):
+        more = " and so on" if len(logs) > 1 else ""
+        raise UserError(
+            f"{source} holds {len(logs)} offline W&B runs but no store is beside them (no "
+            f"shards/) from which to send; send them with `wandb sync {logs[0].parent}`{more}"
+        )
+    raise UserError(f"{source} is no sweep folder (it has no shards/); give one such as runs/NAME")
+
+
+def _offline_logs(source: Path) -> list[Path]:
+    """At a run's folder, a folder `wandb`, or one that has it."""
+    patterns = ("*.wandb", "offline-run-*/*.wandb", "wandb/offline-run-*/*.wandb")
+    return sorted(log for pattern in patterns for log in source.glob(pattern))
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,10 @@ class Sync:
         return [one for one, standing in standings.items() if one in known and standing != "online"]
 
     def send(self, *, timeout: float | None = None) -> Iterator[str]:
-        """Sends what is unsent, run by run, and yields each id once it is sent and noted.
+        """Sends what is unsent, `NUM_SENDERS` runs at a time; yields each id once sent and noted.
+
+        In the order of the store. A run that was sent as the process was killed may be sent again,
+        which changes nothing.
 
         Raises:
             UserError: no key, no service, or runs that it refused. What was sent is noted: a second
@@ -66,85 +76,50 @@ class Sync:
         if not (unsent := self.unsent()):
             return
         _need_key(self.folder, len(unsent))
-        ledger, refused = Ledger(self.folder), list[str]()
+        refused: list[str] = []
         with TemporaryDirectory(prefix="harness-sync-", ignore_cleanup_errors=True) as place:
-            for run in stored_logs(self.folder, unsent):
-                try:
-                    upload(run, Path(place), timeout=timeout or TIMEOUT_SECONDS)
-                except Exception as error:
+            sender = _Sender(Ledger(self.folder), Path(place), timeout or TIMEOUT_SECONDS)
+            with contents_in(Path(place)), ThreadPoolExecutor(NUM_SENDERS) as pool:
+                for run_id, error in _in_order(pool, sender, stored_logs(self.folder, unsent)):
+                    if error is None:
+                        yield run_id
+                        continue
                     if is_outage(error):
+                        pool.shutdown(cancel_futures=True)  # what is on its way may arrive
                         raise UserError(_failed(self.folder, error)) from error
-                    refused.append(f"{run.run_id}: {describe(error)}")
-                else:
-                    ledger.pay([run.run_id], to="online")
-                    yield run.run_id
+                    refused.append(f"{run_id}: {describe(error)}")
         if refused:
             raise UserError(f"W&B refused {len(refused)} runs, such as {refused[0]}; sync again")
 
 
-def stored_logs(folder: Path, run_ids: list[str]) -> Iterator[RunLog]:
-    """These runs of the store as W&B is to have them, a shard of them in memory at a time."""
-    latest = {one: row["created"] for one, row in stored(folder, []).items()}
-    wanted = set(run_ids)
-    for path in shard_paths(folder, "runs"):
-        runs = pl.read_parquet(path, glob=False)
-        # A column is null where other losses of the shard have it, or throughout where it is None.
-        nulls = {name for name in runs.columns if runs[name].null_count() == runs.height}
-        history: dict[Any, pl.DataFrame] | None = None
-        for row in runs.iter_rows(named=True):
-            if row["run_id"] in wanted and row["created"] == latest[row["run_id"]]:
-                wanted.remove(row["run_id"])
-                history = _curves(path) if history is None else history
-                yield _log(row, nulls, history, group=folder.resolve().name)
+@dataclass(frozen=True)
+class _Sender:
+    """Sends a run and notes it, in whichever thread."""
+
+    ledger: Ledger
+    place: Path
+    timeout: float
+
+    def __call__(self, run: RunLog) -> tuple[str, Exception | None]:
+        try:
+            upload(run, self.place, timeout=self.timeout)
+        except Exception as error:
+            return run.run_id, error
+        self.ledger.pay([run.run_id], to="online")
+        return run.run_id, None
 
 
-def _curves(path: Path) -> dict[Any, pl.DataFrame]:
-    frame = pl.read_parquet(path.with_name("history.parquet"), glob=False)
-    return frame.sort("epoch").partition_by("run_id", as_dict=True, include_key=False)
-
-
-def _log(
-    row: Mapping[str, Any], nulls: set[str], curves: Mapping[Any, pl.DataFrame], *, group: str
-) -> RunLog:
-    config = {k: v for k, v in row.items() if _is_config(k) and (v is not None or k in nulls)}
-    own = curves.get((row["run_id"],))
-    tags = row.get("wandb.tags") or ""
-    run = as_wandb(
-        run_id=row["run_id"],
-        config=nested(config),
-        facts={
-            k: v for k, v in row.items() if "/" not in k and not _is_config(k) and k not in KEYS
-        },
-        metrics={k: v for k, v in row.items() if "/" in k and v is not None},
-        history={} if own is None else {name: own[name].to_list() for name in own.columns},
-        tags=tags.split(",") if tags else [],
-        created=row["created"],
-    )
-    project, entity = row.get("wandb.project") or "bce-harness", row.get("wandb.entity") or ""
-    return RunLog(**vars(run), project=project, entity=entity, group=group)
-
-
-KEYS = frozenset({"run_id", "created"})
-
-
-def _is_config(column: str) -> bool:
-    return "/" not in column and column.partition(".")[0] in CONFIG_KEYS
-
-
-def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested ones; `harness.record.tables.flatten` undone.
-
-    >>> nested({"loss.name": "focal", "loss.gamma": 2.0, "seed": 0})
-    {'loss': {'name': 'focal', 'gamma': 2.0}, 'seed': 0}
-    """
-    deep: dict[str, Any] = {}
-    for column, value in flat.items():
-        *path, last = column.split(".")
-        inner = deep
-        for key in path:
-            inner = inner.setdefault(key, {})
-        inner[last] = value
-    return deep
+def _in_order(
+    pool: ThreadPoolExecutor, sender: _Sender, runs: Iterable[RunLog]
+) -> Iterator[tuple[str, Exception | None]]:
+    """What came of each run. No more are read than are being sent, and one."""
+    waiting: deque[Future[tuple[str, Exception | None]]] = deque()
+    for run in runs:
+        waiting.append(pool.submit(sender, run))
+        if len(waiting) > NUM_SENDERS:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _need_key(folder: Path, num_unsent: int) -> None:

@@ -43,10 +43,10 @@ def unpack(data: bytes) -> Iterator[bytes]:
     """The records of a file, up to its end or the first damage."""
     at, record = len(MAGIC), b""
     while at + CHUNK.size <= len(data):
-        if (room := BLOCK - at % BLOCK) < CHUNK.size or not any(data[at : at + CHUNK.size]):
+        crc, length, kind = CHUNK.unpack_from(data, at)
+        if (room := BLOCK - at % BLOCK) < CHUNK.size or not (crc or length or kind):
             at += room  # a block's unused end
             continue
-        crc, length, kind = CHUNK.unpack_from(data, at)
         chunk = data[at + CHUNK.size : at + CHUNK.size + length]
         if len(chunk) < length or crc != zlib.crc32(chunk, CRC_OF_KIND.get(kind, 0)):
             return

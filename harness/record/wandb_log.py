@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from harness.record.charts import Chart
+
 STEP, RUNTIME, TIMESTAMP = "_step", "_runtime", "_timestamp"
 EPOCH = datetime.fromtimestamp(0, UTC)
 
@@ -25,6 +27,7 @@ class RunLog:
       exit_code: None where the log ends before the run did.
       started: with a time zone.
       seconds: the run's length; the rows are spread evenly over it.
+      charts: by key; none of a log that was read, and none are written by `write_log`.
     """
 
     run_id: str
@@ -39,6 +42,7 @@ class RunLog:
     project: str = ""
     entity: str = ""
     group: str = ""
+    charts: Mapping[str, Chart] = field(default_factory=dict)
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -1,9 +1,7 @@
 """One W&B run a sweep: its tables, and its report as an artifact."""
 
 import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ import polars as pl
 from harness.errors import UserError
 from harness.record.mirrored import ORIGIN, SUMMARY
 from harness.record.wandb_access import describe, quiet_client, resolve_mode
-from harness.record.wandb_upload import LEAN
+from harness.record.wandb_upload import LEAN, contents_in
 
 TIMEOUT_SECONDS = 60.0
 
@@ -37,7 +35,7 @@ def log_summary(
     tables = sorted(output.glob("*.csv"))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _contents_in(folder / "wandb" / "artifacts"):
+        with contents_in(folder / "wandb" / "artifacts"):
             return _log(
                 tables=tables,
                 files=[*tables, *sorted(output.glob("*.html"))],
@@ -81,16 +79,3 @@ def _table(wandb: Any, path: Path) -> Any:
     frame = pl.read_csv(path, infer_schema_length=None)
     rows = [list(row) for row in frame.iter_rows()]
     return wandb.Table(columns=frame.columns, data=rows, allow_mixed_types=True)
-
-
-@contextmanager
-def _contents_in(folder: Path) -> Iterator[None]:
-    """Keeps an offline artifact's contents beside the run until it is sent; the client would keep
-    them in the user's home."""
-    before = os.environ.get("WANDB_DATA_DIR")
-    os.environ["WANDB_DATA_DIR"] = before or str(folder.absolute())
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["WANDB_DATA_DIR"]

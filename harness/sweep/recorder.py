@@ -58,7 +58,8 @@ class Recorder:
             with timed("mirror"):
                 by_settings = defaultdict(list)
                 for record, settings in waiting:
-                    by_settings[settings].append(mirror_run(record, tags=settings.tags))
+                    run = mirror_run(record, tags=settings.tags, with_charts=settings.charts)
+                    by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
         self._waiting.clear()

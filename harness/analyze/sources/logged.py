@@ -3,7 +3,7 @@
 import shutil
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -24,45 +24,67 @@ HISTORY_TYPES: dict[str, Any] = {
 }
 
 
-class _TemporaryFolder:
-    """A folder that goes when this does, or the process."""
+class Parts:
+    """What `write_parts` wrote, in a folder that goes when this does, or the process."""
 
     def __init__(self) -> None:
         self.folder = Path(mkdtemp(prefix="harness-curves-"))
         weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
+    def joined(self, num_foreign: int, *, name: str, place: str) -> Runs:
+        """All of it; `num_foreign` runs of others, at `place`, were left out.
+
+        Raises:
+            UserError: there is no run.
+        """
+        runs = [pl.read_parquet(file, glob=False) for file in self._files("runs")]
+        if not runs:
+            raise UserError(
+                f"{place} holds no run of this harness ({num_foreign} of others); "
+                "give runs that `harness train` logged"
+            )
+        curves = [pl.scan_parquet(file, glob=False) for file in self._files("history")]
+        note = f"{place}: {num_foreign} runs of others were passed over."
+        return Runs(
+            name=name,
+            runs=pl.concat(runs, how="diagonal_relaxed"),
+            history=pl.concat(curves, how="diagonal_relaxed"),
+            predictions=(),
+            notes=(note,) if num_foreign else (),
+            keep=self,
+        )
+
+    def _files(self, kind: str) -> list[Path]:
+        return sorted(self.folder.glob(f"*.{kind}"))
+
 
 def gather(logs: Iterable[tuple[str, RunLog]], *, name: str, place: str) -> Runs:
     """The runs of this harness among `logs`, each with the shard it is to have.
 
-    Curves go to temporary files as they come, so that they are never all in memory.
-
     Raises:
         UserError: none of the runs is of this harness.
     """
-    files = _TemporaryFolder()
-    num_foreign, frames = 0, []
+    parts = Parts()
+    return parts.joined(write_parts(logs, parts.folder), name=name, place=place)
+
+
+def write_parts(logs: Iterable[tuple[str, RunLog]], folder: Path, *, prefix: str = "") -> int:
+    """Writes runs and curves to Parquet files as they come, so that they are never all in memory.
+
+    Returns: how many runs were not of this harness.
+    """
+    num_foreign = 0
     stream = (one for one in logs if not is_summary(one[1].config))
+    numbers = count()
     while batch := list(islice(stream, RUNS_PER_FILE)):
         ours = [(shard, log, sent) for shard, log in batch if (sent := origin(log.config))]
         num_foreign += len(batch) - len(ours)
         if ours:
-            frames.append(frame([_row(*one) for one in ours]))
-            _write_history(ours, files.folder / f"{len(frames)}.parquet")
-    if not frames:
-        raise UserError(
-            f"{place} holds no run of this harness ({num_foreign} of others); "
-            "give runs that `harness train` logged"
-        )
-    parts = [pl.scan_parquet(file, glob=False) for file in files.folder.glob("*.parquet")]
-    return Runs(
-        name=name,
-        runs=pl.concat(frames, how="diagonal_relaxed"),
-        history=pl.concat(parts, how="diagonal_relaxed"),
-        predictions=(),
-        notes=(f"{place}: {num_foreign} runs of others were passed over.",) if num_foreign else (),
-        keep=files,
-    )
+            stem = f"{prefix}{next(numbers):06d}"
+            runs = frame([_row(*one) for one in ours])
+            runs.write_parquet(folder / f"{stem}.runs", compression="lz4")
+            _write_history(ours, folder / f"{stem}.history")
+    return num_foreign
 
 
 def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -95,7 +117,7 @@ def _write_history(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> No
         own = history_columns(log.history)
         own_rows = len(own["epoch"])
         own |= {"run_id": [log.run_id] * own_rows, "shard": [shard] * own_rows}
-        for name in own.keys() - columns.keys():
+        for name in [name for name in own if name not in columns]:
             columns[name] = [None] * num_rows
         num_rows += own_rows
         for name, values in columns.items():

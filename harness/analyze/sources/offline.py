@@ -1,14 +1,11 @@
 """Reading W&B's offline folders: those of this harness and those of the client."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from harness.analyze.runs import Runs
-from harness.analyze.sources.logged import gather
-from harness.errors import UserError
-from harness.record.wandb_log import RunLog
-from harness.record.wandb_read import read_log
+from harness.analyze.sources.logged import Parts
+from harness.analyze.sources.parallel import read_files
 
 
 def log_files(path: Path) -> list[Path]:
@@ -33,17 +30,10 @@ def read_offline(path: Path) -> Runs:
     """
     files = log_files(path)
     name = path.stem if path.is_file() else path.resolve().name
-    unreadable: list[str] = []
-    runs = gather(_logs(files, unreadable), name=name, place=str(path))
+    parts = Parts()
+    num_foreign, unreadable = read_files(files, parts.folder)
+    runs = parts.joined(num_foreign, name=name, place=str(path))
     if not unreadable:
         return runs
     note = f"{path}: {len(unreadable)} logs cannot be read, such as {unreadable[0]}."
     return replace(runs, notes=(*runs.notes, note))
-
-
-def _logs(files: list[Path], unreadable: list[str]) -> Iterator[tuple[str, RunLog]]:
-    for file in files:
-        try:
-            yield file.parent.name, read_log(file)
-        except UserError as error:
-            unreadable.append(str(error))
