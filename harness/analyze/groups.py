@@ -17,7 +17,7 @@ from harness.analyze.keys import (
     short_names,
     varying_columns,
 )
-from harness.analyze.metrics import sign
+from harness.analyze.metrics import SELECTION, sign
 from harness.errors import UserError
 
 SCENARIO = ("dataset", "positive_rate", "settings")
@@ -108,7 +108,7 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
         Rows (GROUP, tuning, num_configurations), one a group.
 
     Raises:
-        UserError: the metric is missing or not measured on validation.
+        UserError: the metric is missing, has no direction or is not measured on validation.
         ValueError: a test column is present; what picks must not see test.
     """
     if leaked := [c for c in candidates.columns if c.startswith("test/")]:
@@ -116,6 +116,9 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
     if not metric.startswith("validation/") or metric not in candidates.columns:
         known = [c for c in candidates.columns if c.startswith("validation/")]
         raise UserError(f"cannot choose by {metric}; choose by one of {', '.join(known)}")
+    if not sign(metric):
+        reason = "neither its high nor its low values are better"
+        raise UserError(f"cannot choose by {metric}: {reason}; choose by one such as {SELECTION}")
     gain = (pl.col(metric) * sign(metric)).fill_nan(None)
     # A run that diverged before its first epoch scores as the worst of its group: left out, a
     # configuration would profit from diverging on its hard seeds.

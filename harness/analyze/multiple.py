@@ -9,6 +9,7 @@ Statistical Precipice", 2021; Dodge et al., "Show Your Work", 2019.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -89,14 +90,20 @@ def signed_rank_posterior(
     values = np.r_[0.0, np.asarray(differences, float)]
     if values.size < 3:
         return np.full(3, np.nan)
-    rng = np.random.default_rng(0)  # fixed: the same runs give the same report
-    weights = rng.dirichlet(np.r_[0.5, np.ones(values.size - 1)], size=num_samples)
+    weights = _dirichlet_weights(values.size, num_samples)
     sums = values[:, None] + values
-    left, right = sums < -2 * rope, sums > 2 * rope
-    shares = [np.einsum("si,ij,sj->s", weights, m, weights, optimize=True) for m in (left, right)]
+    outside = (sums < -2 * rope).astype(float), (sums > 2 * rope).astype(float)
+    # One product of matrices each: einsum of all three factors is fifty times slower here.
+    shares = [np.einsum("si,si->s", weights @ one, weights) for one in outside]
     thetas = np.stack([shares[0], 1 - shares[0] - shares[1], shares[1]])
     best = np.isclose(thetas, thetas.max(axis=0), atol=1e-12)
     return np.asarray((best / best.sum(axis=0)).mean(axis=1))
+
+
+@lru_cache(maxsize=1)
+def _dirichlet_weights(size: int, num_samples: int) -> Floats:
+    rng = np.random.default_rng(0)  # fixed: the same runs give the same report
+    return rng.dirichlet(np.r_[0.5, np.ones(size - 1)], size=num_samples)
 
 
 def correlated_t_posterior(

@@ -7,7 +7,8 @@ import polars as pl
 
 from harness.analyze.charts import definitions
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import direction, heading
+from harness.analyze.headings import compared_heading, direction, heading
+from harness.analyze.metrics import compared_sign, target
 from harness.analyze.question import Analysis
 from harness.analyze.rows import MAX_METRICS, ChartRows
 from harness.analyze.scores import THRESHOLDS
@@ -39,7 +40,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
         tables["differences"] = with_hints(tables["differences"])
     return {
         "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
-        "metrics": [{"id": m, "title": heading(m), "direction": direction(m)} for m in metrics],
+        "metrics": [_metric(m) for m in metrics],
         "losses": [{"label": k, "colour": drawn.palette.get(k)} for k in losses],
         "baseline": analysis.baseline,
         "headline": analysis.headline,
@@ -96,6 +97,17 @@ def packed(table: pl.DataFrame) -> dict[str, Any]:
         if len(values) > 1 and column.n_unique() == 1:
             columns[column.name] = {"all": values[0]}
     return {"n": table.height, "columns": columns}
+
+
+def _metric(metric: str) -> dict[str, Any]:
+    return {
+        "id": metric,
+        "title": heading(metric),
+        "compared": compared_heading(metric),
+        "direction": direction(metric),
+        "sign": compared_sign(metric),
+        "target": target(metric),
+    }
 
 
 def _scenario(row: Mapping[str, Any]) -> dict[str, Any]:

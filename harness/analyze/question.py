@@ -103,7 +103,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
         compared=compared,
         board=board,
         differences=differences,
-        datasets=across.across_datasets(differences, rope=question.rope),
+        datasets=across.across_datasets(differences, rope=question.rope, shown=metrics),
         iqm=across.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,

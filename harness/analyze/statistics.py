@@ -99,15 +99,16 @@ def more_seeds_needed(
 
 
 def verdicts(*, gain: ArrayLike, adjusted_p: ArrayLike, alpha: float = ALPHA) -> list[str]:
-    """ "better", "worse" or "undecided", a comparison each.
+    """ "better", "worse", "differs" or "undecided", a comparison each.
 
     Args:
-        gain: mean difference from the baseline, positive where the loss is better.
+        gain: mean difference from the baseline, positive where the loss is better; 0 where the
+            metric has no direction: such a difference is neither better nor worse.
         adjusted_p: Holm's p of the same comparisons; NaN is undecided.
 
-    >>> verdicts(gain=[0.1, -0.1, 0.1], adjusted_p=[0.01, 0.01, 0.3])
-    ['better', 'worse', 'undecided']
+    >>> verdicts(gain=[0.1, -0.1, 0.0, 0.1], adjusted_p=[0.01, 0.01, 0.01, 0.3])
+    ['better', 'worse', 'differs', 'undecided']
     """
     gain, significant = np.asarray(gain, float), np.asarray(adjusted_p, float) <= alpha
-    words = np.where(significant, np.where(gain > 0, "better", "worse"), "undecided")
-    return [str(word) for word in words]
+    decided = np.select([gain > 0, gain < 0], ["better", "worse"], "differs")
+    return [str(word) for word in np.where(significant, decided, "undecided")]

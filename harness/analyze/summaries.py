@@ -8,7 +8,7 @@ import polars as pl
 from harness.analyze import statistics
 from harness.analyze.groups import BASELINE, GROUP, SCENARIO
 from harness.analyze.headings import test_metrics
-from harness.analyze.metrics import sign
+from harness.analyze.metrics import compared, compared_sign
 
 RESOLUTION = 1e-6
 """Smaller paired differences count as 0: logits are float32, and focal loss at gamma 0 must not be
@@ -51,7 +51,7 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
     table = grouped.with_columns(halves)
     fixed = grouped.columns[: grouped.columns.index("test_train_ratio") + 1]
     shown = [f"{m}{part}" for m in metrics for part in ("", "_half", "_seeds")]
-    best = [pl.col(m) * -sign(m) for m in metrics[:1]]
+    best = [compared(m, pl.col(m)) * -compared_sign(m) for m in metrics[:1]]
     return table.sort(*SCENARIO, *best, "loss", nulls_last=True).select(*fixed, *shown)
 
 
@@ -59,6 +59,8 @@ def differences(
     chosen: pl.DataFrame, *, metrics: Sequence[str] = (), baseline: str = BASELINE
 ) -> pl.DataFrame:
     """Paired differences from the baseline on test, with verdicts.
+
+    Of a metric with a target they are differences of the distance from it.
 
     Pairs share scenario, seeds and data fingerprint. Holm's correction is over all comparisons of
     one metric in the sweep: the chance of any false verdict in a metric's table is at most 5%.
@@ -84,7 +86,7 @@ def differences(
 
 def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.DataFrame:
     on = [*SCENARIO, "replicate", *(c for c in ("data_fingerprint",) if c in chosen.columns)]
-    scores = [_finite(f"test/{m}").alias(m) for m in metrics]
+    scores = [compared(m, _finite(f"test/{m}")).alias(m) for m in metrics]
     reference = chosen.filter(pl.col("loss") == baseline).select(*on, *scores)
     others = chosen.filter(pl.col("loss") != baseline)
     others = others.select(*on, "loss", "num_test", "num_train", *scores)
@@ -116,7 +118,7 @@ def _decided(family: pl.DataFrame, metric: str) -> pl.DataFrame:
     half = statistics.half_interval(**spread)
     p_value = statistics.corrected_p_value(mean=mean, **spread)
     p_holm = statistics.holm(p_value)
-    words = statistics.verdicts(gain=sign(metric) * mean, adjusted_p=p_holm)
+    words = statistics.verdicts(gain=compared_sign(metric) * mean, adjusted_p=p_holm)
     size = int((p_value == p_value).sum())
     more = statistics.more_seeds_needed(mean=mean, **spread, family_size=size)
     verdict = pl.Series("verdict", words, dtype=pl.String)

@@ -9,9 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyze.headings import heading
+from harness.analyze.headings import compared_heading
 from harness.analyze.question import Analysis, averaged_over, compared_keys
-from harness.analyze.wording import interval, number, p_value, place, signed, verdict
+from harness.analyze.wording import (
+    chances,
+    interval,
+    number,
+    p_value,
+    place,
+    signed,
+    verdict,
+    wins,
+)
 
 MAX_ROWS = 40
 LABEL_WIDTH, METRIC_WIDTH = 62, 18
@@ -57,7 +66,8 @@ def differences_table(analysis: Analysis) -> TextTable:
         for where, row in _placed(table)
     ]
     heads = ["where", compared_keys(analysis.question), "difference", "95% interval", "pairs"]
-    name = f"Paired difference from {analysis.baseline} in test {heading(analysis.headline)}"
+    metric = compared_heading(analysis.headline)
+    name = f"Paired difference from {analysis.baseline} in test {metric}"
     title = f"{name} (Nadeau-Bengio corrected t, Holm)"
     return TextTable(title, [*heads, "Holm p", "verdict"], rows, frozenset({2, 3, 4, 5}))
 
@@ -69,19 +79,19 @@ def datasets_table(analysis: Analysis) -> TextTable:
         [
             row["loss"],
             str(row["num_datasets"]),
-            f"{row['wins']}/{row['ties']}/{row['losses']}",
+            wins(row),
             signed(row["difference"]),
             interval(row),
             p_value(row["p_holm"]),
-            f"{number(row['p_worse'], 2)} / {number(row['p_equivalent'], 2)} / "
-            f"{number(row['p_better'], 2)}",
+            chances(row),
             verdict(row),
         ]
         for row in table.iter_rows(named=True)
     ]
-    heads = [compared_keys(analysis.question), "data sets", "better/same/worse", "difference"]
+    heads = [compared_keys(analysis.question), "data sets", "better / same / worse", "difference"]
     heads += ["95% interval", "Holm p", "P(worse / within ±rope / better)", "verdict"]
-    name = f"Over data sets: difference from {analysis.baseline} in {heading(analysis.headline)}"
+    metric = compared_heading(analysis.headline)
+    name = f"Over data sets: difference from {analysis.baseline} in {metric}"
     title = f"{name} (Wilcoxon, Holm; Bayesian signed rank, rope {analysis.question.rope:g})"
     return TextTable(title, heads, rows, frozenset(range(1, 7)))
 

@@ -82,6 +82,24 @@ def what_would_decide(row: Row) -> str:
     return f"about {plural(more, f'more {noun}')} would decide"
 
 
+def wins(row: Row) -> str:
+    """On how many data sets better, the same and worse; a dash for a metric without direction.
+
+    >>> wins({"wins": 3, "ties": 0, "losses": 1}), wins({"wins": None, "ties": 0, "losses": None})
+    ('3 / 0 / 1', '\N{EN DASH}')
+    """
+    if row["wins"] is None:
+        return "\N{EN DASH}"
+    return f"{row['wins']} / {row['ties']} / {row['losses']}"
+
+
+def chances(row: Row) -> str:
+    """P(worse), P(practically equal) and P(better) of the next data set, or a dash."""
+    if row["p_worse"] is None:
+        return "\N{EN DASH}"
+    return " / ".join(number(row[name], 2) for name in ("p_worse", "p_equivalent", "p_better"))
+
+
 def verdict(row: Row) -> str:
     hint = what_would_decide(row)
     return f"{row['verdict']}: {hint}" if hint else str(row["verdict"])
