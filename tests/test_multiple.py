@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analyze import multiple
+from harness.analyze import multiple, statistics
 
 # Demsar 2006, tables 2 and 6: AUC of C4.5, +m, +cf and +m+cf on 14 UCI data sets.
 DEMSAR = np.array(
@@ -102,10 +102,16 @@ def test_signed_rank_posterior_is_baycomps(shift):
 def test_correlated_t_posterior_is_baycomps():
     scores = np.random.default_rng(4).normal(0.01, 0.02, 30)
     reference = baycomp.two_on_single(np.zeros(30), scores, rope=0.01, runs=3)
-    ours = multiple.correlated_t_posterior(
-        mean=scores.mean(), sd=scores.std(ddof=1), num_seeds=30, test_train_ratio=1 / 9, rope=0.01
-    )
+    spread = {"sd": scores.std(ddof=1), "num_seeds": 30, "test_train_ratio": 1 / 9}
+    ours = statistics.correlated_t_posterior(mean=scores.mean(), **spread, rope=0.01)
     np.testing.assert_allclose(ours, reference, atol=1e-12)
+
+
+def test_without_spread_a_difference_is_certain_and_one_seed_says_nothing():
+    same = {"sd": [0.0, 0.0, 0.0, 0.1], "num_seeds": [5, 5, 5, 1], "test_train_ratio": 0.3}
+    found = statistics.correlated_t_posterior(mean=[-0.5, 0.01, 0.5, 0.5], **same, rope=0.01)
+    expected = [[1, 0, 0, np.nan], [0, 1, 0, np.nan], [0, 0, 1, np.nan]]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_expected_best_is_the_mean_over_all_subsets():

@@ -8,10 +8,7 @@ import polars as pl
 
 from harness.analyze import multiple, statistics
 from harness.analyze.metrics import compared, compared_sign
-from harness.analyze.summaries import RESOLUTION
-
-ROPE = 0.01
-"""Differences within +-ROPE, in the metric's own unit, are practically none."""
+from harness.analyze.summaries import RESOLUTION, ROPE
 
 SCHEMA: dict[str, Any] = {
     "loss": pl.String,

@@ -106,19 +106,6 @@ def _dirichlet_weights(size: int, num_samples: int) -> Floats:
     return rng.dirichlet(np.r_[0.5, np.ones(size - 1)], size=num_samples)
 
 
-def correlated_t_posterior(
-    *, mean: float, sd: float, num_seeds: int, test_train_ratio: float, rope: float
-) -> Floats:
-    """The same three probabilities for one data set over repeated splits (Benavoli 2017, 3.1)."""
-    if num_seeds < 2:
-        return np.full(3, np.nan)
-    scale = np.sqrt(1 / num_seeds + test_train_ratio) * sd
-    if scale == 0:
-        return np.array([mean < -rope, abs(mean) <= rope, mean > rope], float)
-    below, above = stats.t(num_seeds - 1, mean, scale).cdf([-rope, rope])
-    return np.array([below, above - below, 1 - above])
-
-
 def average_ranks(scores: ArrayLike) -> Floats:
     """Mean rank of each column over the rows (data sets); 1 is the highest score, ties share."""
     ranks = stats.rankdata(-np.asarray(scores, float), axis=1)

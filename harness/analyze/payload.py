@@ -5,13 +5,14 @@ from typing import Any
 
 import polars as pl
 
-from harness.analyze.charts import definitions
+from harness.analyze.charts import STANDALONE, definitions
 from harness.analyze.groups import SCENARIO
 from harness.analyze.headings import compared_heading, direction, heading
 from harness.analyze.metrics import compared_sign, target
 from harness.analyze.question import Analysis
 from harness.analyze.rows import MAX_METRICS, ChartRows
 from harness.analyze.scores import THRESHOLDS
+from harness.analyze.summaries import CHANCES
 from harness.analyze.wording import place, what_would_decide
 
 DIGITS = 4
@@ -24,6 +25,7 @@ _COLUMNS = {
         "high",
         "num_pairs",
         "p_holm",
+        *CHANCES,
         "verdict",
         "hint",
     ]
@@ -52,7 +54,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
         "ranks": packed(rank_rows(analysis)),
         "thresholds": THRESHOLDS.tolist(),
         "counts": _counts(drawn),
-        "definitions": definitions(),
+        "definitions": {k: v for k, v in definitions().items() if k not in STANDALONE},
         "left_out": total - drawn.scenarios.height,
     }
 

@@ -59,6 +59,7 @@ def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
             facts=provenance(analysis.labelled, analysis.board),
             settings=settings(analysis.labelled),
             command=command,
+            notes=analysis.runs.notes,
             families=analysis.differences["family_size"].max() if headline.height else 0,
             payload=payload,
         )

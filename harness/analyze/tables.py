@@ -23,6 +23,7 @@ from harness.analyze.wording import (
 )
 
 MAX_ROWS = 40
+CHANCES = "P(worse / within ±rope / better)"
 LABEL_WIDTH, METRIC_WIDTH = 62, 18
 
 
@@ -61,6 +62,7 @@ def differences_table(analysis: Analysis) -> TextTable:
             interval(row),
             str(row["num_pairs"]),
             p_value(row["p_holm"]),
+            chances(row),
             verdict(row),
         ]
         for where, row in _placed(table)
@@ -68,8 +70,10 @@ def differences_table(analysis: Analysis) -> TextTable:
     heads = ["where", compared_keys(analysis.question), "difference", "95% interval", "pairs"]
     metric = compared_heading(analysis.headline)
     name = f"Paired difference from {analysis.baseline} in test {metric}"
-    title = f"{name} (Nadeau-Bengio corrected t, Holm)"
-    return TextTable(title, [*heads, "Holm p", "verdict"], rows, frozenset({2, 3, 4, 5}))
+    rope = f"rope {analysis.question.rope:g}"
+    title = f"{name} (Nadeau-Bengio corrected t, Holm; Bayesian correlated t, {rope})"
+    heads += ["Holm p", CHANCES, "verdict"]
+    return TextTable(title, heads, rows, frozenset(range(2, 7)))
 
 
 def datasets_table(analysis: Analysis) -> TextTable:
@@ -89,7 +93,7 @@ def datasets_table(analysis: Analysis) -> TextTable:
         for row in table.iter_rows(named=True)
     ]
     heads = [compared_keys(analysis.question), "data sets", "better / same / worse", "difference"]
-    heads += ["95% interval", "Holm p", "P(worse / within ±rope / better)", "verdict"]
+    heads += ["95% interval", "Holm p", CHANCES, "verdict"]
     metric = compared_heading(analysis.headline)
     name = f"Over data sets: difference from {analysis.baseline} in {metric}"
     title = f"{name} (Wilcoxon, Holm; Bayesian signed rank, rope {analysis.question.rope:g})"

@@ -75,7 +75,7 @@ function showDifferences(rows) {
   element("differences").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
     cell("", "where"), cell(row.loss, "", "th"), cell(signed(row.difference), "n"),
     cell(interval(row), "n"), cell(row.num_pairs, "n"), cell(pValue(row.p_holm), "n"),
-    verdictCell(row),
+    cell(chances(row), "n"), verdictCell(row),
   ])));
 }
 
@@ -84,7 +84,7 @@ function showDatasets(rows) {
     cell(row.loss, "", "th"), cell(row.num_datasets, "n"),
     cell(together([row.wins, row.ties, row.losses]), "n"), cell(signed(row.difference), "n"),
     cell(interval(row), "n"), cell(pValue(row.p_holm), "n"),
-    cell(together([row.p_worse, row.p_equivalent, row.p_better], (p) => number(p, 2)), "n"),
+    cell(chances(row), "n"),
     verdictCell(row),
   ])));
 }
