@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from harness.analyze import multiple, statistics
+from harness.analyze.groups import SCENARIO
 from harness.analyze.metrics import compared, compared_sign
 from harness.analyze.summaries import RESOLUTION, ROPE
 
@@ -152,11 +153,11 @@ def interquartile_means(chosen: pl.DataFrame, metrics: Sequence[str]) -> pl.Data
         Rows (loss, metric, iqm, low, high, num_strata); a stratum is a scenario.
     """
     rows = []
-    for (loss,), runs in chosen.group_by("loss"):
-        strata = runs.partition_by("dataset", "positive_rate", "settings")
+    for (loss,), runs in chosen.sort(*SCENARIO, "run_id").group_by("loss", maintain_order=True):
+        starts = np.flatnonzero(np.diff(runs.select(pl.struct(SCENARIO).rle_id()).to_series())) + 1
         for metric in metrics:
-            column = f"test/{metric}"
-            scores = [_finite(stratum[column]) for stratum in strata]
+            values = runs[f"test/{metric}"].cast(pl.Float64).to_numpy()
+            scores = [s[np.isfinite(s)] for s in np.split(values, starts)]
             scores = [s for s in scores if s.size]
             shift = multiple.interquartile_mean(scores, num_samples=500)
             rows.append((loss, metric, shift.median, shift.low, shift.high, len(scores)))
@@ -164,8 +165,3 @@ def interquartile_means(chosen: pl.DataFrame, metrics: Sequence[str]) -> pl.Data
     schema |= {"low": pl.Float64, "high": pl.Float64, "num_strata": pl.Int64}
     table = pl.DataFrame(rows, schema=schema, orient="row").sort("metric", "loss")
     return table.with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def _finite(values: pl.Series) -> np.ndarray:
-    array = values.cast(pl.Float64).drop_nulls().to_numpy()
-    return np.asarray(array[np.isfinite(array)])

@@ -19,7 +19,7 @@ from scipy.special import gammaln
 Floats = NDArray[np.float64]
 
 DATASET_CAP = 1000
-NUM_SAMPLES = 20_000
+NUM_SAMPLES = 10_000  # a probability is then off by 0.005 at most, one standard error
 
 
 def wilcoxon_p(differences: ArrayLike) -> float:
@@ -53,14 +53,20 @@ def hodges_lehmann(differences: ArrayLike, *, confidence: float = 0.95) -> Shift
     values = np.asarray(differences, float)
     first, second = np.triu_indices(values.size)
     walsh = np.sort((values[first] + values[second]) / 2)
-    # The null distribution of the rank sum: each rank 1..n is in or out.
-    counts = np.ones(1)
-    for rank in range(1, values.size + 1):
-        counts = np.convolve(counts, np.r_[0.5, np.zeros(rank - 1), 0.5])
-    tail = int(np.searchsorted(np.cumsum(counts), (1 - confidence) / 2 * (1 + 1e-9), "right"))
+    tail = _rank_sum_tail(values.size, confidence)
     if tail == 0:
         return Shift(float(np.median(walsh)), float("nan"), float("nan"))
     return Shift(float(np.median(walsh)), float(walsh[tail - 1]), float(walsh[-tail]))
+
+
+@lru_cache
+def _rank_sum_tail(size: int, confidence: float) -> int:
+    """How many of the smallest rank sums of `size` differences lie outside the interval."""
+    # The null distribution of the rank sum: each rank 1..n is in or out.
+    chances = np.ones(1)
+    for rank in range(1, size + 1):
+        chances = np.convolve(chances, np.r_[0.5, np.zeros(rank - 1), 0.5])
+    return int(np.searchsorted(np.cumsum(chances), (1 - confidence) / 2 * (1 + 1e-9), "right"))
 
 
 def more_datasets_needed(
