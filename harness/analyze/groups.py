@@ -64,13 +64,12 @@ def label_runs(
         _pairs(tuning).alias("tuning"),
         _pairs(seeds).alias("replicate"),
     )
-    of_losses = "loss.name" in compared
-    scenario = [c for c in settings if not (of_losses and c.startswith("loss."))]
+    # A loss's own hyperparameters are part of what is compared, and so are a sampler's.
+    own = {c: [s for s in settings if _is_choice(c) and s.startswith(c[:-4])] for c in compared}
+    scenario = [c for c in settings if c not in {p for names in own.values() for p in names}]
     kept = _informative(runs, scenario, given=["dataset", "positive_rate"])
     runs = runs.with_columns(_pairs(kept).alias("settings"))
-    parameters = [c for c in settings if of_losses and c.startswith("loss.")]
-    labels = [_loss_label(parameters) if c == "loss.name" else _value(c) for c in compared]
-    label = pl.concat_str(labels, separator=", ")
+    label = pl.concat_str([_label(c, own[c]) for c in compared], separator=", ")
     return runs.with_columns(label.alias("loss")).sort("run_id")
 
 
@@ -192,23 +191,24 @@ def _pairs(columns: Sequence[str]) -> pl.Expr:
     return pl.concat_str(texts, separator=", ", ignore_nulls=True) if texts else pl.lit("")
 
 
-def _value(column: str) -> pl.Expr:
-    """`smote` for a choice, `width=64` for a value."""
-    text = pl.col(column).cast(pl.String).fill_null("none")
-    if column.endswith(".name"):
-        return text
-    return pl.concat_str(pl.lit(f"{short_names([column])[0]}="), text)
+def _is_choice(column: str) -> bool:
+    return column.endswith(".name")
 
 
-def _loss_label(parameters: list[str]) -> pl.Expr:
+def _label(column: str, parameters: list[str]) -> pl.Expr:
+    """`smote (k=5)` for a choice and its varying parameters, `width=64` for a value."""
+    name = pl.col(column).cast(pl.String).fill_null("none")
+    if not _is_choice(column):
+        return pl.concat_str(pl.lit(f"{short_names([column])[0]}="), name)
     texts = []
-    for column in parameters:
-        varies = pl.col(column).n_unique().over(*SCENARIO, "loss.name") > 1
-        shown = varies.any().over("loss.name")  # one label for a loss in every scenario
-        text = pl.concat_str(pl.lit(column.removeprefix("loss.") + "="), pl.col(column))
+    for parameter in parameters:
+        varies = pl.col(parameter).n_unique().over(*SCENARIO, column) > 1
+        shown = varies.any().over(column)  # one label for a loss in every scenario
+        short = parameter.removeprefix(column[:-4])
+        text = pl.concat_str(pl.lit(f"{short}="), pl.col(parameter))
         texts.append(pl.when(shown).then(text))
     if not texts:
-        return pl.col("loss.name")
+        return name
     inside = pl.concat_str(texts, separator=", ", ignore_nulls=True)
-    label = pl.concat_str(pl.col("loss.name"), pl.lit(" ("), inside, pl.lit(")"))
-    return pl.when(inside == "").then(pl.col("loss.name")).otherwise(label)
+    label = pl.concat_str(name, pl.lit(" ("), inside, pl.lit(")"))
+    return pl.when(inside == "").then(name).otherwise(label)
