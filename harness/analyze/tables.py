@@ -168,6 +168,7 @@ _TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
     "\N{EN DASH}": "--",
 }
 _MARKDOWN: dict[str, Any] = {c: f"\\{c}" for c in "\\`*_[]|"} | {

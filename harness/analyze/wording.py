@@ -24,18 +24,19 @@ def percent(rate: float) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """A fixed number of decimals, or a dash; never -0.
 
-    >>> number(0.12345), number(None), number(-1e-9)
-    ('0.1235', '\N{EN DASH}', '0.0000')
+    >>> number(0.12345), number(None), number(-1e-9), number(-1)
+    ('0.1235', '\N{EN DASH}', '0.0000', '\N{MINUS SIGN}1.0000')
     """
     if value is None:
         return "\N{EN DASH}"
     text = f"{value:.{digits}f}"
-    return text if float(text) else f"{0:.{digits}f}"
+    text = text if float(text) else f"{0:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None) -> str:
     text = number(value)
-    return f"+{text}" if value is not None and float(text) > 0 else text
+    return f"+{text}" if value is not None and value > 0 and float(text) else text
 
 
 def interval(row: Row) -> str:
