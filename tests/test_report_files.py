@@ -9,7 +9,17 @@ import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
 
-from harness.analyze import Question, analyze_runs, answer, export, figures, load, scores, tables
+from harness.analyze import (
+    Question,
+    analyze_runs,
+    answer,
+    export,
+    figures,
+    load,
+    markup,
+    scores,
+    tables,
+)
 from tests.fabricated import NASTY, Sweep, fabricate, quiet
 
 HOSTILE = NASTY + r" | `a` *b* [c](d) \input{x} $1 & 100% #_^~ \\ {"
@@ -40,7 +50,7 @@ def plain(text: str) -> str:
 
 def test_a_markdown_reader_sees_the_cells_as_text(hostile):
     table = tables.text_tables(hostile)["differences"]
-    tokens = MarkdownIt("commonmark").enable("table").parse(tables.markdown(table))
+    tokens = MarkdownIt("commonmark").enable("table").parse(markup.markdown(table))
     inline = [token for token in tokens if token.type == "inline"]
     kinds = {child.type for token in inline for child in token.children}
     assert kinds <= {"text", "text_special"}  # an escaped character is special text
@@ -52,7 +62,7 @@ def test_a_markdown_reader_sees_the_cells_as_text(hostile):
 
 def test_tex_sees_nothing_but_its_own_commands(hostile):
     table = tables.text_tables(hostile)["differences"]
-    text = tables.latex(table)
+    text = markup.latex(table)
     lines = text.splitlines()[3:]
     rows = [line for line in lines if line.endswith(r" \\")]
     assert len(rows) == 1 + len(table.rows)
@@ -78,14 +88,14 @@ def test_every_format_holds_the_same_rows(folder, tmp_path):
 
 def test_notes_and_pictures_are_written(folder, tmp_path):
     runs = replace(load(folder), notes=("3 runs come <b>without</b> predictions.",))
-    question = Question(where="dataset in (a, b)")
+    question = Question(where="dataset = a and loss in (bce, focal)")
     page = analyze_runs(
         runs, output=tmp_path, console=quiet(), question=question, images="png"
     ).read_text()
     assert "3 runs come &lt;b&gt;without&lt;/b&gt; predictions." in page
     pictures = sorted(tmp_path.glob("figures/**/*.png"))
     names = {path.stem.partition("-")[0] for path in pictures}
-    assert {"differences", "precision_recall", "reliability", "ranks", "datasets"} <= names
+    assert {"differences", "precision_recall", "reliability", "net_benefit"} <= names
     for path in pictures:
         data = path.read_bytes()
         assert data.startswith(b"\x89PNG\r\n\x1a\n")

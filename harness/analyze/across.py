@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harness.analyze import multiple, statistics
+from harness.analyze import multiple, ranking, statistics
 from harness.analyze.groups import SCENARIO
 from harness.analyze.metrics import compared, compared_sign
 from harness.analyze.summaries import RESOLUTION, ROPE
@@ -134,15 +134,15 @@ def ranks(board: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, dict[str, Any
         return empty, {}
     scores = complete.pivot("loss", index="dataset", values=metric).select(groups).to_numpy()
     scores = np.round(compared_sign(metric) * compared(metric, scores), 6)
-    average = multiple.average_ranks(scores)
+    average = ranking.average_ranks(scores)
     table = pl.DataFrame({"loss": groups, "rank": average}).sort("rank", "loss")
-    gap = multiple.critical_difference(num_groups=len(groups), num_datasets=datasets)
+    gap = ranking.critical_difference(num_groups=len(groups), num_datasets=datasets)
     return table, {
         "num_datasets": datasets,
         "num_groups": len(groups),
-        "friedman_p": multiple.friedman_p(scores),
+        "friedman_p": ranking.friedman_p(scores),
         "difference": gap,
-        "cliques": multiple.cliques(average, difference=gap),
+        "cliques": ranking.cliques(average, difference=gap),
     }
 
 

@@ -1,7 +1,6 @@
-"""The tables as text: one form for the terminal, Markdown and LaTeX."""
+"""The tables as text, and in the terminal; `markup` writes them as Markdown and LaTeX."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -10,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.headings import compared_heading
+from harness.analyze.markup import TextTable
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import (
     chances,
@@ -25,16 +25,6 @@ from harness.analyze.wording import (
 MAX_ROWS = 40
 CHANCES = "P(worse / within ±rope / better)"
 LABEL_WIDTH, METRIC_WIDTH = 62, 18
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """Cells as a reader sees them; untrusted names among them are not yet escaped."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: frozenset[int]  # columns aligned to the right
 
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
@@ -136,62 +126,6 @@ def _rich(table: TextTable) -> Table:
         shown.add_row(Text(where), *(Text(cell) for cell in row[1:]))
         said = row[0]
     return shown
-
-
-def markdown(table: TextTable) -> str:
-    """A GitHub-flavoured table under its title."""
-    rule = ["---:" if i in table.numeric else "---" for i in range(len(table.headings))]
-    lines = [
-        _cells(table.headings, _markdown_text),
-        rule,
-        *(_cells(r, _markdown_text) for r in table.rows),
-    ]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{_markdown_text(table.title)}\n\n{body}\n"
-
-
-def latex(table: TextTable) -> str:
-    """A booktabs table; what TeX would take for a command is escaped."""
-    columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.headings)))
-    heads, *rows = (_cells(r, _latex_text) for r in (table.headings, *table.rows))
-    body = "\n".join(f"  {' & '.join(row)} \\\\" for row in rows)
-    return (
-        f"% {_one_line(table.title)}\n\\begin{{tabular}}{{{columns}}}\n  \\toprule\n"
-        f"  {' & '.join(heads)} \\\\\n  \\midrule\n{body}\n  \\bottomrule\n\\end{{tabular}}\n"
-    )
-
-
-_TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{EN DASH}": "--",
-}
-_MARKDOWN: dict[str, Any] = {c: f"\\{c}" for c in "\\`*_[]|"} | {
-    "<": "&lt;",
-    ">": "&gt;",
-    "&": "&amp;",
-}
-
-
-def _latex_text(text: str) -> str:
-    return _one_line(text).translate(str.maketrans(_TEX))
-
-
-def _markdown_text(text: str) -> str:
-    return _one_line(text).translate(str.maketrans(_MARKDOWN))
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _cells(row: Sequence[str], escape: Callable[[str], str]) -> list[str]:
-    return [escape(cell) for cell in row]
 
 
 def _placed(table: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
