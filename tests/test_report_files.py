@@ -9,6 +9,7 @@ import pytest
 from markdown_it import MarkdownIt
 from scipy import stats
 
+from benchmarks.analysis import fabricate as fabricate_benchmark
 from harness.analyze import (
     Question,
     analyze_runs,
@@ -169,3 +170,10 @@ def test_recall_at_false_positive_rates_is_the_best_cut_that_keeps_them(monkeypa
     best = [max(tpr for fpr, tpr in points if fpr == rate) for rate in rates]
     np.testing.assert_allclose(scores.recall_at(logits, labels), best, atol=1e-12)
     assert np.isnan(scores.recall_at(logits, np.ones_like(labels))).all()
+
+
+def test_the_benchmarks_sweep_is_one_of_the_store(tmp_path):
+    assert fabricate_benchmark(tmp_path, seeds=1) == 500
+    runs = load(tmp_path)
+    assert runs.runs.height == 500 and runs.history.collect().height == 500 * 50
+    assert answer(runs, Question()).board.height == 5 * 5 * 4

@@ -16,7 +16,7 @@ from harness.analyze.question import Analysis
 from harness.analyze.scores import THRESHOLDS, score_curves
 
 MAX_SCENARIOS = 60
-MAX_METRICS = 40
+MAX_METRICS = 80
 BINS_OF_HISTOGRAM = 4  # gaps of THRESHOLDS joined to one bin
 
 
