@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analyze import multiple
+from harness.analyze import multiple, ranking, statistics
 
 # Demsar 2006, tables 2 and 6: AUC of C4.5, +m, +cf and +m+cf on 14 UCI data sets.
 DEMSAR = np.array(
@@ -41,17 +41,17 @@ def test_wilcoxon_of_demsar_table_2():
 
 
 def test_ranks_and_critical_difference_of_demsar_table_6():
-    ranks = multiple.average_ranks(DEMSAR)
+    ranks = ranking.average_ranks(DEMSAR)
     np.testing.assert_allclose(ranks, [3.143, 2.000, 2.893, 1.964], atol=5e-4)
-    gap = multiple.critical_difference(num_groups=4, num_datasets=14)
+    gap = ranking.critical_difference(num_groups=4, num_datasets=14)
     assert gap == pytest.approx(1.25, abs=5e-3)
-    spans = multiple.cliques(ranks, difference=gap)
+    spans = ranking.cliques(ranks, difference=gap)
     assert [span[0] for span in spans] == [pytest.approx(1.964, abs=5e-4)]
 
 
 def test_friedman_of_demsar_table_6():
     """Chi-squared 9.28 without the correction for ties that SciPy makes: 78 = sum of t^3 - t."""
-    corrected = stats.chi2.isf(multiple.friedman_p(DEMSAR), 3)
+    corrected = stats.chi2.isf(ranking.friedman_p(DEMSAR), 3)
     assert corrected * (1 - 78 / (14 * 4 * 15)) == pytest.approx(9.28, abs=0.01)
 
 
@@ -60,7 +60,7 @@ def test_friedman_of_demsar_table_6():
     [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (7, 2.949), (10, 3.164)],
 )
 def test_nemenyi_critical_values_of_demsar_table_5(groups, q):
-    gap = multiple.critical_difference(num_groups=groups, num_datasets=10)
+    gap = ranking.critical_difference(num_groups=groups, num_datasets=10)
     assert gap / np.sqrt(groups * (groups + 1) / 60) == pytest.approx(q, abs=1.5e-3)
 
 
@@ -94,7 +94,7 @@ def test_signed_rank_posterior_is_baycomps(shift):
     """Both draw: 0.015 is four standard errors of their difference at 50,000 and 20,000 draws."""
     first, second = np.random.default_rng(3).normal(0, 0.02, (2, 15))
     reference = baycomp.two_on_multiple(first, second + shift, rope=0.01)
-    ours = multiple.signed_rank_posterior(second + shift - first, rope=0.01)
+    ours = multiple.signed_rank_posterior(second + shift - first, rope=0.01, num_samples=20_000)
     np.testing.assert_allclose(ours, reference, atol=0.015)
     assert ours.sum() == pytest.approx(1)
 
@@ -102,10 +102,16 @@ def test_signed_rank_posterior_is_baycomps(shift):
 def test_correlated_t_posterior_is_baycomps():
     scores = np.random.default_rng(4).normal(0.01, 0.02, 30)
     reference = baycomp.two_on_single(np.zeros(30), scores, rope=0.01, runs=3)
-    ours = multiple.correlated_t_posterior(
-        mean=scores.mean(), sd=scores.std(ddof=1), num_seeds=30, test_train_ratio=1 / 9, rope=0.01
-    )
+    spread = {"sd": scores.std(ddof=1), "num_seeds": 30, "test_train_ratio": 1 / 9}
+    ours = statistics.correlated_t_posterior(mean=scores.mean(), **spread, rope=0.01)
     np.testing.assert_allclose(ours, reference, atol=1e-12)
+
+
+def test_without_spread_a_difference_is_certain_and_one_seed_says_nothing():
+    same = {"sd": [0.0, 0.0, 0.0, 0.1], "num_seeds": [5, 5, 5, 1], "test_train_ratio": 0.3}
+    found = statistics.correlated_t_posterior(mean=[-0.5, 0.01, 0.5, 0.5], **same, rope=0.01)
+    expected = [[1, 0, 0, np.nan], [0, 1, 0, np.nan], [0, 0, 1, np.nan]]
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_expected_best_is_the_mean_over_all_subsets():

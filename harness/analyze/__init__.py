@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.analyze import export, figures, report, rows, tables
+from harness.analyze import export, tables
 from harness.analyze.load import Runs, complete, load
 from harness.analyze.provenance import rerun_command
 from harness.analyze.question import Analysis, Question, answer
@@ -76,6 +76,9 @@ def analyze_runs(
     Raises:
         UserError: a question these runs cannot answer. Nothing is written then.
     """
+    # Altair and scikit-learn, which nobody who asks for tables alone should wait for.
+    from harness.analyze import figures, report, rows
+
     analysis = answer(runs, question)
     drawn = rows.chart_rows(analysis)
     page = report.render(analysis, drawn, command=command)

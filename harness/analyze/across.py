@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from harness.analyze import multiple, statistics
-from harness.analyze.metrics import sign
-from harness.analyze.summaries import RESOLUTION
-
-ROPE = 0.01
-"""Differences within +-ROPE, in the metric's own unit, are practically none."""
+from harness.analyze import multiple, ranking, statistics
+from harness.analyze.groups import SCENARIO
+from harness.analyze.metrics import compared, compared_sign
+from harness.analyze.summaries import RESOLUTION, ROPE
 
 SCHEMA: dict[str, Any] = {
     "loss": pl.String,
@@ -34,7 +32,9 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def across_datasets(differences: pl.DataFrame, *, rope: float = ROPE) -> pl.DataFrame:
+def across_datasets(
+    differences: pl.DataFrame, *, rope: float = ROPE, shown: Sequence[str] | None = None
+) -> pl.DataFrame:
     """Wilcoxon with Holm, and the Bayesian signed-rank test, over data sets.
 
     A data set's number is its mean difference over its positive rates and settings: these share
@@ -43,11 +43,14 @@ def across_datasets(differences: pl.DataFrame, *, rope: float = ROPE) -> pl.Data
     Args:
         differences: `summaries.differences`.
         rope: half the region of practical equivalence, in the metric's unit, > 0.
+        shown: metrics that get the Bayesian probabilities, which take the longest and need a rope
+            chosen for them; all by default.
 
     Returns:
         Rows of SCHEMA, one a group and metric seen on two data sets or more; `difference` is the
         Hodges-Lehmann estimate with its 95% interval; p_worse, p_equivalent and p_better are of
-        the next data set. The family is one metric's comparisons.
+        the next data set. The family is one metric's comparisons. A metric without direction has
+        neither wins and losses nor these probabilities.
     """
     by_dataset = differences.group_by("metric", "loss", "dataset").agg(pl.col("difference").mean())
     by_dataset = by_dataset.sort("metric", "loss", "dataset")
@@ -61,7 +64,7 @@ def across_datasets(differences: pl.DataFrame, *, rope: float = ROPE) -> pl.Data
             if rows.height > 1
         }
         if values:
-            tables.append(_family(metric, values, rope))
+            tables.append(_family(metric, values, rope, shown is None or metric in shown))
     return pl.concat(tables)
 
 
@@ -69,8 +72,10 @@ def _exact(values: np.ndarray) -> np.ndarray:
     return np.where(abs(values) < RESOLUTION, 0.0, values)
 
 
-def _family(metric: str, values: dict[str, np.ndarray], rope: float) -> pl.DataFrame:
-    better = sign(metric)
+def _family(
+    metric: str, values: dict[str, np.ndarray], rope: float, is_shown: bool
+) -> pl.DataFrame:
+    better = compared_sign(metric)
     p_values = [multiple.wilcoxon_p(v) for v in values.values()]
     adjusted = statistics.holm(p_values)
     shifts = [multiple.hodges_lehmann(v) for v in values.values()]
@@ -78,14 +83,16 @@ def _family(metric: str, values: dict[str, np.ndarray], rope: float) -> pl.DataF
     words = statistics.verdicts(gain=gains, adjusted_p=adjusted)
     rows = []
     for i, (loss, value) in enumerate(values.items()):
-        worse, same, gain = multiple.signed_rank_posterior(better * value, rope=rope)
+        worse = same = gain = float("nan")
+        if better and is_shown:
+            worse, same, gain = multiple.signed_rank_posterior(better * value, rope=rope)
         more = multiple.more_datasets_needed(
             p_value=p_values[i], num_datasets=value.size, family_size=len(values)
         )
         counts = {
-            "wins": int((better * value > 0).sum()),
+            "wins": int((better * value > 0).sum()) if better else None,
             "ties": int((value == 0).sum()),
-            "losses": int((better * value < 0).sum()),
+            "losses": int((better * value < 0).sum()) if better else None,
         }
         rows.append(
             {
@@ -115,26 +122,27 @@ def ranks(board: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, dict[str, Any
 
     Returns:
         (loss, rank) best first, and `num_datasets, num_groups, friedman_p, difference`
-        (Nemenyi's critical one) and `cliques`; both empty below 2 data sets or 3 groups.
+        (Nemenyi's critical one) and `cliques`; both empty below 2 data sets or 3 groups, and for a
+        metric without direction.
     """
     empty = pl.DataFrame(schema={"loss": pl.String, "rank": pl.Float64})
     means = board.group_by("dataset", "loss").agg(pl.col(metric).mean()).drop_nulls()
     groups = sorted(means["loss"].unique())
     complete = means.filter(pl.len().over("dataset") == len(groups))
     datasets = complete["dataset"].n_unique()
-    if datasets < 2 or len(groups) < 3:
+    if datasets < 2 or len(groups) < 3 or not compared_sign(metric):
         return empty, {}
     scores = complete.pivot("loss", index="dataset", values=metric).select(groups).to_numpy()
-    scores = np.round(sign(metric) * scores, 6)
-    average = multiple.average_ranks(scores)
+    scores = np.round(compared_sign(metric) * compared(metric, scores), 6)
+    average = ranking.average_ranks(scores)
     table = pl.DataFrame({"loss": groups, "rank": average}).sort("rank", "loss")
-    gap = multiple.critical_difference(num_groups=len(groups), num_datasets=datasets)
+    gap = ranking.critical_difference(num_groups=len(groups), num_datasets=datasets)
     return table, {
         "num_datasets": datasets,
         "num_groups": len(groups),
-        "friedman_p": multiple.friedman_p(scores),
+        "friedman_p": ranking.friedman_p(scores),
         "difference": gap,
-        "cliques": multiple.cliques(average, difference=gap),
+        "cliques": ranking.cliques(average, difference=gap),
     }
 
 
@@ -145,11 +153,11 @@ def interquartile_means(chosen: pl.DataFrame, metrics: Sequence[str]) -> pl.Data
         Rows (loss, metric, iqm, low, high, num_strata); a stratum is a scenario.
     """
     rows = []
-    for (loss,), runs in chosen.group_by("loss"):
-        strata = runs.partition_by("dataset", "positive_rate", "settings")
+    for (loss,), runs in chosen.sort(*SCENARIO, "run_id").group_by("loss", maintain_order=True):
+        starts = np.flatnonzero(np.diff(runs.select(pl.struct(SCENARIO).rle_id()).to_series())) + 1
         for metric in metrics:
-            column = f"test/{metric}"
-            scores = [_finite(stratum[column]) for stratum in strata]
+            values = runs[f"test/{metric}"].cast(pl.Float64).to_numpy()
+            scores = [s[np.isfinite(s)] for s in np.split(values, starts)]
             scores = [s for s in scores if s.size]
             shift = multiple.interquartile_mean(scores, num_samples=500)
             rows.append((loss, metric, shift.median, shift.low, shift.high, len(scores)))
@@ -157,8 +165,3 @@ def interquartile_means(chosen: pl.DataFrame, metrics: Sequence[str]) -> pl.Data
     schema |= {"low": pl.Float64, "high": pl.Float64, "num_strata": pl.Int64}
     table = pl.DataFrame(rows, schema=schema, orient="row").sort("metric", "loss")
     return table.with_columns(pl.col(pl.Float64).fill_nan(None))
-
-
-def _finite(values: pl.Series) -> np.ndarray:
-    array = values.cast(pl.Float64).drop_nulls().to_numpy()
-    return np.asarray(array[np.isfinite(array)])

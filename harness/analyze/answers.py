@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import heading
-from harness.analyze.metrics import sign
+from harness.analyze.headings import compared_heading
+from harness.analyze.metrics import compared, compared_sign
 from harness.analyze.question import Analysis
 from harness.analyze.wording import p_value, place, plural, signed, what_would_decide
 
@@ -35,8 +35,7 @@ def overall(analysis: Analysis) -> Row | None:
     # The fewest doubts first: a rule about these comparisons, so it picks no configuration.
     ordered = rows.sort("p_holm", "loss", nulls_last=True).to_dicts()
     better = [r for r in ordered if r["verdict"] == "better"]
-    worse = [str(r["loss"]) for r in ordered if r["verdict"] == "worse"]
-    baseline, metric = analysis.baseline, heading(analysis.headline)
+    baseline, metric = analysis.baseline, compared_heading(analysis.headline)
     if better:
         named = "; ".join(f"{r['loss']} {_across(r)}" for r in better)
         sentence = f"better than {baseline} on {metric}: {named}."
@@ -47,7 +46,7 @@ def overall(analysis: Analysis) -> Row | None:
             nearest = undecided[0]
             sentence += f" Least undecided: {nearest['loss']}, {_across(nearest)}"
             sentence += f"; {what_would_decide(nearest)}."
-    tail = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
+    tail = _tail(ordered, baseline)
     where = f"over {max(row['num_datasets'] for row in ordered)} data sets"
     return {"where": where, "sentence": sentence + tail, "tone": "better" if better else "none"}
 
@@ -55,7 +54,8 @@ def overall(analysis: Analysis) -> Row | None:
 def _ranks(analysis: Analysis) -> pl.DataFrame:
     validation = f"validation/{analysis.headline}"
     known = validation in analysis.chosen.columns
-    mean = pl.col(validation).fill_nan(None).mean() * sign(validation) if known else pl.lit(0.0)
+    score = compared(validation, pl.col(validation).fill_nan(None)).mean()
+    mean = score * compared_sign(validation) if known else pl.lit(0.0)
     return analysis.chosen.group_by(*SCENARIO, "loss").agg(mean.alias("rank"))
 
 
@@ -64,7 +64,6 @@ def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: An
     order = {"by": ["rank", "loss"], "descending": [True, False], "nulls_last": True}
     rows = [] if verdicts is None else verdicts.sort(**order).to_dicts()
     better = [r for r in rows if r["verdict"] == "better"]
-    worse = [r["loss"] for r in rows if r["verdict"] == "worse"]
     losses, baseline = board["loss"].to_list(), analysis.baseline
     if baseline not in losses:
         sentence, tone = f"there is no {baseline} run to compare with.", "none"
@@ -74,14 +73,22 @@ def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: An
         sentence, tone = _found(better, analysis), "better"
     else:
         sentence, tone = _not_found(rows, analysis), "undecided"
-    tail = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
     return {
         **scenario,
         "where": place(scenario),
-        "sentence": sentence + tail + _diverged(board),
+        "sentence": sentence + _tail(rows, baseline) + _diverged(board),
         "tone": tone,
         "num_losses": len(losses),
     }
+
+
+def _tail(rows: Sequence[Row], baseline: str) -> str:
+    """Those decided otherwise than better; a metric without direction knows no better."""
+    worse = [str(r["loss"]) for r in rows if r["verdict"] == "worse"]
+    differs = [str(r["loss"]) for r in rows if r["verdict"] == "differs"]
+    said = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
+    said += f" Different from {baseline}: {', '.join(differs)}." if differs else ""
+    return said
 
 
 def _noun(analysis: Analysis) -> str:
@@ -98,13 +105,13 @@ def _nothing_compared(losses: list[str], analysis: Analysis) -> str:
 def _found(better: list[Row], analysis: Analysis) -> str:
     first, others = better[0], [r["loss"] for r in better[1:]]
     also = f" Also better: {', '.join(others)}." if others else ""
-    metric = heading(analysis.headline)
+    metric = compared_heading(analysis.headline)
     return f"{first['loss']} beats {analysis.baseline} on {metric} by {_evidence(first)}.{also}"
 
 
 def _not_found(rows: list[Row], analysis: Analysis) -> str:
     undecided = [r for r in rows if r["verdict"] == "undecided"]
-    metric = heading(analysis.headline)
+    metric = compared_heading(analysis.headline)
     lead = f"no {_noun(analysis)} is shown to beat {analysis.baseline} on {metric}."
     if not undecided:
         return lead
@@ -124,6 +131,7 @@ def _evidence(row: Row) -> str:
 
 def _across(row: Row) -> str:
     counts = f"better on {row['wins']}, worse on {row['losses']} of {row['num_datasets']}"
+    counts = counts if row["wins"] is not None else f"{row['num_datasets']} data sets"
     interval = f"95% interval {signed(row['low'])} to {signed(row['high'])}, "
     interval = interval if row["low"] is not None else ""
     test = f"Wilcoxon, Holm p {p_value(row['p_holm'])}"

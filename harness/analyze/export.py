@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from harness.analyze import tables
+from harness.analyze import markup, tables
 from harness.analyze.question import Analysis
 from harness.errors import UserError
 
@@ -42,9 +42,9 @@ def frames(analysis: Analysis) -> dict[str, pl.DataFrame]:
 
 def write_tables(analysis: Analysis, output: Path, formats: Sequence[str]) -> list[Path]:
     """Write every table in every format into `output`; the paths."""
-    texts: dict[str, Callable[[tables.TextTable], str]] = {
-        "md": tables.markdown,
-        "tex": tables.latex,
+    texts: dict[str, Callable[[markup.TextTable], str]] = {
+        "md": markup.markdown,
+        "tex": markup.latex,
     }
     written = []
     for kind in formats:

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 import vl_convert
 
-from harness.analyze.charts import definitions
+from harness.analyze.charts import DEFINED, colours, definitions
 from harness.analyze.export import write_atomically
-from harness.analyze.groups import SCENARIO
+from harness.analyze.groups import BASELINE, SCENARIO
 from harness.analyze.payload import rank_rows
 from harness.analyze.question import Analysis
 from harness.analyze.rows import ChartRows, threshold_rows
@@ -35,6 +35,28 @@ def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: s
         write_atomically(path, draw(spec, kind))
         written.append(path)
     return written
+
+
+def write_chart(chart: str, rows: pl.DataFrame, path: Path) -> None:
+    """Draw one chart of `charts.DEFINED` from rows of your own, such as `loss_shape`.
+
+    Args:
+        rows: the columns that the chart's definition names, among them `loss`, by which lines are
+            coloured: in order of appearance, BCE grey.
+        path: ends in .svg or .png; its folder is made if missing.
+
+    Raises:
+        ValueError: an unknown chart or ending, or more losses than there are colours.
+    """
+    kind = path.suffix.removeprefix(".")
+    losses = rows["loss"].unique(maintain_order=True).to_list()
+    if chart not in DEFINED or kind not in ("svg", "png"):
+        raise ValueError(f"{path.name} of chart {chart!r}: .svg or .png of {', '.join(DEFINED)}")
+    palette = colours(losses, BASELINE)
+    if len(palette) < len(losses):
+        raise ValueError(f"{len(losses)} losses: at most {len(palette)} can be told apart")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, draw(with_data(definitions()[chart], _plain(rows), palette), kind))
 
 
 def with_data(

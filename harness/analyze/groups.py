@@ -10,17 +10,17 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from harness.analyze import naming
 from harness.analyze.keys import (
     config_columns,
     replicate_columns,
     resolve,
-    short_names,
     varying_columns,
 )
-from harness.analyze.metrics import sign
+from harness.analyze.metrics import SELECTION, sign
 from harness.errors import UserError
 
-SCENARIO = ("dataset", "positive_rate", "settings")
+SCENARIO = naming.SCENARIO
 GROUP = (*SCENARIO, "loss")
 TUNED = ("optimizer.", "schedule.", "training.")
 """Config columns with these prefixes are hyperparameters, unless they are a `.name`: which
@@ -61,16 +61,17 @@ def label_runs(
     runs = _latest(runs, varying).with_columns(
         (one if "dataset.name" in compared else _dataset(runs)).alias("dataset"),
         (pl.lit(None, pl.Float64) if _RATE in compared else rate).alias("positive_rate"),
-        _pairs(tuning).alias("tuning"),
-        _pairs(seeds).alias("replicate"),
+        naming.pairs(tuning).alias("tuning"),
+        naming.pairs(seeds).alias("replicate"),
     )
-    of_losses = "loss.name" in compared
-    scenario = [c for c in settings if not (of_losses and c.startswith("loss."))]
-    kept = _informative(runs, scenario, given=["dataset", "positive_rate"])
-    runs = runs.with_columns(_pairs(kept).alias("settings"))
-    parameters = [c for c in settings if of_losses and c.startswith("loss.")]
-    labels = [_loss_label(parameters) if c == "loss.name" else _value(c) for c in compared]
-    label = pl.concat_str(labels, separator=", ")
+    # A loss's own hyperparameters are part of what is compared, and so are a sampler's.
+    own = {
+        c: [s for s in settings if naming.is_choice(c) and s.startswith(c[:-4])] for c in compared
+    }
+    scenario = [c for c in settings if c not in {p for names in own.values() for p in names}]
+    kept = naming.informative(runs, scenario, given=["dataset", "positive_rate"])
+    runs = runs.with_columns(naming.pairs(kept).alias("settings"))
+    label = pl.concat_str([naming.label(c, own[c]) for c in compared], separator=", ")
     return runs.with_columns(label.alias("loss")).sort("run_id")
 
 
@@ -108,7 +109,7 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
         Rows (GROUP, tuning, num_configurations), one a group.
 
     Raises:
-        UserError: the metric is missing or not measured on validation.
+        UserError: the metric is missing, has no direction or is not measured on validation.
         ValueError: a test column is present; what picks must not see test.
     """
     if leaked := [c for c in candidates.columns if c.startswith("test/")]:
@@ -116,6 +117,9 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
     if not metric.startswith("validation/") or metric not in candidates.columns:
         known = [c for c in candidates.columns if c.startswith("validation/")]
         raise UserError(f"cannot choose by {metric}; choose by one of {', '.join(known)}")
+    if not sign(metric):
+        reason = "neither its high nor its low values are better"
+        raise UserError(f"cannot choose by {metric}: {reason}; choose by one such as {SELECTION}")
     gain = (pl.col(metric) * sign(metric)).fill_nan(None)
     # A run that diverged before its first epoch scores as the worst of its group: left out, a
     # configuration would profit from diverging on its hard seeds.
@@ -169,43 +173,3 @@ def _dataset(runs: pl.DataFrame) -> pl.Expr:
 
 def _column(runs: pl.DataFrame, name: str, dtype: type[pl.DataType]) -> pl.Expr:
     return (pl.col(name) if name in runs.columns else pl.lit(None)).cast(dtype)
-
-
-def _informative(runs: pl.DataFrame, columns: list[str], *, given: list[str]) -> list[str]:
-    """Those columns that say more than the ones before them (dataset.path repeats the name)."""
-    kept = list(given)
-    for column in sorted(columns, key=lambda c: (not c.endswith(".name"), c)):
-        if runs.select(*kept, column).n_unique() > runs.select(kept).n_unique():
-            kept.append(column)
-    return kept[len(given) :]
-
-
-def _pairs(columns: Sequence[str]) -> pl.Expr:
-    """`width=64, sampler=smote`."""
-    texts = [
-        pl.concat_str(pl.lit(f"{name}="), pl.col(column).cast(pl.String))
-        for name, column in zip(short_names(columns), columns, strict=True)
-    ]
-    return pl.concat_str(texts, separator=", ", ignore_nulls=True) if texts else pl.lit("")
-
-
-def _value(column: str) -> pl.Expr:
-    """`smote` for a choice, `width=64` for a value."""
-    text = pl.col(column).cast(pl.String).fill_null("none")
-    if column.endswith(".name"):
-        return text
-    return pl.concat_str(pl.lit(f"{short_names([column])[0]}="), text)
-
-
-def _loss_label(parameters: list[str]) -> pl.Expr:
-    texts = []
-    for column in parameters:
-        varies = pl.col(column).n_unique().over(*SCENARIO, "loss.name") > 1
-        shown = varies.any().over("loss.name")  # one label for a loss in every scenario
-        text = pl.concat_str(pl.lit(column.removeprefix("loss.") + "="), pl.col(column))
-        texts.append(pl.when(shown).then(text))
-    if not texts:
-        return pl.col("loss.name")
-    inside = pl.concat_str(texts, separator=", ", ignore_nulls=True)
-    label = pl.concat_str(pl.col("loss.name"), pl.lit(" ("), inside, pl.lit(")"))
-    return pl.when(inside == "").then(pl.col("loss.name")).otherwise(label)

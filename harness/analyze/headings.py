@@ -5,28 +5,24 @@ from collections.abc import Sequence
 import polars as pl
 
 from harness.analyze.keys import suggestion
-from harness.analyze.metrics import LEADERBOARD, sign, title
+from harness.analyze.metrics import LEADERBOARD, compared_sign, target, title
 from harness.errors import UserError
-
-VERSIONS = {
-    "corrected": "after prior correction",
-    "temperature": "after temperature scaling",
-    "platt": "after Platt scaling",
-    "isotonic": "after isotonic regression",
-    "beta": "after beta calibration",
-}
-"""Scores other than the raw ones, as they stand in a column's name: `test/platt/log_loss`."""
 
 
 def test_metrics(runs: pl.DataFrame) -> list[str]:
-    """Every numeric test metric of these runs, those of LEADERBOARD first.
+    """Every numeric test metric of these runs: LEADERBOARD's, of raw scores, of mended scores.
 
-    >>> test_metrics(pl.DataFrame({"test/zeta": [1.0], "test/auroc": [0.5], "test/note": ["a"]}))
-    ['auroc', 'zeta']
+    A metric's own interval (`auroc_low`) is none.
+
+    >>> names = ["zeta", "platt/brier", "auroc", "auroc_low"]
+    >>> test_metrics(pl.DataFrame({f"test/{name}": [0.5] for name in names}))
+    ['auroc', 'zeta', 'platt/brier']
     """
     found = {c.removeprefix("test/"): t for c, t in runs.schema.items() if c.startswith("test/")}
-    numeric = sorted(m for m, dtype in found.items() if dtype.is_numeric())
-    return [m for m in LEADERBOARD if m in numeric] + [m for m in numeric if m not in LEADERBOARD]
+    numeric = {m for m, dtype in found.items() if dtype.is_numeric()}
+    ends = {f"{m}{end}" for m in numeric for end in ("_low", "_high")}
+    others = sorted(numeric - ends - set(LEADERBOARD), key=lambda m: ("/" in m, m))
+    return [m for m in LEADERBOARD if m in numeric] + others
 
 
 def asked_metrics(asked: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -49,9 +45,25 @@ def heading(metric: str) -> str:
     >>> heading("platt/log_loss"), heading("auroc")
     ('log loss after Platt scaling', 'AUROC')
     """
-    version, _, name = metric.rpartition("/")
-    return f"{title(name)} {VERSIONS.get(version, f'({version})')}" if version else title(metric)
+    return title(metric)
+
+
+def compared_heading(metric: str) -> str:
+    """What of a metric is compared, in prose.
+
+    >>> compared_heading("auroc"), compared_heading("platt/calibration_slope")
+    ('AUROC', 'distance of calibration slope after Platt scaling from 1')
+    """
+    best = target(metric)
+    return heading(metric) if best is None else f"distance of {heading(metric)} from {best:g}"
 
 
 def direction(metric: str) -> str:
-    return "higher is better" if sign(metric) > 0 else "lower is better"
+    """
+    >>> direction("auroc"), direction("calibration_slope"), direction("flagged@0.5")
+    ('higher is better', 'nearest to 1 is best', 'neither high nor low is better')
+    """
+    if (best := target(metric)) is not None:
+        return f"nearest to {best:g} is best"
+    words = {1: "higher is better", -1: "lower is better", 0: "neither high nor low is better"}
+    return words[compared_sign(metric)]

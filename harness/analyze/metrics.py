@@ -1,5 +1,7 @@
 """The metrics a report shows, with their direction and their place."""
 
+from typing import TypeVar
+
 LOWER_IS_BETTER = frozenset(
     {
         "log_loss",
@@ -11,6 +13,7 @@ LOWER_IS_BETTER = frozenset(
         "expected_cost",
     }
 )
+_LOWER_ENDINGS = ("loss", "error", "cost")  # as scikit-learn names what is better low
 TARGETS = {"calibration_intercept": 0.0, "calibration_slope": 1.0}
 """Metrics that are best at a value, neither high nor low."""
 
@@ -42,15 +45,47 @@ posterior is mended after training; and F1 or MCC would pick by the noise of one
 
 
 def sign(metric: str) -> int:
-    """1 where higher is better, -1 where lower is, 0 where neither is.
+    """1 where higher is better, -1 where lower is, 0 where neither is; unknown names go by ending.
 
     >>> sign("auroc"), sign("validation/platt/log_loss"), sign("calibration_slope")
     (1, -1, 0)
     """
-    name = metric.rpartition("/")[2].removesuffix("_low").removesuffix("_high").partition("@")[0]
+    name = _name(metric)
     if name in TARGETS or name in DESCRIPTIVE:
         return 0
-    return -1 if name in LOWER_IS_BETTER else 1
+    return -1 if name in LOWER_IS_BETTER or name.endswith(_LOWER_ENDINGS) else 1
+
+
+def target(metric: str) -> float | None:
+    """The value at which a metric is best; None where none is named.
+
+    >>> target("test/platt/calibration_slope"), target("auroc")
+    (1.0, None)
+    """
+    return TARGETS.get(_name(metric))
+
+
+def compared_sign(metric: str) -> int:
+    """The direction of what is compared (`compared`): a distance from a target is better low.
+
+    >>> compared_sign("auroc"), compared_sign("calibration_slope"), compared_sign("flagged@0.5")
+    (1, -1, 0)
+    """
+    return sign(metric) if target(metric) is None else -1
+
+
+Value = TypeVar("Value")  # a number, an array or a Polars expression
+
+
+def compared(metric: str, value: Value) -> Value:
+    """What of a metric is compared: its value or, of one with a target, the distance from that."""
+    best = target(metric)
+    return value if best is None else abs(value - best)  # type: ignore
+
+
+def _name(metric: str) -> str:
+    name = metric.rpartition("/")[2].removesuffix("_low").removesuffix("_high")
+    return name.partition("@")[0]
 
 
 def title(metric: str) -> str:
@@ -108,10 +143,10 @@ _RULES = {
     },
 }
 _VERSIONS = {
-    "corrected": ", corrected",
+    "corrected": " after prior correction",
     "temperature": " after temperature scaling",
     "platt": " after Platt scaling",
-    "isotonic": " after isotonic calibration",
+    "isotonic": " after isotonic regression",
     "beta": " after beta calibration",
 }
 _ENDS = {"_low": ", lower end", "_high": ", upper end"}

@@ -5,12 +5,14 @@ from typing import Any
 
 import polars as pl
 
-from harness.analyze.charts import definitions
+from harness.analyze.charts import STANDALONE, definitions
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import direction, heading
+from harness.analyze.headings import compared_heading, direction, heading
+from harness.analyze.metrics import compared_sign, target
 from harness.analyze.question import Analysis
 from harness.analyze.rows import MAX_METRICS, ChartRows
 from harness.analyze.scores import THRESHOLDS
+from harness.analyze.summaries import CHANCES
 from harness.analyze.wording import place, what_would_decide
 
 DIGITS = 4
@@ -23,6 +25,7 @@ _COLUMNS = {
         "high",
         "num_pairs",
         "p_holm",
+        *CHANCES,
         "verdict",
         "hint",
     ]
@@ -39,7 +42,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
         tables["differences"] = with_hints(tables["differences"])
     return {
         "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
-        "metrics": [{"id": m, "title": heading(m), "direction": direction(m)} for m in metrics],
+        "metrics": [_metric(m) for m in metrics],
         "losses": [{"label": k, "colour": drawn.palette.get(k)} for k in losses],
         "baseline": analysis.baseline,
         "headline": analysis.headline,
@@ -51,7 +54,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
         "ranks": packed(rank_rows(analysis)),
         "thresholds": THRESHOLDS.tolist(),
         "counts": _counts(drawn),
-        "definitions": definitions(),
+        "definitions": {k: v for k, v in definitions().items() if k not in STANDALONE},
         "left_out": total - drawn.scenarios.height,
     }
 
@@ -96,6 +99,17 @@ def packed(table: pl.DataFrame) -> dict[str, Any]:
         if len(values) > 1 and column.n_unique() == 1:
             columns[column.name] = {"all": values[0]}
     return {"n": table.height, "columns": columns}
+
+
+def _metric(metric: str) -> dict[str, Any]:
+    return {
+        "id": metric,
+        "title": heading(metric),
+        "compared": compared_heading(metric),
+        "direction": direction(metric),
+        "sign": compared_sign(metric),
+        "target": target(metric),
+    }
 
 
 def _scenario(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Question:
     where: str = ""
     selection: str = SELECTION
     tuned: tuple[str, ...] = groups.TUNED
-    rope: float = across.ROPE
+    rope: float = summaries.ROPE
     target: str = ""
 
     def __post_init__(self) -> None:
@@ -90,7 +90,9 @@ def answer(runs: Runs, question: Question) -> Analysis:
     usual = [m for m in COMPARED if m in known and m not in metrics]
     compared = metrics + usual + [m for m in known if m not in {*metrics, *usual}]
     board = summaries.leaderboard(chosen, metrics=compared)
-    differences = summaries.differences(chosen, metrics=compared, baseline=baseline)
+    differences = summaries.differences(
+        chosen, metrics=compared, baseline=baseline, rope=question.rope
+    )
     ranks, rank_test = across.ranks(board, headline)
     return Analysis(
         runs=runs,
@@ -103,7 +105,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
         compared=compared,
         board=board,
         differences=differences,
-        datasets=across.across_datasets(differences, rope=question.rope),
+        datasets=across.across_datasets(differences, rope=question.rope, shown=metrics),
         iqm=across.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,

@@ -18,7 +18,7 @@ import vl_convert
 from harness.analyze import wording
 from harness.analyze.answers import answers, overall
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import direction, heading
+from harness.analyze.headings import compared_heading, direction, heading
 from harness.analyze.payload import build_payload
 from harness.analyze.provenance import asked, provenance, settings
 from harness.analyze.question import Analysis, averaged_over, compared_keys
@@ -59,6 +59,7 @@ def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
             facts=provenance(analysis.labelled, analysis.board),
             settings=settings(analysis.labelled),
             command=command,
+            notes=analysis.runs.notes,
             families=analysis.differences["family_size"].max() if headline.height else 0,
             payload=payload,
         )
@@ -107,6 +108,9 @@ def _environment() -> jinja2.Environment:
         interval=wording.interval,
         number=wording.number,
         p_value=wording.p_value,
+        wins=wording.wins,
+        chances=wording.chances,
+        compared=compared_heading,
         verdict_hint=wording.what_would_decide,
         metric=heading,
         direction=direction,

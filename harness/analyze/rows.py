@@ -16,7 +16,7 @@ from harness.analyze.question import Analysis
 from harness.analyze.scores import THRESHOLDS, score_curves
 
 MAX_SCENARIOS = 60
-MAX_METRICS = 40
+MAX_METRICS = 80
 BINS_OF_HISTOGRAM = 4  # gaps of THRESHOLDS joined to one bin
 
 
@@ -36,8 +36,8 @@ class ChartRows:
     counts: pl.DataFrame
 
 
-def chart_rows(analysis: Analysis, shapes: pl.DataFrame | None = None) -> ChartRows:
-    """Everything to draw. `shapes`: rows (loss, logit, loss_value, gradient), where known."""
+def chart_rows(analysis: Analysis) -> ChartRows:
+    """Everything to draw."""
     losses = drawn_losses(analysis)
     scenarios = analysis.board.select(SCENARIO).unique(maintain_order=True).head(MAX_SCENARIOS)
     drawn = analysis.chosen.filter(pl.col("loss").is_in(losses))

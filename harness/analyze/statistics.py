@@ -55,6 +55,31 @@ def corrected_p_value(
         return np.asarray(2 * stats.t.sf(t, np.where(seeds >= 2, seeds - 1, np.nan)))
 
 
+def correlated_t_posterior(
+    *,
+    mean: ArrayLike,
+    sd: ArrayLike,
+    num_seeds: ArrayLike,
+    test_train_ratio: ArrayLike,
+    rope: float,
+) -> tuple[Floats, Floats, Floats]:
+    """Probabilities that a difference is below, in or above +-rope, on this one data set.
+
+    NaN below 2 seeds. Source: Benavoli et al., "Time for a Change", 2017, section 3.1: the
+    posterior of Nadeau and Bengio's t.
+    """
+    mean, seeds = np.asarray(mean, float), np.asarray(num_seeds, float)
+    error = standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = (-rope - mean) / error, (rope - mean) / error
+    # Without any spread the difference is what it is.
+    low = np.where(error == 0, np.where(mean < -rope, np.inf, -np.inf), low)
+    high = np.where(error == 0, np.where(mean > rope, -np.inf, np.inf), high)
+    freedom = np.where(seeds >= 2, seeds - 1, np.nan)
+    below, above = stats.t.cdf(low, freedom), stats.t.sf(high, freedom)
+    return below, np.clip(1 - below - above, 0, 1), above
+
+
 def holm(p_values: ArrayLike) -> Floats:
     """Holm's (1979) adjusted p values of one family; NaN entries are no part of the family.
 
@@ -99,15 +124,16 @@ def more_seeds_needed(
 
 
 def verdicts(*, gain: ArrayLike, adjusted_p: ArrayLike, alpha: float = ALPHA) -> list[str]:
-    """ "better", "worse" or "undecided", a comparison each.
+    """ "better", "worse", "differs" or "undecided", a comparison each.
 
     Args:
-        gain: mean difference from the baseline, positive where the loss is better.
+        gain: mean difference from the baseline, positive where the loss is better; 0 where the
+            metric has no direction: such a difference is neither better nor worse.
         adjusted_p: Holm's p of the same comparisons; NaN is undecided.
 
-    >>> verdicts(gain=[0.1, -0.1, 0.1], adjusted_p=[0.01, 0.01, 0.3])
-    ['better', 'worse', 'undecided']
+    >>> verdicts(gain=[0.1, -0.1, 0.0, 0.1], adjusted_p=[0.01, 0.01, 0.01, 0.3])
+    ['better', 'worse', 'differs', 'undecided']
     """
     gain, significant = np.asarray(gain, float), np.asarray(adjusted_p, float) <= alpha
-    words = np.where(significant, np.where(gain > 0, "better", "worse"), "undecided")
-    return [str(word) for word in words]
+    decided = np.select([gain > 0, gain < 0], ["better", "worse"], "differs")
+    return [str(word) for word in np.where(significant, decided, "undecided")]

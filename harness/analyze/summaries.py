@@ -3,16 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from harness.analyze import statistics
 from harness.analyze.groups import BASELINE, GROUP, SCENARIO
 from harness.analyze.headings import test_metrics
-from harness.analyze.metrics import sign
+from harness.analyze.metrics import compared, compared_sign
 
 RESOLUTION = 1e-6
 """Smaller paired differences count as 0: logits are float32, and focal loss at gamma 0 must not be
 "better" than BCE by its last bit."""
+
+ROPE = 0.01
+"""Differences within +-ROPE, in the metric's own unit, are practically none."""
+
+CHANCES = ("p_worse", "p_equivalent", "p_better")
 
 
 def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.DataFrame:
@@ -51,14 +57,20 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
     table = grouped.with_columns(halves)
     fixed = grouped.columns[: grouped.columns.index("test_train_ratio") + 1]
     shown = [f"{m}{part}" for m in metrics for part in ("", "_half", "_seeds")]
-    best = [pl.col(m) * -sign(m) for m in metrics[:1]]
+    best = [compared(m, pl.col(m)) * -compared_sign(m) for m in metrics[:1]]
     return table.sort(*SCENARIO, *best, "loss", nulls_last=True).select(*fixed, *shown)
 
 
 def differences(
-    chosen: pl.DataFrame, *, metrics: Sequence[str] = (), baseline: str = BASELINE
+    chosen: pl.DataFrame,
+    *,
+    metrics: Sequence[str] = (),
+    baseline: str = BASELINE,
+    rope: float = ROPE,
 ) -> pl.DataFrame:
     """Paired differences from the baseline on test, with verdicts.
+
+    Of a metric with a target they are differences of the distance from it.
 
     Pairs share scenario, seeds and data fingerprint. Holm's correction is over all comparisons of
     one metric in the sweep: the chance of any false verdict in a metric's table is at most 5%.
@@ -66,7 +78,8 @@ def differences(
     Returns:
         One row per group other than the baseline and metric: GROUP, metric, difference, low, high
         (95%, not adjusted), num_pairs, p_value, p_holm, verdict, more_seeds (null where more seeds
-        alone would not decide, or nothing is to be decided), family_size.
+        alone would not decide, or nothing is to be decided), p_worse, p_equivalent, p_better (null
+        for a metric without direction), family_size.
     """
     metrics = list(metrics) or test_metrics(chosen)
     pairs = _pairs(chosen, metrics, baseline)
@@ -74,9 +87,9 @@ def differences(
         *_moments(pl.col("difference"), "difference"),
         (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("ratio"),
     )
-    tables = [_decided(family, metric) for (metric,), family in moments.group_by("metric")]
+    tables = [_decided(family, metric, rope) for (metric,), family in moments.group_by("metric")]
     if not tables:
-        return _decided(moments, "")
+        return _decided(moments, "", rope)
     table = pl.concat(tables).with_columns(pl.col("metric").cast(pl.Enum(metrics)))
     table = table.sort(*SCENARIO, "metric", "loss", nulls_last=True)
     return table.with_columns(pl.col("metric").cast(pl.String))
@@ -84,7 +97,7 @@ def differences(
 
 def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.DataFrame:
     on = [*SCENARIO, "replicate", *(c for c in ("data_fingerprint",) if c in chosen.columns)]
-    scores = [_finite(f"test/{m}").alias(m) for m in metrics]
+    scores = [compared(m, _finite(f"test/{m}")).alias(m) for m in metrics]
     reference = chosen.filter(pl.col("loss") == baseline).select(*on, *scores)
     others = chosen.filter(pl.col("loss") != baseline)
     others = others.select(*on, "loss", "num_test", "num_train", *scores)
@@ -104,7 +117,7 @@ def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.Da
     return pl.concat(long).with_columns(exact.alias("difference")).drop_nulls("difference")
 
 
-def _decided(family: pl.DataFrame, metric: str) -> pl.DataFrame:
+def _decided(family: pl.DataFrame, metric: str, rope: float) -> pl.DataFrame:
     family = family.sort(GROUP)
     mean = family["difference"].to_numpy()
     seeds = family["difference_seeds"].to_numpy()
@@ -116,7 +129,10 @@ def _decided(family: pl.DataFrame, metric: str) -> pl.DataFrame:
     half = statistics.half_interval(**spread)
     p_value = statistics.corrected_p_value(mean=mean, **spread)
     p_holm = statistics.holm(p_value)
-    words = statistics.verdicts(gain=sign(metric) * mean, adjusted_p=p_holm)
+    gain = compared_sign(metric) * mean
+    words = statistics.verdicts(gain=gain, adjusted_p=p_holm)
+    chances = statistics.correlated_t_posterior(mean=gain, **spread, rope=rope)
+    chances = chances if compared_sign(metric) else (np.full(mean.shape, np.nan),) * 3
     size = int((p_value == p_value).sum())
     more = statistics.more_seeds_needed(mean=mean, **spread, family_size=size)
     verdict = pl.Series("verdict", words, dtype=pl.String)
@@ -130,6 +146,7 @@ def _decided(family: pl.DataFrame, metric: str) -> pl.DataFrame:
         pl.when(verdict == "undecided")
         .then(pl.Series(more).fill_nan(None).cast(pl.Int64))
         .alias("more_seeds"),
+        *(pl.Series(name, p).fill_nan(None) for name, p in zip(CHANCES, chances, strict=True)),
         pl.lit(size).alias("family_size"),
     )
 

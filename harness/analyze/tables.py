@@ -1,7 +1,6 @@
-"""The tables as text: one form for the terminal, Markdown and LaTeX."""
+"""The tables as text, and in the terminal; `markup` writes them as Markdown and LaTeX."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import polars as pl
@@ -9,22 +8,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.analyze.headings import heading
+from harness.analyze.headings import compared_heading
+from harness.analyze.markup import TextTable
 from harness.analyze.question import Analysis, averaged_over, compared_keys
-from harness.analyze.wording import interval, number, p_value, place, signed, verdict
+from harness.analyze.wording import (
+    chances,
+    interval,
+    number,
+    p_value,
+    place,
+    signed,
+    verdict,
+    wins,
+)
 
 MAX_ROWS = 40
+CHANCES = "P(worse / within ±rope / better)"
 LABEL_WIDTH, METRIC_WIDTH = 62, 18
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """Cells as a reader sees them; untrusted names among them are not yet escaped."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: frozenset[int]  # columns aligned to the right
 
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
@@ -52,14 +52,18 @@ def differences_table(analysis: Analysis) -> TextTable:
             interval(row),
             str(row["num_pairs"]),
             p_value(row["p_holm"]),
+            chances(row),
             verdict(row),
         ]
         for where, row in _placed(table)
     ]
     heads = ["where", compared_keys(analysis.question), "difference", "95% interval", "pairs"]
-    name = f"Paired difference from {analysis.baseline} in test {heading(analysis.headline)}"
-    title = f"{name} (Nadeau-Bengio corrected t, Holm)"
-    return TextTable(title, [*heads, "Holm p", "verdict"], rows, frozenset({2, 3, 4, 5}))
+    metric = compared_heading(analysis.headline)
+    name = f"Paired difference from {analysis.baseline} in test {metric}"
+    rope = f"rope {analysis.question.rope:g}"
+    title = f"{name} (Nadeau-Bengio corrected t, Holm; Bayesian correlated t, {rope})"
+    heads += ["Holm p", CHANCES, "verdict"]
+    return TextTable(title, heads, rows, frozenset(range(2, 7)))
 
 
 def datasets_table(analysis: Analysis) -> TextTable:
@@ -69,19 +73,19 @@ def datasets_table(analysis: Analysis) -> TextTable:
         [
             row["loss"],
             str(row["num_datasets"]),
-            f"{row['wins']}/{row['ties']}/{row['losses']}",
+            wins(row),
             signed(row["difference"]),
             interval(row),
             p_value(row["p_holm"]),
-            f"{number(row['p_worse'], 2)} / {number(row['p_equivalent'], 2)} / "
-            f"{number(row['p_better'], 2)}",
+            chances(row),
             verdict(row),
         ]
         for row in table.iter_rows(named=True)
     ]
-    heads = [compared_keys(analysis.question), "data sets", "better/same/worse", "difference"]
-    heads += ["95% interval", "Holm p", "P(worse / within ±rope / better)", "verdict"]
-    name = f"Over data sets: difference from {analysis.baseline} in {heading(analysis.headline)}"
+    heads = [compared_keys(analysis.question), "data sets", "better / same / worse", "difference"]
+    heads += ["95% interval", "Holm p", CHANCES, "verdict"]
+    metric = compared_heading(analysis.headline)
+    name = f"Over data sets: difference from {analysis.baseline} in {metric}"
     title = f"{name} (Wilcoxon, Holm; Bayesian signed rank, rope {analysis.question.rope:g})"
     return TextTable(title, heads, rows, frozenset(range(1, 7)))
 
@@ -122,61 +126,6 @@ def _rich(table: TextTable) -> Table:
         shown.add_row(Text(where), *(Text(cell) for cell in row[1:]))
         said = row[0]
     return shown
-
-
-def markdown(table: TextTable) -> str:
-    """A GitHub-flavoured table under its title."""
-    rule = ["---:" if i in table.numeric else "---" for i in range(len(table.headings))]
-    lines = [
-        _cells(table.headings, _markdown_text),
-        rule,
-        *(_cells(r, _markdown_text) for r in table.rows),
-    ]
-    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{_markdown_text(table.title)}\n\n{body}\n"
-
-
-def latex(table: TextTable) -> str:
-    """A booktabs table; what TeX would take for a command is escaped."""
-    columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.headings)))
-    heads, *rows = (_cells(r, _latex_text) for r in (table.headings, *table.rows))
-    body = "\n".join(f"  {' & '.join(row)} \\\\" for row in rows)
-    return (
-        f"% {_one_line(table.title)}\n\\begin{{tabular}}{{{columns}}}\n  \\toprule\n"
-        f"  {' & '.join(heads)} \\\\\n  \\midrule\n{body}\n  \\bottomrule\n\\end{{tabular}}\n"
-    )
-
-
-_TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    "\N{EN DASH}": "--",
-}
-_MARKDOWN: dict[str, Any] = {c: f"\\{c}" for c in "\\`*_[]|"} | {
-    "<": "&lt;",
-    ">": "&gt;",
-    "&": "&amp;",
-}
-
-
-def _latex_text(text: str) -> str:
-    return _one_line(text).translate(str.maketrans(_TEX))
-
-
-def _markdown_text(text: str) -> str:
-    return _one_line(text).translate(str.maketrans(_MARKDOWN))
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def _cells(row: Sequence[str], escape: Callable[[str], str]) -> list[str]:
-    return [escape(cell) for cell in row]
 
 
 def _placed(table: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:

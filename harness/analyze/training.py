@@ -76,7 +76,7 @@ def parse_target(text: str) -> tuple[str, float | None]:
     """`validation/log_loss=0.2` as its curve and value; no value where the text is empty.
 
     Raises:
-        UserError: not of that form, or of a curve not measured on validation.
+        UserError: not of that form, of a curve not measured on validation, or without direction.
     """
     if not text:
         return "validation/log_loss", None
@@ -88,6 +88,8 @@ def parse_target(text: str) -> tuple[str, float | None]:
         number = float("nan")
     if not np.isfinite(number) or not curve.startswith("validation/"):
         raise UserError(f"--target {text}: write such as validation/log_loss=0.2")
+    if not sign(curve):
+        raise UserError(f"--target {text}: neither high nor low {curve} is better")
     return curve, number
 
 

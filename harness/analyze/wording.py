@@ -24,18 +24,19 @@ def percent(rate: float) -> str:
 def number(value: float | None, digits: int = 4) -> str:
     """A fixed number of decimals, or a dash; never -0.
 
-    >>> number(0.12345), number(None), number(-1e-9)
-    ('0.1235', '\N{EN DASH}', '0.0000')
+    >>> number(0.12345), number(None), number(-1e-9), number(-1)
+    ('0.1235', '\N{EN DASH}', '0.0000', '\N{MINUS SIGN}1.0000')
     """
     if value is None:
         return "\N{EN DASH}"
     text = f"{value:.{digits}f}"
-    return text if float(text) else f"{0:.{digits}f}"
+    text = text if float(text) else f"{0:.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def signed(value: float | None) -> str:
     text = number(value)
-    return f"+{text}" if value is not None and float(text) > 0 else text
+    return f"+{text}" if value is not None and value > 0 and float(text) else text
 
 
 def interval(row: Row) -> str:
@@ -80,6 +81,24 @@ def what_would_decide(row: Row) -> str:
     if more is None:
         return f"more {noun}s alone would not decide"
     return f"about {plural(more, f'more {noun}')} would decide"
+
+
+def wins(row: Row) -> str:
+    """On how many data sets better, the same and worse; a dash for a metric without direction.
+
+    >>> wins({"wins": 3, "ties": 0, "losses": 1}), wins({"wins": None, "ties": 0, "losses": None})
+    ('3 / 0 / 1', '\N{EN DASH}')
+    """
+    if row["wins"] is None:
+        return "\N{EN DASH}"
+    return f"{row['wins']} / {row['ties']} / {row['losses']}"
+
+
+def chances(row: Row) -> str:
+    """P(worse), P(practically equal) and P(better) of the next data set, or a dash."""
+    if row["p_worse"] is None:
+        return "\N{EN DASH}"
+    return " / ".join(number(row[name], 2) for name in ("p_worse", "p_equivalent", "p_better"))
 
 
 def verdict(row: Row) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from harness.analyze.charts import comparison, scores, training
 from harness.analyze.charts.base import MAX_LOSSES, Chart, colours, finished
 
-__all__ = ["DEFINED", "MAX_LOSSES", "colours", "definitions"]
+__all__ = ["DEFINED", "MAX_LOSSES", "STANDALONE", "colours", "definitions"]
 
 DEFINED: Mapping[str, Callable[[], Chart]] = {
     "differences": comparison.differences,
@@ -28,6 +28,9 @@ DEFINED: Mapping[str, Callable[[], Chart]] = {
     "loss_shape": lambda: training.loss_shape("loss"),
     "gradient_shape": lambda: training.loss_shape("gradient"),
 }
+
+STANDALONE = frozenset({"loss_shape", "gradient_shape"})
+"""Of no logged run: drawn from rows that others give, by `figures.write_chart`."""
 
 
 def definitions() -> Mapping[str, Mapping[str, Any]]:

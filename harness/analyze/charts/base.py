@@ -60,6 +60,7 @@ def finished(chart: Chart) -> Mapping[str, Any]:
         "gridOpacity": 0.25,
         "domain": False,
         "titlePadding": 8,
+        "labelSeparation": 4,
         "labelFontSize": 11,
         "titleFontSize": 12,
     }

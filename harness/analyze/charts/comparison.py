@@ -4,7 +4,12 @@ import altair as alt
 
 from harness.analyze.charts.base import COLOUR, MUTED, ROWS, Chart, band, rule_at
 
-WORDS = ("better", "undecided", "worse")
+VERDICTS = {
+    "better": ("#009e73", "triangle-up"),
+    "undecided": ("#7a7a7a", "circle"),
+    "worse": ("#d55e00", "triangle-down"),
+    "differs": ("#0072b2", "diamond"),
+}
 
 
 def differences() -> Chart:
@@ -18,13 +23,11 @@ def datasets() -> Chart:
 
 
 def _forest(title: str, evidence: list[str]) -> Chart:
-    colour = alt.Color("verdict:N", title=None).scale(
-        domain=WORDS, range=["#009e73", "#7a7a7a", "#d55e00"]
-    )
-    shape = alt.Shape("verdict:N", title=None).scale(
-        domain=WORDS, range=["triangle-up", "circle", "triangle-down"]
-    )
-    legend = alt.Legend(orient="top", symbolOpacity=1)
+    words = list(VERDICTS)
+    colours, shapes = map(list, zip(*VERDICTS.values(), strict=True))
+    colour = alt.Color("verdict:N", title=None).scale(domain=words, range=colours)
+    shape = alt.Shape("verdict:N", title=None).scale(domain=words, range=shapes)
+    legend = alt.Legend(orient="top", symbolOpacity=1, values=words[:3])
     colour, shape = colour.legend(legend), shape.legend(legend)
     y = alt.Y("loss:N", title=None, sort=None).axis(labelLimit=220, ticks=False)
     base = alt.Chart(ROWS).encode(y=y, color=colour)

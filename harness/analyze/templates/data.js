@@ -36,6 +36,10 @@ const number = (value, digits = 4) =>
 const signed = (value) => (value > 0 && Number(value.toFixed(4)) > 0 ? "+" : "") + number(value);
 const interval = ({ low, high }) => low === null ? "\u2013" : signed(low) + " to " + signed(high);
 const pValue = (value) => value !== null && value < 1e-4 ? "< 0.0001" : number(value);
+const together = (values, shown = String) =>
+  values[0] === null ? "\u2013" : values.map((value) => shown(value)).join(" / ");
+const chances = ({ p_worse, p_equivalent, p_better }) =>
+  together([p_worse, p_equivalent, p_better], (p) => number(p, 2));
 const count = (value) => value.toLocaleString("en");
 
 function cell(text, name = "", tag = "td") {

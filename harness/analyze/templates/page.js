@@ -46,8 +46,9 @@ function showBoard(scenario) {
   extra.hidden = inTable;
   const rows = [...table.tBodies[0].rows];
   const value = (row) => (scores.get(row.dataset.loss) || { mean: null }).mean;
-  const sign = metricNow().direction.startsWith("higher") ? -1 : 1;
-  rows.sort((a, b) => (value(a) === null) - (value(b) === null) || sign * (value(a) - value(b)));
+  const { sign, target } = metricNow();
+  const rank = (row) => -sign * (target === null ? value(row) : Math.abs(value(row) - target));
+  rows.sort((a, b) => (value(a) === null) - (value(b) === null) || rank(a) - rank(b));
   for (const row of rows) {
     row.hidden = row.dataset.scenario !== String(scenario) || !picked.has(row.dataset.loss);
     const score = scores.get(row.dataset.loss);
@@ -74,16 +75,16 @@ function showDifferences(rows) {
   element("differences").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
     cell("", "where"), cell(row.loss, "", "th"), cell(signed(row.difference), "n"),
     cell(interval(row), "n"), cell(row.num_pairs, "n"), cell(pValue(row.p_holm), "n"),
-    verdictCell(row),
+    cell(chances(row), "n"), verdictCell(row),
   ])));
 }
 
 function showDatasets(rows) {
   element("datasets").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
     cell(row.loss, "", "th"), cell(row.num_datasets, "n"),
-    cell([row.wins, row.ties, row.losses].join(" / "), "n"), cell(signed(row.difference), "n"),
+    cell(together([row.wins, row.ties, row.losses]), "n"), cell(signed(row.difference), "n"),
     cell(interval(row), "n"), cell(pValue(row.p_holm), "n"),
-    cell([row.p_worse, row.p_equivalent, row.p_better].map((p) => number(p, 2)).join(" / "), "n"),
+    cell(chances(row), "n"),
     verdictCell(row),
   ])));
 }
@@ -92,7 +93,7 @@ async function showAcross() {
   const rows = coloured(unpack(payload.datasets)).filter(ofMetric);
   element("across").hidden = payload.datasets.n === 0;
   for (const part of document.querySelectorAll(".of-metric")) {
-    part.textContent = metricNow().title;
+    part.textContent = metricNow().compared;
   }
   showDatasets(rows);
   await draw("datasets", rows);
@@ -108,7 +109,8 @@ async function update() {
   element("status").textContent = "Showing " + payload.scenarios[scenario].where + ": " + metric.title + ".";
   const differences = rowsOf("differences", scenario).filter(ofMetric);
   const about = metric.title + " (95%, " + metric.direction + ")";
-  element("caption-differences").textContent = "Difference from " + payload.baseline + ": " + about;
+  element("caption-differences").textContent = "Difference from " + payload.baseline + ": "
+    + (metric.target === null ? about : metric.compared + " (95%, lower is better)");
   element("caption-rates").textContent = "By positive rate: " + about;
   showBoard(scenario);
   showDifferences(differences);

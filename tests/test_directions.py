@@ -1,0 +1,95 @@
+"""Metrics that are best at a value, or have no direction: tables, verdicts, ranks, answers."""
+
+import polars as pl
+import pytest
+
+from harness.analyze import Question, analyze, answer, answers, load, metrics
+from harness.errors import UserError
+from tests.fabricated import Sweep, fabricate, quiet
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """On six data sets focal's slope is nearer to 1 than BCE's, from the other side of it."""
+    effects = {"bce": 0.0, "focal": 0.0, "brier": 0.0}
+    sweep = Sweep(effects=effects, datasets=list("abcdef"), seeds=range(4), num_rows=60)
+    folder = fabricate(tmp_path_factory.mktemp("sweeps") / "s", sweep)
+    loss, noise = pl.col("loss.name"), pl.col("test/brier") / 100
+    slope = pl.when(loss == "bce").then(0.7).when(loss == "focal").then(1.1).otherwise(1.6)
+    for path in (folder / "shards").glob("*/runs.parquet"):
+        pl.read_parquet(path).with_columns(
+            (slope + noise).alias("test/calibration_slope"),
+            (slope + noise).alias("test/platt/calibration_slope"),
+            (slope + noise).alias("validation/calibration_slope"),
+            (slope + noise).alias("test/flagged@0.5"),
+            (slope + noise).alias("validation/flagged@0.5"),
+            (slope + noise).alias("test/platt/log_loss"),
+        ).write_parquet(path)
+    return folder
+
+
+def test_the_distance_from_the_target_is_compared(folder):
+    analysis = answer(load(folder), Question(metrics=("calibration_slope",)))
+    row = analysis.differences.filter(metric="calibration_slope", loss="focal", dataset="a").row(
+        0, named=True
+    )
+    scores = analysis.chosen.filter(dataset="a").sort("seed")
+    bce, focal = (
+        scores.filter(loss=loss)["test/calibration_slope"].to_numpy() for loss in ("bce", "focal")
+    )
+    assert row["difference"] == pytest.approx((abs(focal - 1) - abs(bce - 1)).mean())
+    verdicts = analysis.differences.filter(metric="calibration_slope")
+    assert dict(verdicts.group_by("loss").agg(pl.col("verdict").unique()).iter_rows()) == {
+        "focal": ["better"],
+        "brier": ["worse"],
+    }
+    assert analysis.board.filter(dataset="a")["loss"].to_list() == ["focal", "bce", "brier"]
+    assert analysis.ranks["loss"].to_list() == ["focal", "bce", "brier"]
+    across = analysis.datasets.filter(metric="calibration_slope")
+    over = {row["loss"]: row for row in across.iter_rows(named=True)}
+    assert (over["focal"]["wins"], over["brier"]["losses"]) == (6, 6)
+
+
+def test_a_metric_without_direction_differs_and_ranks_nobody(folder):
+    analysis = answer(load(folder), Question(metrics=("flagged@0.5",)))
+    verdicts = analysis.differences.filter(metric="flagged@0.5")["verdict"]
+    assert set(verdicts) == {"differs"}
+    across = analysis.datasets.filter(metric="flagged@0.5")
+    assert set(across["verdict"]) <= {"differs", "undecided"}
+    assert across["wins"].null_count() == across["p_better"].null_count() == across.height == 2
+    assert analysis.ranks.is_empty() and not analysis.rank_test
+    said = " ".join(row["sentence"] for row in answers.answers(analysis))
+    assert "Different from bce" in said and "beats" not in said and "Worse" not in said
+
+
+@pytest.mark.parametrize("metric", ["flagged@0.5", "calibration_slope", "platt/log_loss"])
+def test_every_kind_of_metric_makes_a_report(folder, metric, tmp_path):
+    question = Question(metrics=(metric,))
+    formats = ("csv", "md", "tex", "parquet")
+    page = analyze(
+        folder, output=tmp_path / "o", console=quiet(), question=question, formats=formats
+    ).read_text()
+    title = {
+        "flagged@0.5": "share flagged at threshold 0.5",
+        "calibration_slope": "distance of calibration slope from 1",
+        "platt/log_loss": "log loss after Platt scaling",
+    }[metric]
+    assert title in page
+    assert title in (tmp_path / "o" / "differences.tex").read_text()
+
+
+@pytest.mark.parametrize("asked", ["calibration_slope", "flagged@0.5"])
+def test_nothing_is_chosen_by_a_metric_without_direction(folder, asked):
+    with pytest.raises(UserError, match=f"validation/{asked}.*neither"):
+        answer(load(folder), Question(selection=f"validation/{asked}"))
+
+
+def test_a_target_is_no_direction_for_a_leaderboard():
+    rows = pl.DataFrame({"x": [0.2, 1.1, 3.0]})
+    nearness = metrics.compared("test/calibration_slope", pl.col("x"))
+    assert rows.select(nearness)["x"].to_list() == pytest.approx([0.8, 0.1, 2.0])
+    assert rows.select(metrics.compared("auroc", pl.col("x")))["x"].to_list() == [0.2, 1.1, 3.0]
+
+
+def test_losses_and_errors_of_any_name_are_better_low():
+    assert [metrics.sign(m) for m in ("validation/loss", "hinge_loss", "mean_error")] == [-1] * 3
