@@ -1,0 +1,143 @@
+"""Derived quantities of runs: what a claim may measure beyond the columns of the store.
+
+Each takes the rows and its parameters from `measures` in claims.yaml, and gives one column.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy import integrate, optimize
+from scipy.special import expit, logit
+from scipy.stats import norm
+
+from harness.analyze.runs import Runs
+from harness.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a table and, where they are runs, what else is stored of them."""
+
+    table: pl.DataFrame
+    runs: tuple[Runs, ...] = ()
+
+
+def formula(rows: Rows, *, sql: str) -> pl.Series:
+    """An SQL expression of the row's columns; names with dots or slashes in double quotes."""
+    try:
+        return rows.table.select(pl.sql_expr(sql).alias("formula")).to_series()
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"formula {sql!r}: {str(error).splitlines()[0]}") from error
+
+
+def entropy(rows: Rows, *, of: str) -> pl.Series:
+    """H(pi) in nats: the log loss of always predicting pi, the best constant."""
+    pi = rows.table[of].to_numpy().astype(np.float64)
+    return pl.Series(-pi * np.log(pi) - (1 - pi) * np.log1p(-pi))
+
+
+def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
+    """Steps until a curve first is at or below the target (a number, or a column of the runs).
+
+    A run that never gets there counts with all its steps: too few, so differences are understated.
+    """
+    targets = rows.table.select(
+        "run_id",
+        "shard",
+        (pl.col(target) if isinstance(target, str) else pl.lit(target)).alias("t"),
+    )
+    reached = [
+        runs.history.join(targets.lazy(), on=["run_id", "shard"])
+        .filter(pl.col(column) <= pl.col("t"))
+        .group_by("run_id")
+        .agg(pl.col("step").min())
+        .collect()
+        for runs in rows.runs
+    ]
+    steps = rows.table.select("run_id", "num_steps").join(
+        pl.concat(reached), on="run_id", how="left"
+    )
+    return steps.select(pl.coalesce("step", "num_steps").cast(pl.Float64)).to_series()
+
+
+def share_within(rows: Rows, *, distance: float, of: str = "threshold") -> pl.Series:
+    """Share of test rows whose probability is less than ``distance`` from the column ``of``."""
+    centres = dict(rows.table.select("run_id", of).iter_rows())
+    shares = {
+        run: float(np.mean(np.abs(expit(logits) - centres[run]) < distance))
+        for run, logits in _test_logits(rows)
+    }
+    return pl.Series([shares.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+
+
+def gaussian(rows: Rows, *, value: str, at: float = 0.5) -> pl.Series:
+    """What the true posterior of two Gaussians scores, by quadrature: one of `_GAUSSIAN`."""
+    pairs = rows.table.select("dataset.distance", "dataset.positive_rate").iter_rows()
+    return pl.Series([_GAUSSIAN[value](float(d), float(pi), at) for d, pi in pairs])
+
+
+def _test_logits(rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
+    """(run_id, logits) of the test part, one shard in memory at a time."""
+    wanted = rows.table.select("run_id", "shard").lazy()
+    for runs in rows.runs:
+        for frame in runs.predictions:
+            of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
+            for run, logits in of_test.select("run_id", "logits").collect().iter_rows():
+                yield run, np.asarray(logits, dtype=np.float64)
+
+
+def _mean(score: Callable, d: float, pi: float) -> float:
+    """The expectation of ``score(log-odds, label)`` over two Gaussians."""
+
+    def of(label: int) -> float:
+        centre = logit(pi) + (label - 0.5) * d * d
+        return integrate.quad(
+            lambda u: norm.pdf(u) * score(centre + d * u, label), -12, 12, limit=400, epsabs=1e-13
+        )[0]
+
+    return pi * of(1) + (1 - pi) * of(0)
+
+
+def _rates(d: float, pi: float, cut: float) -> tuple[float, float]:
+    """Recall and false positive rate at probability ``cut``."""
+    z = (logit(cut) - logit(pi)) / d
+    return float(norm.sf(z - d / 2)), float(norm.sf(z + d / 2))
+
+
+def _f1(d: float, pi: float, cut: float) -> float:
+    recall, alarms = _rates(d, pi, cut)
+    return 2 * pi * recall / (pi * recall + (1 - pi) * alarms + pi)
+
+
+def _best_f1(d: float, pi: float, _: float) -> float:
+    """The best F1, at the probability that is half of it (Lipton et al. 2014)."""
+    found = optimize.minimize_scalar(lambda z: -_f1(d, pi, expit(z)), bracket=(logit(pi), 0.0))
+    return float(-found.fun)
+
+
+def _cost(d: float, pi: float, at: float) -> float:
+    """Cost of cutting at probability ``at``, where it is optimal: a miss costs (1 - at) / at."""
+    recall, alarms = _rates(d, pi, at)
+    return (1 - pi) * alarms + pi * (1 - recall) * (1 - at) / at
+
+
+_GAUSSIAN: dict[str, Callable[[float, float, float], float]] = {
+    "log_loss": lambda d, pi, _: _mean(lambda z, y: np.logaddexp(0, z) - y * z, d, pi),
+    "brier": lambda d, pi, _: _mean(lambda z, y: (expit(z) - y) ** 2, d, pi),
+    "auroc": lambda d, pi, _: float(norm.cdf(d / np.sqrt(2))),
+    "f1": _f1,
+    "best_f1": _best_f1,
+    "recall": lambda d, pi, at: _rates(d, pi, at)[0],
+    "false_positive_rate": lambda d, pi, at: _rates(d, pi, at)[1],
+    "cost": _cost,
+}
+
+MEASURES: dict[str, Callable[..., pl.Series]] = {
+    "formula": formula,
+    "entropy": entropy,
+    "steps_to": steps_to,
+    "share_within": share_within,
+    "gaussian": gaussian,
+}
