@@ -104,14 +104,15 @@ def _in_precision(loss: LossFn, dtype: str, logits: list[float]) -> Iterator[dic
     roundoff = float(jnp.finfo(dtype).eps) / 2
     for i, (logit, label) in enumerate(grid):
         given = float(z[i])  # as the precision holds it
+        side = 2 * label - 1
         wrong = (given > 0) != (label == 1) and abs(given) > 2
         yield {
             "logit": logit,
             "label": label,
             "value": float(values[i]),
             "gradient": float(gradients[i]),
-            "exact_value": float(np.logaddexp(0, given) - label * given),
-            "exact_gradient": float(expit(given) - label),
+            "exact_value": float(np.logaddexp(0, -side * given)),
+            "exact_gradient": float(-side * expit(-side * given)),
             "finite": float(np.isfinite(values[i]) and np.isfinite(gradients[i])),
             "stalled": float(wrong and gradients[i] == 0),
             "unit_roundoff": roundoff,

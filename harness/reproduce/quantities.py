@@ -67,25 +67,44 @@ def share_within(rows: Rows, *, distance: float, of: str = "threshold") -> pl.Se
     centres = dict(rows.table.select("run_id", of).iter_rows())
     shares = {
         run: float(np.mean(np.abs(expit(logits) - centres[run]) < distance))
-        for run, logits in _test_logits(rows)
+        for run, logits, _ in _test_rows(rows)
     }
     return pl.Series([shares.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
 
 
-def gaussian(rows: Rows, *, value: str, at: float = 0.5) -> pl.Series:
-    """What the true posterior of two Gaussians scores, by quadrature: one of `_GAUSSIAN`."""
-    pairs = rows.table.select("dataset.distance", "dataset.positive_rate").iter_rows()
-    return pl.Series([_GAUSSIAN[value](float(d), float(pi), at) for d, pi in pairs])
+def gaussian(rows: Rows, *, value: str, at: float | str = 0.5) -> pl.Series:
+    """What the true posterior of two Gaussians scores, by quadrature: one of `_GAUSSIAN`.
+
+    ``at`` is the probability cut at, a number or a column.
+    """
+    cut = pl.col(at) if isinstance(at, str) else pl.lit(at)
+    wanted = rows.table.select("dataset.distance", "dataset.positive_rate", cut.alias("at"))
+    known = {row: _GAUSSIAN[value](*row) for row in set(wanted.iter_rows())}
+    return pl.Series([known[row] for row in wanted.iter_rows()])
 
 
-def _test_logits(rows: Rows) -> Iterator[tuple[str, np.ndarray]]:
-    """(run_id, logits) of the test part, one shard in memory at a time."""
+def off_centre(rows: Rows) -> pl.Series:
+    """Where zero lies between the classes' nearest test logits: 0 midway, 1 at the negatives.
+
+    (a - b) / (a + b), a the lowest logit of a positive and -b the highest of a negative; null where
+    the logits do not part the classes.
+    """
+    found = {}
+    for run, logits, labels in _test_rows(rows):
+        a, b = logits[labels == 1].min(), -logits[labels == 0].max()
+        found[run] = float((a - b) / (a + b)) if a + b > 0 else None
+    return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+
+
+def _test_rows(rows: Rows) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(run_id, logits, labels) of the test part, one shard in memory at a time."""
     wanted = rows.table.select("run_id", "shard").lazy()
     for runs in rows.runs:
         for frame in runs.predictions:
             of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
-            for run, logits in of_test.select("run_id", "logits").collect().iter_rows():
-                yield run, np.asarray(logits, dtype=np.float64)
+            columns = of_test.select("run_id", "logits", "labels").collect()
+            for run, logits, labels in columns.iter_rows():
+                yield run, np.asarray(logits, dtype=np.float64), np.asarray(labels)
 
 
 def _mean(score: Callable, d: float, pi: float) -> float:
@@ -140,4 +159,5 @@ MEASURES: dict[str, Callable[..., pl.Series]] = {
     "steps_to": steps_to,
     "share_within": share_within,
     "gaussian": gaussian,
+    "off_centre": off_centre,
 }

@@ -1,10 +1,11 @@
 """Writes `results/NAME/`: verdicts, tables, figures and provenance; and says what moved."""
 
+import hashlib
 import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     folder.mkdir(parents=True, exist_ok=True)
     table = _as_data(experiment, verdicts, made.size)
     before, source = read_json(folder / VERDICTS), read_json(folder / PROVENANCE)
-    same_size = before.get("size") == made.size
-    moved = _moved(before, table) if same_size else []
+    same_question = all(before.get(key) == table[key] for key in ("size", "definition"))
+    moved = _moved(before, table) if same_question else []
     provenance = _provenance(observed, made)
     if moved:
         provenance["moved"] = moved
@@ -64,6 +65,7 @@ def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> 
         "experiment": experiment.name,
         "question": experiment.question,
         "size": size,
+        "definition": _definition(experiment),
         "alpha": experiment.alpha,
         "claims": [
             {
@@ -87,6 +89,12 @@ def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> 
         ],
         "figures": [f"{figure.name}.svg" for figure in experiment.figures],
     }
+
+
+def _definition(experiment: Experiment) -> str:
+    """A hash of all that the experiment asks, to tell moved numbers from another question."""
+    asked = replace(experiment, folder=Path())
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -136,8 +136,9 @@ class Figure:
 class Experiment:
     """All of one folder of experiments/.
 
-    ``tables`` and ``measures`` name entries of `harness.reproduce.derive` with their parameters:
-    tables come without training (or from all runs at once), measures are columns added to ``table`` (runs).
+    ``tables`` and ``measures`` name entries of `computed.TABLES` and `quantities.MEASURES`, with
+    their parameters: tables come without training (or from all runs at once), measures are columns
+    added to their ``table`` (`runs` where none is named). Later ones may use earlier ones.
     """
 
     question: Words
