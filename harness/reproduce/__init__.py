@@ -1,6 +1,6 @@
 """Reproducing claims: trains what an experiment asks, judges its claims, writes its results.
 
-`schema` says what an experiment is; `running` turns its sweeps into command lines; `observe` reads
+`schema` says what an experiment is; `running` turns its sweeps into command lines; `observed` reads
 the runs, with `quantities` and `computed` for what the store does not hold; `judge` (and
 `sequential`) decide; `results` and `index` write.
 """
@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.reproduce import results, running, sequential
 from harness.reproduce.index import write_index
 from harness.reproduce.judge import Verdict, judge
-from harness.reproduce.observe import Observed, observe
+from harness.reproduce.observed import Observed, observe
 from harness.reproduce.running import Train
 from harness.reproduce.schema import Experiment, Sweep, experiments, read
 

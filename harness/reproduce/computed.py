@@ -41,29 +41,32 @@ def loss_curves(
     with jax.enable_x64(True):
         for given in losses:
             loss = parse_as(AnyLoss, given, at="loss").fitted(**COUNTS)
-            for label in (0.0, 1.0):
-                tables.append(_curve(loss, points, label).with_columns(loss=pl.lit(loss.name)))
+            tables += [part.with_columns(loss=pl.lit(loss.name)) for part in _curve(loss, points)]
     return pl.concat(tables)
 
 
-def _curve(loss: LossFn, points: np.ndarray, label: float) -> pl.DataFrame:
-    def value(z: Any) -> Any:
-        return loss.mean(logits=z[None], labels=jnp.array([label]), weights=jnp.ones(1))
+def _curve(loss: LossFn, points: np.ndarray) -> Iterator[pl.DataFrame]:
+    """For either label."""
 
-    slope = jax.grad(value)
-    z = jnp.asarray(points)
+    def value(z: Any, y: Any) -> Any:
+        return loss.mean(logits=z[None], labels=y[None], weights=jnp.ones(1))
+
+    functions = (value, jax.grad(value), jax.grad(jax.grad(value)))
+    all_of = jax.jit(jax.vmap(lambda z, y: tuple(function(z, y) for function in functions)))
     p = expit(points)
-    return pl.DataFrame(
-        {
-            "label": np.full(len(points), label),
-            "logit": points,
-            "p": p,
-            "p_true": p if label else 1 - p,
-            "value": np.asarray(jax.vmap(value)(z)),
-            "gradient": np.asarray(jax.vmap(slope)(z)),
-            "curvature": np.asarray(jax.vmap(jax.grad(slope))(z)),
-        }
-    )
+    for label in (0.0, 1.0):
+        values, gradients, curvatures = all_of(points, np.full(len(points), label))
+        yield pl.DataFrame(
+            {
+                "label": np.full(len(points), label),
+                "logit": points,
+                "p": p,
+                "p_true": p if label else 1 - p,
+                "value": np.asarray(values),
+                "gradient": np.asarray(gradients),
+                "curvature": np.asarray(curvatures),
+            }
+        )
 
 
 def precision(
@@ -99,6 +102,7 @@ def _in_precision(loss: LossFn, dtype: str, logits: list[float]) -> Iterator[dic
     def value(z: Any, y: Any) -> Any:
         return loss.mean(logits=z[None], labels=y[None], weights=one)
 
+    # Not compiled as a whole: XLA may keep more digits between operations than the precision has.
     values = np.asarray(jax.vmap(value)(z, y).astype(jnp.float64))
     gradients = np.asarray(jax.vmap(jax.grad(value))(z, y).astype(jnp.float64))
     roundoff = float(jnp.finfo(dtype).eps) / 2
@@ -163,8 +167,9 @@ def _values_and_gradients(
     def value(z: Any, y: Any) -> Any:
         return loss.mean(logits=z[None], labels=y[None], weights=jnp.ones(1))
 
-    z, y = jnp.asarray(logits), jnp.asarray(labels)
-    return np.asarray(jax.vmap(value)(z, y)), np.asarray(jax.vmap(jax.grad(value))(z, y))
+    both = jax.jit(jax.vmap(jax.value_and_grad(value)))
+    values, gradients = both(logits, labels)
+    return np.asarray(values), np.asarray(gradients)
 
 
 def _compared(

@@ -7,7 +7,7 @@ import polars as pl
 
 from harness.analyze.charts.base import PALETTE
 from harness.analyze.figures import draw
-from harness.reproduce.observe import Observed, select
+from harness.reproduce.observed import Observed, select
 from harness.reproduce.schema import Figure
 
 WIDTH, HEIGHT = 420, 260

@@ -18,7 +18,7 @@ from harness.analyze.export import write_atomically
 from harness.identity import numerics
 from harness.reproduce import figures, wording
 from harness.reproduce.judge import Verdict
-from harness.reproduce.observe import RUNS, Observed
+from harness.reproduce.observed import RUNS, Observed
 from harness.reproduce.schema import Experiment
 
 VERDICTS, PROVENANCE = "verdicts.json", "provenance.json"

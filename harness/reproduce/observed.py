@@ -90,14 +90,14 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
     """
     sources = {folder: load(folder) for folder in sweeps}
     runs = _runs(sources, sweeps)
-    if experiment.tune is not None:
-        tune = experiment.tune
-        labelled = label_runs(runs, tuned=tune.keys, by=("loss",))
-        runs = chosen_runs(labelled, metric=tune.by)
     tables: dict[str, pl.DataFrame] = {} if runs.is_empty() else {RUNS: runs}
     stored = tuple(sources.values())
     of_runs = {n: g for n, g in experiment.measures.items() if g.get("table", RUNS) == RUNS}
     _add_measures(experiment, tables, of_runs, stored)
+    if experiment.tune is not None and RUNS in tables:
+        tune = experiment.tune
+        labelled = label_runs(tables[RUNS], tuned=tune.keys, by=("loss",))
+        tables[RUNS] = chosen_runs(labelled, metric=tune.by)
     for name, given in experiment.tables.items():
         derive = _derivation(experiment, "tables", name, given, TABLES)
         made = tables.get(RUNS, runs)
