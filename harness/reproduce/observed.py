@@ -17,7 +17,7 @@ from harness.identity import numerics
 from harness.reproduce.computed import TABLES
 from harness.reproduce.judge import Pairs
 from harness.reproduce.quantities import MEASURES, Rows
-from harness.reproduce.schema import Claim, Experiment, Side, Sweep
+from harness.reproduce.schema import Claim, Experiment, Side, Sweep, Tune
 
 RUNS = "runs"
 
@@ -95,9 +95,7 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
     of_runs = {n: g for n, g in experiment.measures.items() if g.get("table", RUNS) == RUNS}
     _add_measures(experiment, tables, of_runs, stored)
     if experiment.tune is not None and RUNS in tables:
-        tune = experiment.tune
-        labelled = label_runs(tables[RUNS], tuned=tune.keys, by=("loss",))
-        tables[RUNS] = chosen_runs(labelled, metric=tune.by)
+        tables[RUNS] = _tuned(tables[RUNS], experiment.tune)
     for name, given in experiment.tables.items():
         derive = _derivation(experiment, "tables", name, given, TABLES)
         made = tables.get(RUNS, runs)
@@ -117,6 +115,15 @@ def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]
         latest = runs.sort("created", "run_id").unique(config, keep="last")
         frames.append(latest.with_columns(sweep=pl.lit(name)))
     return pl.concat(frames, how="diagonal_relaxed").sort("run_id") if frames else pl.DataFrame()
+
+
+def _tuned(runs: pl.DataFrame, tune: Tune) -> pl.DataFrame:
+    """The runs of the configurations that validation chooses, for each sweep by itself."""
+    chosen = [
+        chosen_runs(label_runs(rows, tuned=tune.keys), metric=tune.by)
+        for rows in runs.partition_by("sweep", maintain_order=True)
+    ]
+    return pl.concat(chosen, how="diagonal_relaxed").sort("run_id", "sweep")
 
 
 def _add_measures(

@@ -27,7 +27,8 @@ class Rows:
 def formula(rows: Rows, *, sql: str) -> pl.Series:
     """An SQL expression of the row's columns; names with dots or slashes in double quotes."""
     try:
-        return rows.table.select(pl.sql_expr(sql).alias("formula")).to_series()
+        column = rows.table.select(pl.sql_expr(sql).alias("formula")).to_series()
+        return column.cast(pl.Float64) if column.dtype.is_decimal() else column
     except pl.exceptions.PolarsError as error:
         raise UserError(f"formula {sql!r}: {str(error).splitlines()[0]}") from error
 
