@@ -7,6 +7,7 @@ import polars as pl
 
 from harness.analyze.charts.base import PALETTE
 from harness.analyze.figures import draw
+from harness.analyze.metrics import title
 from harness.reproduce.observed import Observed, select
 from harness.reproduce.schema import Figure
 
@@ -31,16 +32,21 @@ def _rows(table: pl.DataFrame, figure: Figure) -> pl.DataFrame:
     return finite.group_by(groups).agg(pl.col("y").mean()).sort(groups)
 
 
+def _named(column: str) -> str:
+    """A metric in prose, any other column as it is."""
+    return title(column) if column.startswith(("test/", "validation/")) else column
+
+
 def _spec(rows: pl.DataFrame, figure: Figure) -> dict[str, Any]:
     is_number = rows["x"].dtype.is_numeric()
     scale = {"type": "log"} if figure.log_x else {"zero": False}
-    x: dict[str, Any] = {"field": "x", "title": figure.x, "type": "nominal"}
+    x: dict[str, Any] = {"field": "x", "title": _named(figure.x), "type": "nominal"}
     if is_number and figure.mark != "bar":
         x |= {"type": "quantitative", "scale": scale}
     y_scale = {"type": "log"} if figure.log_y else {"zero": figure.mark == "bar"}
     encoding: dict[str, Any] = {
         "x": x,
-        "y": {"field": "y", "type": "quantitative", "title": figure.y, "scale": y_scale},
+        "y": {"field": "y", "type": "quantitative", "title": _named(figure.y), "scale": y_scale},
     }
     if figure.color:
         palette = {"range": [*PALETTE, "#7a7a7a", "#000000"]}
