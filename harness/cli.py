@@ -12,6 +12,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
                                         a sweep, trained as lanes of a few programs
   harness plan   -m ...                 its groups, compilations, memory and time; runs nothing
   harness verify -m ...                 trains a sample fused and alone, and compares the bits
+  harness reproduce NAME... | all       a verdict for each claim of an experiment
   harness analyze SOURCE...             tables and a report from logged runs
   harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness data   list | describe NAME | fetch NAME
@@ -22,7 +23,7 @@ Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
 
 
 def main() -> None:
-    """Runs one command. Exit codes: 0 done, 2 bad input, 130 interrupted."""
+    """Runs one command. Exit codes: 0 done, 1 an anchor fails, 2 bad input, 130 interrupted."""
     command, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     if command in {"--help", "-h", "help"}:
         print(USAGE, end="")
@@ -86,6 +87,12 @@ def _analyze(arguments: list[str]) -> None:
     analyze(arguments)
 
 
+def _reproduce(arguments: list[str]) -> None:
+    from harness.commands.reproduce import reproduce
+
+    reproduce(arguments)
+
+
 def _sync(arguments: list[str]) -> None:
     from harness.commands.sync import sync
 
@@ -102,6 +109,7 @@ _COMMANDS = {
     "train": _train,
     "plan": _plan,
     "verify": _verify,
+    "reproduce": _reproduce,
     "analyze": _analyze,
     "sync": _sync,
     "data": _data,

@@ -40,9 +40,12 @@ ALLOWED = {
         "train", "record",
     },
     "analyze": {"errors", "record"},
+    "reproduce": {"errors", "devices", "config", "identity", "losses", "analyze"},
     "app": {"errors", "devices", "config", "evaluate", "sweep"},
     "catalogue": {"errors", "app", "data"},
-    "commands": {"errors", "app", "catalogue", "config", "data", "analyze", "record"},
+    "commands": {
+        "errors", "app", "catalogue", "config", "data", "analyze", "record", "reproduce",
+    },
     "cli": {"errors", "app", "commands"},
 }  # fmt: skip
 
@@ -164,6 +167,11 @@ def test_analysis_loads_wandb_only_for_what_wandb_logged():
 def test_training_is_not_within_reach_of_analysis():
     trains = {"harness.train", "harness.losses", "harness.models", "harness.prepare"}
     assert reached("harness.analyze") & trains == set()
+
+
+def test_only_commands_import_what_reproduces_claims():
+    users = {part(m) for m in MODULES if any(part(n) == "reproduce" for n in ours(m))}
+    assert users - {"reproduce"} == {"commands"}
 
 
 def test_nobody_imports_the_command_line():

@@ -2,7 +2,7 @@
 
 Hydra composes a job in about 40 ms. Jobs of a sweep mostly differ in values: the same groups are
 composed once by Hydra itself, and values are set on copies of the result. Anything out of the
-ordinary (new or deleted keys, packages, interpolations, lists of values) goes through Hydra's own
+ordinary (new or deleted keys, packages, interpolations, nested values) goes through Hydra's own
 composition, which also gives the error where an override is wrong.
 """
 
@@ -123,13 +123,25 @@ def _is_plain_value(override: Override) -> bool:
         override.type == OverrideType.CHANGE
         and override.package is None
         and not override.is_sweep_override()
-        and isinstance(_value(override), _PLAIN)
+        and _is_plain(_value(override))
         and "${" not in str(_value(override))
+    )
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (
+        isinstance(value, list) and all(isinstance(item, _PLAIN) for item in value)
     )
 
 
 def _value(override: Override) -> Any:
     value = override.value()
+    if isinstance(value, list):
+        return [_unquoted(item) for item in value]
+    return _unquoted(value)
+
+
+def _unquoted(value: Any) -> Any:
     return value.text if isinstance(value, QuotedString) else value
 
 

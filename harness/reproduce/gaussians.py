@@ -1,0 +1,59 @@
+"""Closed forms of two Gaussians of unit covariance, a distance d apart, at prevalence pi.
+
+The posterior's log-odds are normal given the class: mean logit(pi) +- d^2 / 2, variance d^2.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import integrate, optimize
+from scipy.special import expit, logit
+from scipy.stats import norm
+
+
+def _mean(score: Callable, d: float, pi: float) -> float:
+    """The expectation of ``score(log-odds, label)`` over two Gaussians."""
+
+    def of(label: int) -> float:
+        centre = logit(pi) + (label - 0.5) * d * d
+        return integrate.quad(
+            lambda u: norm.pdf(u) * score(centre + d * u, label), -12, 12, limit=400, epsabs=1e-13
+        )[0]
+
+    return pi * of(1) + (1 - pi) * of(0)
+
+
+def _rates(d: float, pi: float, cut: float) -> tuple[float, float]:
+    """Recall and false positive rate at probability ``cut``."""
+    z = (logit(cut) - logit(pi)) / d
+    return float(norm.sf(z - d / 2)), float(norm.sf(z + d / 2))
+
+
+def _f1(d: float, pi: float, cut: float) -> float:
+    recall, alarms = _rates(d, pi, cut)
+    return 2 * pi * recall / (pi * recall + (1 - pi) * alarms + pi)
+
+
+def _best_f1(d: float, pi: float, _: float) -> float:
+    """The best F1, at the probability that is half of it (Lipton et al. 2014)."""
+    found = optimize.minimize_scalar(lambda z: -_f1(d, pi, expit(z)), bracket=(logit(pi), 0.0))
+    return float(-found.fun)
+
+
+def _cost(d: float, pi: float, at: float) -> float:
+    """Cost of cutting at probability ``at``, where it is optimal: a miss costs (1 - at) / at."""
+    recall, alarms = _rates(d, pi, at)
+    return (1 - pi) * alarms + pi * (1 - recall) * (1 - at) / at
+
+
+SCORES: dict[str, Callable[[float, float, float], float]] = {
+    "log_loss": lambda d, pi, _: _mean(lambda z, y: np.logaddexp(0, z) - y * z, d, pi),
+    "brier": lambda d, pi, _: _mean(lambda z, y: (expit(z) - y) ** 2, d, pi),
+    "auroc": lambda d, pi, _: float(norm.cdf(d / np.sqrt(2))),
+    "f1": _f1,
+    "best_f1": _best_f1,
+    "recall": lambda d, pi, at: _rates(d, pi, at)[0],
+    "false_positive_rate": lambda d, pi, at: _rates(d, pi, at)[1],
+    "cost": _cost,
+}
+"""By name: functions of d, pi and a probability cut at, which some ignore."""

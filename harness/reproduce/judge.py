@@ -1,0 +1,212 @@
+"""The judge: from paired differences to supported, refuted or undecided.
+
+A claim says that a difference lies in a region (see `schema.Claim`). It is supported where the data
+reject everything outside the region, refuted where they reject everything inside, and undecided
+otherwise: two one-sided tests, each at half the level. Over the claims of an experiment that are
+tested at all, Holm's correction keeps the chance of one wrong verdict at the level.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from harness.analyze import multiple, statistics
+from harness.reproduce.schema import Claim
+
+Floats = NDArray[np.float64]
+Word = Literal["supported", "refuted", "undecided"]
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """What was observed for a claim: a difference a unit, ``of`` minus ``than``.
+
+    ``ratio`` is n_test / n_train of the splits; ``threshold`` the number compared with, if any.
+    """
+
+    differences: Floats
+    ratio: float = 0.0
+    threshold: float = 0.0
+
+    @property
+    def num_missing(self) -> int:
+        return int((~np.isfinite(self.differences)).sum())
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one claim. ``p`` is Holm's; exact claims and those without data have none."""
+
+    claim: Claim
+    word: Word
+    effect: float
+    low: float
+    high: float
+    num_units: int
+    p: float | None = None
+    more: int | None = None  # units to add until the effect seen would decide it
+    why: str = ""
+    look: int | None = None  # of a sequential reproduction
+    equivalent: float | None = None  # over data sets: probability of no practical difference
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether an exact anchor does not hold."""
+        return self.claim.test == "exact" and self.word != "supported"
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """An estimate, its 95% interval, and one-sided p values of what the truth may be."""
+
+    effect: float
+    low: float
+    high: float
+    above: Callable[[float], float]  # p of: the truth is at most m
+    below: Callable[[float], float]  # p of: the truth is at least m
+
+
+def judge(claims: Sequence[Claim], pairs: Sequence[Pairs], *, alpha: float) -> list[Verdict]:
+    """A verdict for each of ``claims``, which are one family."""
+    verdicts = [_alone(claim, seen) for claim, seen in zip(claims, pairs, strict=True)]
+    p = statistics.holm([np.nan if v.p is None else v.p for v in verdicts])
+    family = int(np.isfinite(p).sum())
+    return [
+        verdict if np.isnan(adjusted) else _decided(verdict, adjusted, seen, family, alpha)
+        for verdict, adjusted, seen in zip(verdicts, p, pairs, strict=True)
+    ]
+
+
+def _alone(claim: Claim, pairs: Pairs) -> Verdict:
+    """The verdict of an exact claim; of others, effect and p, with the word the p would give."""
+    d = pairs.differences
+    if claim.test == "exact":
+        inside = d.size > 0 and bool(np.all(_inside(claim, d)))
+        word: Word = "supported" if inside else "refuted"
+        ends = (float(d.mean()), float(d.min()), float(d.max())) if d.size else (np.nan,) * 3
+        return Verdict(claim, word, *ends, d.size, why="" if d.size else "no rows to compare")
+    if d.size < 2 or pairs.num_missing:
+        why = f"{pairs.num_missing} of {d.size} units have no value" if d.size else "no units"
+        why = why if pairs.num_missing or not d.size else "one unit alone"
+        finite = d[np.isfinite(d)]
+        effect = float(finite.mean()) if finite.size else np.nan
+        return Verdict(claim, "undecided", effect, np.nan, np.nan, d.size, why=why)
+    seen = _EVIDENCE[claim.test](pairs)
+    supports, refutes = _p_values(claim, seen)
+    equivalent = None
+    if claim.test == "datasets" and claim.by > 0:
+        equivalent = float(multiple.signed_rank_posterior(d, rope=claim.by)[1])
+    return Verdict(
+        claim,
+        "supported" if supports < refutes else "refuted",
+        seen.effect,
+        seen.low,
+        seen.high,
+        d.size,
+        p=min(1.0, 2 * min(supports, refutes)),
+        equivalent=equivalent,
+    )
+
+
+def _decided(verdict: Verdict, p: float, pairs: Pairs, family: int, alpha: float) -> Verdict:
+    if p <= alpha:
+        return replace(verdict, p=float(p))
+    more = _more_needed(verdict, pairs, family, alpha)
+    return replace(verdict, word="undecided", p=float(p), more=more)
+
+
+def _inside(claim: Claim, d: Floats) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        if claim.expect == "equal":
+            return np.abs(d) <= claim.by
+        return d > claim.by if claim.expect == "higher" else d < -claim.by
+
+
+def _p_values(claim: Claim, seen: _Evidence) -> tuple[float, float]:
+    """One-sided p values against "outside the region" and against "inside it"."""
+    by = claim.by
+    if claim.expect == "higher":
+        return seen.above(by), seen.below(by)
+    if claim.expect == "lower":
+        return seen.below(-by), seen.above(-by)
+    return max(seen.above(-by), seen.below(by)), min(seen.above(by), seen.below(-by))
+
+
+def _t(pairs: Pairs) -> _Evidence:
+    d, count = pairs.differences, pairs.differences.size
+    mean, sd = float(d.mean()), float(d.std(ddof=1))
+    shape = {"sd": sd, "num_seeds": count, "test_train_ratio": pairs.ratio}
+    error = float(statistics.standard_error(**shape))
+    half = float(statistics.half_interval(**shape))
+
+    def above(m: float) -> float:
+        # Without spread there is nothing to test: the mean is what it is.
+        t = (mean - m) / error if error > 0 else np.sign(mean - m) * np.inf
+        return 0.5 if np.isnan(t) else float(stats.t.sf(t, count - 1))
+
+    return _Evidence(mean, mean - half, mean + half, above, lambda m: 1.0 - above(m))
+
+
+def _signed_rank(pairs: Pairs) -> _Evidence:
+    d = pairs.differences
+    shift = multiple.hodges_lehmann(d)
+
+    def one_sided(m: float, alternative: Literal["greater", "less"]) -> float:
+        if not np.any(d - m):
+            return 0.5
+        return float(stats.wilcoxon(d - m, zero_method="zsplit", alternative=alternative).pvalue)
+
+    return _Evidence(
+        shift.median,
+        shift.low,
+        shift.high,
+        lambda m: one_sided(m, "greater"),
+        lambda m: one_sided(m, "less"),
+    )
+
+
+def _binomial(pairs: Pairs) -> _Evidence:
+    d, at = pairs.differences, pairs.threshold
+    hits, count = int(np.rint((d + at).sum())), d.size
+    interval = stats.binomtest(hits, count).proportion_ci(0.95)
+
+    def above(m: float) -> float:
+        return float(stats.binom.sf(hits - 1, count, np.clip(at + m, 0, 1)))
+
+    def below(m: float) -> float:
+        return float(stats.binom.cdf(hits, count, np.clip(at + m, 0, 1)))
+
+    return _Evidence(hits / count - at, interval.low - at, interval.high - at, above, below)
+
+
+_EVIDENCE: dict[str, Callable[[Pairs], _Evidence]] = {
+    "repeats": _t,
+    "draws": _t,
+    "share": _binomial,
+    "datasets": _signed_rank,
+}
+
+
+def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> int | None:
+    """Units to add until the effect seen would decide; None where none would, or nobody knows."""
+    claim, d = verdict.claim, pairs.differences
+    edges = {"higher": [claim.by], "lower": [-claim.by], "equal": [claim.by, -claim.by]}
+    distance = min(abs(verdict.effect - edge) for edge in edges[claim.expect])
+    if claim.test == "datasets":
+        p = min(1.0, 2 * stats.norm.sf(distance / max(d.std(ddof=1), 1e-300) * np.sqrt(d.size)))
+        return multiple.more_datasets_needed(
+            p_value=float(p), num_datasets=d.size, family_size=family, alpha=alpha
+        )
+    more = statistics.more_seeds_needed(
+        mean=distance,
+        sd=float(d.std(ddof=1)),
+        num_seeds=d.size,
+        test_train_ratio=pairs.ratio,
+        family_size=family,
+        alpha=alpha,
+    )[0]
+    return None if np.isnan(more) else max(int(more), 1)

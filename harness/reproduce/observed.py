@@ -1,0 +1,169 @@
+"""From an experiment's runs and computed tables to the differences that its claims are about."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from harness.analyze import load
+from harness.analyze.groups import chosen_runs, label_runs
+from harness.analyze.runs import Runs
+from harness.analyze.where import to_sql
+from harness.errors import UserError
+from harness.identity import numerics
+from harness.reproduce.computed import TABLES
+from harness.reproduce.judge import Pairs
+from harness.reproduce.quantities import MEASURES, Rows
+from harness.reproduce.schema import Claim, Experiment, Side, Sweep, Tune
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """All that was measured: `runs` and the computed tables, with their derived columns."""
+
+    experiment: Experiment
+    tables: Mapping[str, pl.DataFrame]
+
+    def pairs(self, claim: Claim) -> Pairs:
+        """The differences of ``claim``, a unit each.
+
+        Raises:
+          UserError: a table, column or condition that is not there, or a side without rows.
+        """
+        at = f"{self.experiment.name}/{claim.name}"
+        first = self._side(claim.of, claim, at)
+        ratio = _test_train_ratio(first) if claim.test == "repeats" else 0.0
+        if claim.than.value is not None:
+            value = claim.than.value
+            return Pairs(first["measured"].to_numpy() - value, ratio, value)
+        second = Side(
+            where=claim.than.where,
+            measure=claim.than.measure or claim.of.measure,
+            table=claim.than.table or claim.of.table,
+        )
+        other = self._side(second, claim, at).select(*claim.unit, pl.col("measured").alias("other"))
+        joined = first.join(other, on=claim.unit, how="full", coalesce=True, nulls_equal=True)
+        joined = joined.sort(claim.unit)
+        minus = (pl.col("measured") - pl.col("other")).fill_null(np.nan).alias("difference")
+        return Pairs(joined.select(minus)["difference"].to_numpy(), ratio)
+
+    def _side(self, side: Side, claim: Claim, at: str) -> pl.DataFrame:
+        """Rows (unit, measured), one a unit; several of a unit are averaged, but for anchors."""
+        rows = select(self.tables, side.table or RUNS, side.where, at=at)
+        if missing := [c for c in (side.measure, *claim.unit) if c not in rows.columns]:
+            raise UserError(f"{at}: {side.table or RUNS} has no column {missing[0]!r}")
+        measured = pl.col(side.measure).cast(pl.Float64).fill_null(np.nan)
+        kept = [c for c in ("num_test", "num_train") if c in rows.columns]
+        grouped = rows.group_by(claim.unit).agg(measured.mean().alias("measured"), pl.len(), *kept)
+        if claim.test == "exact" and grouped["len"].max() != 1:
+            units = ", ".join(claim.unit)
+            raise UserError(f"{at}: an exact claim needs one row a unit; {units} has several")
+        return grouped.sort(claim.unit)
+
+
+def select(tables: Mapping[str, pl.DataFrame], name: str, where: str, *, at: str) -> pl.DataFrame:
+    """The rows of a table for which a condition holds.
+
+    Raises:
+      UserError: no such table, a condition that cannot be read, or one that no row meets.
+    """
+    if name not in tables:
+        raise UserError(f"{at}: no table {name!r}; there are {', '.join(tables)}")
+    table = tables[name]
+    if where:
+        table = table.filter(pl.sql_expr(to_sql(where, table.columns)))
+    if table.is_empty():
+        raise UserError(f"{at}: no row of {name} has {where!r}")
+    return table
+
+
+def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) -> Observed:
+    """Reads the runs of ``sweeps`` (by their folder), tunes, and computes tables and measures.
+
+    Raises:
+      UserError: a derived quantity that is unknown or cannot be computed.
+    """
+    sources = {folder: load(folder) for folder in sweeps}
+    runs = _runs(sources, sweeps)
+    tables: dict[str, pl.DataFrame] = {} if runs.is_empty() else {RUNS: runs}
+    stored = tuple(sources.values())
+    of_runs = {n: g for n, g in experiment.measures.items() if g.get("table", RUNS) == RUNS}
+    _add_measures(experiment, tables, of_runs, stored)
+    if experiment.tune is not None and RUNS in tables:
+        tables[RUNS] = _tuned(tables[RUNS], experiment.tune)
+    for name, given in experiment.tables.items():
+        derive = _derivation(experiment, "tables", name, given, TABLES)
+        made = tables.get(RUNS, runs)
+        tables[name] = _called(experiment, name, derive, experiment.folder, made, **_rest(given))
+    others = {n: g for n, g in experiment.measures.items() if n not in of_runs}
+    _add_measures(experiment, tables, others, stored)
+    return Observed(experiment, tables)
+
+
+def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]) -> pl.DataFrame:
+    """The sweeps' runs under the current numerics, the latest where data changed under them."""
+    frames = []
+    for folder, (name, sweep) in sweeps.items():
+        runs = sources[folder].runs
+        runs = runs.filter((pl.col("numerics") == numerics()) & (pl.col(sweep.vary) < sweep.seeds))
+        config = [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
+        latest = runs.sort("created", "run_id").unique(config, keep="last")
+        frames.append(latest.with_columns(sweep=pl.lit(name)))
+    return pl.concat(frames, how="diagonal_relaxed").sort("run_id") if frames else pl.DataFrame()
+
+
+def _tuned(runs: pl.DataFrame, tune: Tune) -> pl.DataFrame:
+    """The runs of the configurations that validation chooses, for each sweep by itself."""
+    chosen = [
+        chosen_runs(label_runs(rows, tuned=tune.keys), metric=tune.by)
+        for rows in runs.partition_by("sweep", maintain_order=True)
+    ]
+    return pl.concat(chosen, how="diagonal_relaxed").sort("run_id", "sweep")
+
+
+def _add_measures(
+    experiment: Experiment,
+    tables: dict[str, pl.DataFrame],
+    measures: Mapping[str, Mapping[str, Any]],
+    stored: tuple[Runs, ...],
+) -> None:
+    for name, given in measures.items():
+        derive = _derivation(experiment, "measures", name, given, MEASURES)
+        on = given.get("table", RUNS)
+        if on not in tables:
+            raise UserError(f"{experiment.name}: measures.{name}: no table {on!r}")
+        column = _called(experiment, name, derive, Rows(tables[on], stored), **_rest(given))
+        tables[on] = tables[on].with_columns(column.alias(name))
+
+
+def _derivation(
+    experiment: Experiment, kind: str, name: str, given: Mapping[str, Any], known: Mapping[str, Any]
+) -> Any:
+    asked = given.get("derive")
+    if not isinstance(asked, str) or asked not in known:
+        raise UserError(
+            f"{experiment.name}: {kind}.{name}.derive: one of {', '.join(known)}, got {asked!r}"
+        )
+    return known[asked]
+
+
+def _rest(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key not in {"derive", "table"}}
+
+
+def _called(experiment: Experiment, name: str, derive: Any, *arguments: Any, **given: Any) -> Any:
+    try:
+        return derive(*arguments, **given)
+    except (TypeError, KeyError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{experiment.name}: {name}: {reason}") from error
+
+
+def _test_train_ratio(rows: pl.DataFrame) -> float:
+    ratio = rows["num_test"].list.mean() / rows["num_train"].list.mean()
+    return float(ratio.mean())  # type: ignore[arg-type]

@@ -1,0 +1,117 @@
+"""Derived quantities of runs: what a claim may measure beyond the columns of the store.
+
+Each takes the rows and its parameters from `measures` in claims.yaml, and gives one column.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from scipy.special import expit
+
+from harness.analyze.runs import Runs
+from harness.errors import UserError
+from harness.reproduce import gaussians
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of a table and, where they are runs, what else is stored of them."""
+
+    table: pl.DataFrame
+    runs: tuple[Runs, ...] = ()
+
+
+def formula(rows: Rows, *, sql: str) -> pl.Series:
+    """An SQL expression of the row's columns; names with dots or slashes in double quotes."""
+    try:
+        column = rows.table.select(pl.sql_expr(sql).alias("formula")).to_series()
+        return column.cast(pl.Float64) if column.dtype.is_decimal() else column
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"formula {sql!r}: {str(error).splitlines()[0]}") from error
+
+
+def entropy(rows: Rows, *, of: str) -> pl.Series:
+    """H(pi) in nats: the log loss of always predicting pi, the best constant."""
+    pi = rows.table[of].to_numpy().astype(np.float64)
+    return pl.Series(-pi * np.log(pi) - (1 - pi) * np.log1p(-pi))
+
+
+def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
+    """Steps until a curve first is at or below the target (a number, or a column of the runs).
+
+    A run that never gets there counts with all its steps: too few, so differences are understated.
+    """
+    targets = rows.table.select(
+        "run_id",
+        "shard",
+        (pl.col(target) if isinstance(target, str) else pl.lit(target)).alias("t"),
+    )
+    reached = [
+        runs.history.join(targets.lazy(), on=["run_id", "shard"])
+        .filter(pl.col(column) <= pl.col("t"))
+        .group_by("run_id")
+        .agg(pl.col("step").min())
+        .collect()
+        for runs in rows.runs
+    ]
+    steps = rows.table.select("run_id", "num_steps").join(
+        pl.concat(reached), on="run_id", how="left"
+    )
+    return steps.select(pl.coalesce("step", "num_steps").cast(pl.Float64)).to_series()
+
+
+def share_within(rows: Rows, *, distance: float, of: str = "threshold") -> pl.Series:
+    """Share of test rows whose probability is less than ``distance`` from the column ``of``."""
+    centres = dict(rows.table.select("run_id", of).iter_rows())
+    shares = {
+        run: float(np.mean(np.abs(expit(logits) - centres[run]) < distance))
+        for run, logits, _ in _test_rows(rows)
+    }
+    return pl.Series([shares.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+
+
+def gaussian(rows: Rows, *, value: str, at: float | str = 0.5) -> pl.Series:
+    """What the true posterior of two Gaussians scores, by quadrature: one of `gaussians.SCORES`.
+
+    ``at`` is the probability cut at, a number or a column.
+    """
+    cut = pl.col(at) if isinstance(at, str) else pl.lit(at)
+    wanted = rows.table.select("dataset.distance", "dataset.positive_rate", cut.alias("at"))
+    known = {row: gaussians.SCORES[value](*row) for row in set(wanted.iter_rows())}
+    return pl.Series([known[row] for row in wanted.iter_rows()])
+
+
+def off_centre(rows: Rows) -> pl.Series:
+    """Where zero lies between the classes' nearest test logits: 0 midway, 1 at the negatives.
+
+    (a - b) / (a + b), a the lowest logit of a positive and -b the highest of a negative; null where
+    the logits do not part the classes.
+    """
+    found = {}
+    for run, logits, labels in _test_rows(rows):
+        a, b = logits[labels == 1].min(), -logits[labels == 0].max()
+        found[run] = float((a - b) / (a + b)) if a + b > 0 else None
+    return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+
+
+def _test_rows(rows: Rows) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(run_id, logits, labels) of the test part, one shard in memory at a time."""
+    wanted = rows.table.select("run_id", "shard").lazy()
+    for runs in rows.runs:
+        for frame in runs.predictions:
+            of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
+            columns = of_test.select("run_id", "logits", "labels").collect()
+            for run, logits, labels in columns.iter_rows():
+                yield run, np.asarray(logits, dtype=np.float64), np.asarray(labels)
+
+
+MEASURES: dict[str, Callable[..., pl.Series]] = {
+    "formula": formula,
+    "entropy": entropy,
+    "steps_to": steps_to,
+    "share_within": share_within,
+    "gaussian": gaussian,
+    "off_centre": off_centre,
+}

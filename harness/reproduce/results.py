@@ -1,0 +1,190 @@
+"""Writes `results/NAME/`: verdicts, tables, figures and provenance; and says what moved."""
+
+import hashlib
+import json
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+import harness
+from harness import devices
+from harness.analyze.export import write_atomically
+from harness.identity import numerics
+from harness.reproduce import figures, wording
+from harness.reproduce.judge import Verdict
+from harness.reproduce.observed import RUNS, Observed
+from harness.reproduce.schema import Experiment
+
+VERDICTS, PROVENANCE = "verdicts.json", "provenance.json"
+DIGITS = 6  # of figures in files: further ones differ between machines
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a reproduction came about."""
+
+    command: str
+    size: str  # "quick" or "full"
+    seconds: float
+    finished: str  # date, in UTC
+
+
+def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: Made) -> list[str]:
+    """Writes all files of one experiment; returns what differs from what lay there before."""
+    experiment = observed.experiment
+    folder.mkdir(parents=True, exist_ok=True)
+    table = _as_data(experiment, verdicts, made.size)
+    before, source = read_json(folder / VERDICTS), read_json(folder / PROVENANCE)
+    same_question = all(before.get(key) == table[key] for key in ("size", "definition"))
+    moved = _moved(before, table) if same_question else []
+    provenance = _provenance(observed, made)
+    if moved:
+        provenance["moved"] = moved
+        provenance["moved_from"] = {k: source.get(k) for k in ("versions", "numerics", "finished")}
+    pictures = {
+        f"{figure.name}.svg": figures.svg(observed, figure) for figure in experiment.figures
+    }
+    for name, picture in pictures.items():
+        write_atomically(folder / name, picture)
+    for name, frame in observed.tables.items():
+        write_atomically(folder / f"{name}.csv", _csv(observed, name, frame))
+    write_atomically(folder / VERDICTS, _json(table))
+    write_atomically(folder / "README.md", _page(experiment, verdicts, provenance).encode())
+    write_atomically(folder / PROVENANCE, _json(provenance))
+    return moved
+
+
+def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> dict[str, Any]:
+    return {
+        "experiment": experiment.name,
+        "question": experiment.question,
+        "size": size,
+        "definition": _definition(experiment),
+        "alpha": experiment.alpha,
+        "claims": [
+            {
+                "name": verdict.claim.name,
+                "says": verdict.claim.says,
+                "source": verdict.claim.source or experiment.source,
+                "compared": wording.compared(verdict.claim),
+                "claimed": wording.region(verdict.claim),
+                "test": verdict.claim.test,
+                "verdict": verdict.word,
+                "effect": _rounded(verdict.effect),
+                "low": _rounded(verdict.low),
+                "high": _rounded(verdict.high),
+                "units": verdict.num_units,
+                "p_holm": _rounded(verdict.p),
+                "more_units": verdict.more,
+                "look": verdict.look,
+                "finding": wording.finding(verdict),
+            }
+            for verdict in verdicts
+        ],
+        "figures": [f"{figure.name}.svg" for figure in experiment.figures],
+    }
+
+
+def _definition(experiment: Experiment) -> str:
+    """A hash of all that the experiment asks, to tell moved numbers from another question."""
+    asked = replace(experiment, folder=Path())
+    return hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
+
+
+def _rounded(value: float | None) -> float | None:
+    """Six digits, none of them beyond the twelfth decimal; JSON has no NaN."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{round(value, 12):.{DIGITS}g}") + 0.0
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Claims whose verdict or effect is another than before, a sentence each."""
+    old = {claim["name"]: claim for claim in before.get("claims", [])}
+    sentences = []
+    for claim in after["claims"]:
+        then = old.get(claim["name"])
+        if then is None or then["claimed"] != claim["claimed"]:
+            continue
+        if then["verdict"] != claim["verdict"]:
+            sentences.append(f"{claim['name']}: was {then['verdict']}, is {claim['verdict']}")
+        elif then["effect"] != claim["effect"]:
+            sentences.append(f"{claim['name']}: effect was {then['effect']}, is {claim['effect']}")
+    return sentences
+
+
+def _provenance(observed: Observed, made: Made) -> dict[str, Any]:
+    runs = observed.tables.get(RUNS, pl.DataFrame())
+    prints: dict[str, str] = {}
+    if "data_fingerprint" in runs.columns:
+        pairs = runs.select("dataset.name", "data_fingerprint").unique().sort(pl.all())
+        for name, fingerprint in pairs.iter_rows():
+            prints[f"{name} {fingerprint[:12]}"] = fingerprint
+    packages = ("jax", "flax", "optax", "numpy", "scipy", "scikit-learn", "polars")
+    return {
+        "command": made.command,
+        "size": made.size,
+        "finished": made.finished,
+        "seconds": round(made.seconds, 1),
+        "runs": runs.height,
+        "numerics": numerics(),
+        "versions": {"harness": harness.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in packages},
+        "machine": f"{platform.machine()}, {devices.describe()}",
+        "data_fingerprints": prints,
+    }
+
+
+def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
+    """All of a computed table; of the runs, what varies and what claims or figures use."""
+    experiment = observed.experiment
+    if name == RUNS:
+        used = {side.measure for claim in experiment.claims for side in (claim.of, claim.than)}
+        used |= {key for f in experiment.figures for key in (f.x, f.y, f.color, f.facet)}
+        used |= set(experiment.measures)
+        varying = [
+            c
+            for c in frame.columns
+            if (("." in c and "/" not in c) or c == "seed") and frame[c].n_unique() > 1
+        ]
+        wanted = [c for c in frame.columns if c in used or c in varying]
+        frame = frame.select("run_id", "status", *(c for c in wanted if c != "status"))
+    rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)
+    return frame.select(pl.exclude(pl.List, pl.Struct)).with_columns(rounded).write_csv().encode()
+
+
+def _page(
+    experiment: Experiment, verdicts: Sequence[Verdict], provenance: Mapping[str, Any]
+) -> str:
+    """The experiment's verdicts for a reader."""
+    lines = [f"# {experiment.name}", "", experiment.question, ""]
+    lines += ["| claim | verdict | found |", "|---|---|---|"]
+    lines += [f"| {v.claim.says} | **{v.word}** | {wording.finding(v)} |" for v in verdicts]
+    for figure in experiment.figures:
+        lines += ["", f"![{figure.title}]({figure.name}.svg)"]
+    lines += ["", f"    {provenance['command']}", ""]
+    lines += [
+        f"Size {provenance['size']}, {provenance['runs']} runs; the difference claimed is given "
+        "with its 95% interval (its range, for exact claims), p values are Holm's over the "
+        f"experiment's tested claims. [What was asked and expected](../../experiments/"
+        f"{experiment.name}/README.md), [versions and data]({PROVENANCE}).",
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,28 @@
+"""An experiment's sweeps as command lines, and the folders their runs are stored in."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.reproduce.schema import Sweep, Value
+
+Train = Callable[[list[str]], None]
+"""What trains a sweep: called with the overrides of `harness train -m`."""
+
+
+def folder(root: Path, experiment: str, name: str, sweep: Sweep) -> Path:
+    """Where a sweep's runs lie: another folder for other overrides, the same for more seeds."""
+    text = json.dumps([sweep.set, sweep.vary], sort_keys=True)
+    return root / experiment / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def overrides(sweep: Sweep, where: Path, *, num_seeds: int) -> list[str]:
+    """The arguments of `harness train -m` that train ``sweep`` into the folder ``where``."""
+    given = {"wandb": "disabled", "root": f"'{where.parent}'", "name": where.name}
+    given |= {key: _text(value) for key, value in sweep.set.items()}
+    return [*(f"{key}={value}" for key, value in given.items()), f"{sweep.vary}=range({num_seeds})"]
+
+
+def _text(value: Value) -> str:
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,205 @@
+"""What an experiment is: a question, sweeps, quantities, and claims that can be judged.
+
+An experiment is a folder: `sweep.yaml` (what to train, if anything), `claims.yaml` (the rest of
+`Experiment`) and a README that says what was expected before it ran. Both files are data: Pydantic
+checks them, and every mistake is one line that names the file and the key.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from annotated_types import Ge, Gt, MinLen
+from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError, with_config
+
+from harness.errors import UserError
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+Words = Annotated[str, MinLen(1)]
+Value = str | int | float | bool | None
+Test = Literal["exact", "repeats", "draws", "share", "datasets"]
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """What a quick reproduction changes of a sweep."""
+
+    set: dict[str, Value] = field(default_factory=dict)
+    seeds: Annotated[int, Ge(1)] | None = None
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Sweep:
+    """One `harness train -m`: ``set`` are its overrides, ``vary`` is the key that repeats it.
+
+    ``vary`` takes the values 0 .. seeds - 1: `seed` where a run's own seed repeats it,
+    `dataset.seed` where every repeat is data drawn afresh.
+    """
+
+    set: dict[str, Value]
+    seeds: Annotated[int, Ge(1)] = 1
+    vary: str = "seed"
+    quick: Size = field(default_factory=Size)
+
+    def sized(self, *, quick: bool) -> "Sweep":
+        if not quick:
+            return self
+        return replace(
+            self, set={**self.set, **self.quick.set}, seeds=self.quick.seeds or self.seeds
+        )
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side of a comparison: a ``measure`` of the rows of ``table`` for which ``where`` holds.
+
+    Or the number ``value``. What the second side leaves empty is as on the first, but `where`.
+    """
+
+    where: str = ""
+    measure: str = ""
+    table: str = ""
+    value: float | None = None
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A sentence, and what would make it true: `of` minus `than` lies in a region.
+
+    The region is above ``by`` (``expect: higher``), below -``by`` (lower), or within +-``by``
+    (equal); ``by`` is the smallest difference that matters, or the tolerance. Rows are paired by
+    the columns ``unit``. ``test`` says what the units are:
+
+    - `exact`: nothing is left to chance; every unit must lie in the region, or the machinery or
+      the theory is broken. Such a claim is an anchor.
+    - `repeats`: repeated splits of one data set; t with Nadeau and Bengio's correction.
+    - `draws`: data drawn afresh for each unit; Student's t.
+    - `share`: `of` is 0 or 1 and `than` a number; exact binomial.
+    - `datasets`: data sets; Wilcoxon's signed-rank test.
+    """
+
+    name: Slug
+    says: Words
+    source: str = ""
+    of: Side
+    than: Side
+    expect: Literal["higher", "lower", "equal"]
+    by: Annotated[float, Ge(0)] = 0.0
+    test: Test
+    unit: Annotated[tuple[str, ...], MinLen(1)] = ("seed",)
+
+    def __post_init__(self) -> None:
+        if not self.of.measure:
+            raise ValueError("of needs a measure")
+        if self.than.value is None and not (self.than.where or self.than.measure):
+            raise ValueError("than needs a value, a measure or a where")
+        if self.test == "share" and self.than.value is None:
+            raise ValueError("test share compares with than.value")
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Tune:
+    """Hyperparameters chosen on validation for each group of runs, as in `harness analyze`."""
+
+    keys: Annotated[tuple[str, ...], MinLen(1)]
+    by: Annotated[str, StringConstraints(pattern=r"^validation/")]
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A chart of a table: y against x, a colour a group; rows of one x and group are averaged."""
+
+    name: Slug
+    title: Words
+    table: str = "runs"
+    where: str = ""
+    x: Words
+    y: Words
+    color: str = ""
+    facet: str = ""
+    mark: Literal["line", "point", "bar"] = "line"
+    log_x: bool = False
+    log_y: bool = False
+
+
+@with_config(ConfigDict(extra="forbid"))
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """All of one folder of experiments/.
+
+    ``tables`` and ``measures`` name entries of `computed.TABLES` and `quantities.MEASURES`, with
+    their parameters: tables come without training (or from all runs at once), measures are columns
+    added to their ``table`` (`runs` where none is named). Later ones may use earlier ones.
+    """
+
+    question: Words
+    source: Words
+    claims: Annotated[tuple[Claim, ...], MinLen(1)]
+    tune: Tune | None = None
+    tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    measures: dict[str, dict[str, Any]] = field(default_factory=dict)
+    figures: tuple[Figure, ...] = ()
+    alpha: Annotated[float, Gt(0)] = 0.05
+    sweeps: dict[str, Sweep] = field(default_factory=dict)
+    name: str = ""
+    folder: Path = Path()
+
+    def __post_init__(self) -> None:
+        names = Counter(claim.name for claim in self.claims)
+        if twice := [name for name, count in names.items() if count > 1]:
+            raise ValueError(f"two claims are named {twice[0]}")
+
+
+def read(folder: Path) -> Experiment:
+    """The experiment in ``folder``.
+
+    Raises:
+      UserError: a file is missing or wrong; names the file, the key and the value.
+    """
+    claims = folder / "claims.yaml"
+    values = _yaml(claims)
+    if not (folder / "README.md").is_file():
+        raise UserError(f"{folder}/README.md is missing: say there what is expected, and why")
+    sweeps = folder / "sweep.yaml"
+    made = {"name": folder.name, "folder": folder}
+    if sweeps.is_file():
+        made["sweeps"] = _checked(dict[str, Sweep], _yaml(sweeps), sweeps)
+    return _checked(Experiment, {**values, **made}, claims)
+
+
+def experiments(root: Path) -> list[str]:
+    """The names of all experiments below ``root``, sorted."""
+    return sorted(path.parent.name for path in root.glob("*/claims.yaml"))
+
+
+def _yaml(path: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: an experiment is a folder with claims.yaml") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(values, Mapping):
+        raise UserError(f"{path} must hold keys and values, got {values!r}")
+    return values
+
+
+def _checked(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        given = first["input"]
+        shown = "" if isinstance(given, Mapping) else f", got {given!r}"
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {key + ': ' if key else ''}{message}{shown}") from None

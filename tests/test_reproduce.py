@@ -1,0 +1,358 @@
+"""Claims as data: the schema's errors, the judge against references, the command end to end."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from scipy import stats
+
+from harness.errors import UserError
+from harness.evaluate import metrics
+from harness.losses import BCE
+from harness.reproduce import Request, observed, read, reproduce, sequential
+from harness.reproduce.judge import Pairs, judge
+from harness.reproduce.schema import Claim, Side, experiments
+from tests.fabricated import Sweep, fabricate
+
+ROOT = Path(__file__).parents[1] / "experiments"
+
+CONSTANT = {
+    "question": "Does a constant score the entropy?",
+    "source": "arithmetic",
+    "measures": {"entropy": {"derive": "entropy", "of": "dataset.positive_rate"}},
+    "claims": [
+        {
+            "name": "entropy",
+            "says": "The constant scores H(pi).",
+            "of": {"measure": "test/log_loss"},
+            "than": {"measure": "entropy"},
+            "expect": "equal",
+            "by": 1e-5,
+            "test": "exact",
+        }
+    ],
+    "figures": [
+        {"name": "scores", "title": "Scores", "x": "seed", "y": "test/log_loss", "mark": "point"}
+    ],
+}
+PRIOR_ONLY = {
+    "constant": {
+        "set": {
+            "dataset": "two_gaussians",
+            "dataset.rows": 1000,
+            "model": "logistic",
+            "model.prior_bias": True,
+            "optimizer": "sgd",
+            "optimizer.learning_rate": 1e-60,
+            "training.num_epochs": 1,
+            "training.batch_size": 16,
+        },
+        "seeds": 2,
+    }
+}
+
+
+def write(folder, claims=None, sweeps=None):
+    """An experiment's folder."""
+    folder.mkdir(parents=True)
+    (folder / "README.md").write_text("Expected: what follows from arithmetic.")
+    (folder / "claims.yaml").write_text(yaml.safe_dump(claims or CONSTANT))
+    if sweeps:
+        (folder / "sweep.yaml").write_text(yaml.safe_dump(sweeps))
+    return folder
+
+
+def claim(expect="higher", by=0.0, test="draws", name="one", than=0.0):
+    return Claim(
+        name=name, says=".", of=Side(measure="m"), than=Side(value=than), expect=expect, by=by,
+        test=test,
+    )  # fmt: skip
+
+
+def changed(path, value):
+    """`CONSTANT` with the value at ``path`` replaced."""
+    copy = json.loads(json.dumps(CONSTANT))
+    *parents, last = path
+    at = copy
+    for key in parents:
+        at = at[key]
+    at[last] = value
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (("claims", 0, "expect"), "bigger", "claims.0.expect"),
+        (("claims", 0, "by"), -1, "claims.0.by"),
+        (("claims", 0, "name"), "Two words", "claims.0.name"),
+        (("claims", 0, "colour"), "red", "claims.0.colour"),
+        (("claims", 0, "than"), {}, "than needs"),
+        (("claims",), [], "claims"),
+        (("claims",), CONSTANT["claims"] * 2, "two claims are named entropy"),
+        (("tune",), {"keys": ["seed"], "by": "test/auroc"}, "tune.by"),
+        (("measures", "entropy", "derive"), "entropie", "measures.entropy.derive"),
+        (("measures", "entropy", "off"), 1, "unexpected keyword"),
+        (("claims", 0, "of"), {"measure": "test/luck"}, "no column 'test/luck'"),
+        (("claims", 0, "of"), {"table": "walks", "measure": "m"}, "no table 'walks'"),
+        (("claims", 0, "of"), {"measure": "seed", "where": "loss = dice"}, "no row of runs"),
+        (("claims", 0, "unit"), ["loss.name"], "one row a unit"),
+    ],
+)
+def test_a_mistake_is_one_line(harness, tmp_path, path, value, said):
+    write(tmp_path / "experiments" / "odd", changed(path, value), PRIOR_ONLY)
+    answer = harness("reproduce", "odd")
+    assert answer.code == 2 and said in answer.err
+    assert answer.err.count("\n") == 1
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_unknown_experiment_and_a_budget_alone(harness, tmp_path):
+    write(tmp_path / "experiments" / "known")
+    assert "one of known, all" in harness("reproduce", "unknown").err
+    assert "go together" in harness("reproduce", "known", "--budget", "4").err
+
+
+@pytest.mark.parametrize(
+    ("expect", "by", "mean", "word"),
+    [
+        ("higher", 0.5, 1.0, "supported"),
+        ("higher", 0.5, 0.0, "refuted"),
+        ("higher", 0.5, 0.5, "undecided"),
+        ("lower", 0.5, -1.0, "supported"),
+        ("lower", 0.5, 0.0, "refuted"),
+        ("equal", 0.5, 0.0, "supported"),
+        ("equal", 0.5, 1.0, "refuted"),
+        ("equal", 0.5, -1.0, "refuted"),
+        ("equal", 0.5, 0.5, "undecided"),
+    ],
+)
+@pytest.mark.parametrize("test", ["draws", "repeats", "datasets"])
+def test_verdicts(expect, by, mean, word, test):
+    d = mean + 0.1 * stats.norm.ppf((np.arange(12) + 0.5) / 12)
+    (verdict,) = judge([claim(expect, by, test)], [Pairs(d, ratio=0.1)], alpha=0.05)
+    assert verdict.word == word
+    assert verdict.effect == pytest.approx(mean, abs=1e-9)
+    assert (verdict.more is None) or word == "undecided"
+
+
+def test_p_is_that_of_scipy():
+    d = np.random.default_rng(0).normal(0.3, 1.0, 15)
+    (t,) = judge([claim(by=0.1)], [Pairs(d)], alpha=0.05)
+    assert t.p == pytest.approx(stats.ttest_1samp(d, 0.1).pvalue)
+    interval = stats.ttest_1samp(d, 0.1).confidence_interval()
+    assert (t.low, t.high) == pytest.approx((interval.low, interval.high))
+    (ranks,) = judge([claim(by=0.1, test="datasets")], [Pairs(d)], alpha=0.05)
+    assert ranks.p == pytest.approx(stats.wilcoxon(d - 0.1).pvalue)
+    hits = np.array([1.0] * 9 + [0.0] * 91)
+    shares = Pairs(hits - 0.05, threshold=0.05)
+    (share,) = judge([claim("lower", test="share", than=0.05)], [shares], alpha=0.05)
+    above = stats.binomtest(9, 100, 0.05, alternative="greater").pvalue
+    assert share.p == pytest.approx(2 * above)
+    assert share.word == "undecided"
+
+
+def test_equivalence_is_two_one_sided_tests():
+    d = np.random.default_rng(1).normal(0.0, 0.3, 10)
+    (verdict,) = judge([claim("equal", 0.4)], [Pairs(d)], alpha=0.05)
+    sides = [
+        stats.ttest_1samp(d, -0.4, alternative="greater").pvalue,
+        stats.ttest_1samp(d, 0.4, alternative="less").pvalue,
+    ]
+    assert verdict.word == "supported" and verdict.p == pytest.approx(2 * max(sides))
+
+
+def test_holm_over_claims_can_undo_a_verdict():
+    d = np.random.default_rng(2).normal(0.0, 1.0, 20)
+    d += 0.5 - d.mean()  # p is about .04
+    (alone,) = judge([claim()], [Pairs(d)], alpha=0.05)
+    names = [claim(name=name) for name in ("one", "two", "three")]
+    first, *_ = judge(names, [Pairs(d)] * 3, alpha=0.05)
+    assert alone.word == "supported" and first.word == "undecided" and first.more > 0
+
+
+def test_exact_claims_know_no_chance():
+    inside, outside = Pairs(np.array([0.0, 1e-9])), Pairs(np.array([0.0, 1e-3]))
+    one, other = claim("equal", 1e-6, "exact"), claim("equal", 1e-6, "exact", name="two")
+    held, broken = judge([one, other], [inside, outside], alpha=0.05)
+    assert (held.word, held.is_broken, held.p) == ("supported", False, None)
+    assert (broken.word, broken.is_broken) == ("refuted", True)
+    (unknown,) = judge([one], [Pairs(np.array([0.0, np.nan]))], alpha=0.05)
+    assert unknown.is_broken
+
+
+def test_units_without_a_value_are_not_dropped():
+    d = np.r_[np.full(30, 1.0), np.nan]
+    (verdict,) = judge([claim()], [Pairs(d)], alpha=0.05)
+    assert verdict.word == "undecided" and "1 of 31" in verdict.why
+
+
+def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10):
+    """Reproduces over a made-up store in which losses differ as ``effects`` say."""
+    monkeypatch.setattr(observed, "numerics", lambda: "1")
+    sweeps = {"main": {"set": {"loss": "bce,focal"}, "seeds": seeds}}
+    experiment = read(write(tmp_path / "experiments" / "made", claims, sweeps))
+
+    def train(overrides):
+        given = dict(text.split("=", 1) for text in overrides)
+        folder = Path(given["root"].strip("'")) / given["name"]
+        count = int(given["seed"].removeprefix("range(").removesuffix(")"))
+        if not folder.exists():
+            made = Sweep(effects=effects, seeds=tuple(range(24)), noise=0.4)
+            fabricate(folder, made)
+        assert count <= 24
+
+    asked = Request(runs=tmp_path / "runs", results=tmp_path / "results", command="test")
+    return reproduce(experiment, replace(asked, **(request or {})), train=train)
+
+
+def of_losses(**changes):
+    made = {
+        "name": "focal-ranks-better",
+        "says": "Focal ranks better.",
+        "of": {"where": "loss = focal", "measure": "test/average_precision"},
+        "than": {"where": "loss = bce"},
+        "expect": "higher",
+        "test": "repeats",
+    }
+    return {"question": "?", "source": "nobody", "claims": [made | changes]}
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"), [(2.0, "supported"), (-2.0, "refuted"), (0.0, "undecided")]
+)
+def test_judged_over_a_store(tmp_path, monkeypatch, effect, word):
+    done = fabricated(tmp_path, of_losses(), {"bce": 0.0, "focal": effect}, monkeypatch)
+    assert done.verdicts[0].word == word and done.verdicts[0].num_units == 10
+    page = (done.folder / "README.md").read_text()
+    assert f"**{word}**" in page
+
+
+def test_seeds_are_added_until_decided(tmp_path, monkeypatch):
+    request = {"budget": 24}
+    effects = {"bce": 0.0, "focal": 0.8}
+    done = fabricated(tmp_path, of_losses(), effects, monkeypatch, request, seeds=3)
+    (verdict,) = done.verdicts
+    assert verdict.word == "supported" and verdict.num_units == 3 * verdict.look
+    again = fabricated(tmp_path / "null", of_losses(), {"bce": 0.0, "focal": 0.0}, monkeypatch,
+                       request, seeds=8)  # fmt: skip
+    assert again.verdicts[0].num_units == 24 and again.verdicts[0].look == 3
+
+
+def test_looking_often_does_not_err_often():
+    """200 nulls, eight looks each: wrong verdicts stay below 5%; at the full level they do not."""
+    rng = np.random.default_rng(3)
+
+    def wrong(spend):
+        count = 0
+        for d in rng.normal(size=(200, 40)):
+            for look in range(1, 9):
+                (verdict,) = judge([claim()], [Pairs(d[: 5 * look])], alpha=spend(look))
+                if verdict.word != "undecided":
+                    count += 1
+                    break
+        return count / 200
+
+    assert wrong(lambda look: sequential.level(0.05, look)) <= 0.05
+    assert wrong(lambda look: 0.05) > 0.08
+
+
+def test_the_same_verdicts_again_to_the_byte(harness, tmp_path):
+    folder = write(tmp_path / "experiments" / "constant", sweeps=PRIOR_ONLY)
+    first = harness("reproduce", "constant")
+    assert first.code == 0 and "supported entropy" in first.out
+    results = tmp_path / "results" / "constant"
+    written = {name: (results / name).read_bytes() for name in ("verdicts.json", "runs.csv")}
+    again = harness("reproduce", "all")
+    assert "0 trained" in again.out and "moved" not in again.out
+    assert written == {name: (results / name).read_bytes() for name in written}
+    names = {path.name for path in results.iterdir()}
+    assert names == {"README.md", "verdicts.json", "provenance.json", "runs.csv", "scores.svg"}
+    provenance = json.loads((results / "provenance.json").read_text())
+    assert provenance["command"] == "harness reproduce constant" and provenance["runs"] == 2
+    # Under other versions the effect may move; the command says so and keeps a note.
+    verdicts = json.loads(written["verdicts.json"])
+    verdicts["claims"][0]["effect"] = 0.5
+    (results / "verdicts.json").write_text(json.dumps(verdicts))
+    assert "moved: entropy: effect was 0.5" in harness("reproduce", "constant").out
+    assert json.loads((results / "provenance.json").read_text())["moved"]
+    assert read(folder).name == "constant"
+
+
+def test_a_broken_metric_fails_the_command(harness, tmp_path, monkeypatch):
+    write(tmp_path / "experiments" / "constant", sweeps=PRIOR_ONLY)
+    whole = metrics.proper_scores
+
+    def broken(*arguments):
+        values = whole(*arguments)
+        return values | {"log_loss": values["log_loss"] * 1.01}
+
+    monkeypatch.setattr(metrics, "proper_scores", broken)
+    answer = harness("reproduce", "constant", "--quick")
+    assert answer.code == 1 and "constant/entropy" in answer.err
+
+
+def test_a_broken_loss_fails_the_command(harness, tmp_path, monkeypatch):
+    """The first two anchors of experiments/loss-shapes, at three logits."""
+    shapes = yaml.safe_load((ROOT / "loss-shapes" / "claims.yaml").read_text())
+    points = {"derive": "loss_curves", "losses": [{"name": "bce"}], "logits": [-2.0, 0.0, 2.5]}
+    few = {
+        "tables": {"curves": points},
+        "measures": {"minus_log_p_true": shapes["measures"]["minus_log_p_true"]},
+        "claims": shapes["claims"][:1],
+    }
+    write(tmp_path / "experiments" / "shapes", {"question": "?", "source": "formulas", **few})
+    assert harness("reproduce", "shapes").code == 0
+    whole = BCE.__call__
+    monkeypatch.setattr(BCE, "__call__", lambda self, **given: 1.001 * whole(self, **given))
+    answer = harness("reproduce", "shapes")
+    assert answer.code == 1 and "shapes/bce-is-minus-log-p" in answer.err
+
+
+def test_the_index_lists_every_claim(harness, tmp_path):
+    harness("reproduce", "framework-parity", "--experiments", str(ROOT))
+    index = (tmp_path / "results" / "README.md").read_text()
+    for name in experiments(ROOT):
+        for one in read(ROOT / name).claims:
+            assert f"- {one.says} **" in index, one.name
+    assert "not run yet" in index and "framework-parity/clipped.svg" in index
+
+
+def test_a_folder_without_expectations_is_refused(tmp_path):
+    folder = write(tmp_path / "hasty")
+    (folder / "README.md").unlink()
+    with pytest.raises(UserError, match="say there what is expected"):
+        read(folder)
+
+
+@pytest.mark.parametrize("name", experiments(ROOT))
+def test_every_experiment_is_sound(name, hydra_sweep):
+    """Its files are read, and the first job of each of its sweeps composes and parses."""
+    from harness.config import parse
+    from harness.reproduce import running
+
+    experiment = read(ROOT / name)
+    for sweep_name, sweep in experiment.sweeps.items():
+        for quick in (False, True):
+            sized = sweep.sized(quick=quick)
+            texts = running.overrides(sized, Path("runs") / sweep_name, num_seeds=1)
+            first = [_first(text) for text in texts]
+            parse(hydra_sweep.compose(first))
+
+
+def _first(override):
+    """An override with one value of those it sweeps over."""
+    key, _, value = override.partition("=")
+    if value.startswith("range("):
+        return f"{key}=0"
+    return override if value.startswith("[") else f"{key}={value.split(',')[0]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", experiments(ROOT))
+def test_every_experiment_runs_quickly(harness, name):
+    answer = harness("reproduce", name, "--quick", "--experiments", str(ROOT))
+    assert answer.code == 0, answer.err
