@@ -26,6 +26,7 @@ class Composer:
         self._master = master
         self._groups: dict[str, bool] = {}
         self._bases: dict[tuple[str, ...], Mapping[str, Any] | None] = {}
+        self._wide: dict[str, bool] = {}
         self._compositions: dict[tuple[str, ...], Mapping[str, Any] | None] = {}
 
     def job(self, overrides: Sequence[str]) -> Mapping[str, Any]:
@@ -83,7 +84,7 @@ class Composer:
         """The composition of ``groups`` from those of its parts; None where it takes Hydra."""
         if len({text.partition("=")[0] for text in groups}) < len(groups):
             return None  # a group chosen twice, which Hydra refuses
-        wide = tuple(text for text in groups if len(self._changed(text, ())) > 1)
+        wide = tuple(text for text in groups if self._is_wide(text))
         narrow = [text for text in groups if text not in wide]
         base = self._composed(wide) if narrow else None
         if base is None:
@@ -95,6 +96,16 @@ class Composer:
                 return None
             nodes |= changed
         return {**base, **nodes}
+
+    def _is_wide(self, choice: str) -> bool:
+        """Whether a choice of this group, the first one seen, changes more than one node.
+
+        Another choice of the group may yet: `_assembled` looks at each.
+        """
+        group = choice.partition("=")[0]
+        if group not in self._wide:
+            self._wide[group] = len(self._changed(choice, ())) > 1
+        return self._wide[group]
 
     def _changed(self, choice: str, beside: tuple[str, ...]) -> Mapping[str, Any]:
         """The top-level nodes that ``choice`` changes, added to the choices ``beside``."""
