@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -99,20 +100,31 @@ def _train(configs: list[Mapping[str, Any]]) -> list[Any]:
     console = Console(stderr=True)
     with timed("compose"):
         parsed = [parse(config) for config in configs]
+    _check_some(parsed)
     results = run_sweep(parsed, progress=Progress(console))
     write_profile()
-    runs = {result.run_id: result for result in results}.values()  # a run asked for twice is one
+    # A run asked for twice is one.
+    by_place = zip(map(folder_of, parsed), results, strict=True)
+    runs = {(folder, result.run_id): result for folder, result in by_place}.values()
     failed = sum(result.error is not None for result in runs)
     kept = sum(result.was_stored for result in runs)
     folders = ", ".join(sorted({str(folder_of(config)) for config in parsed}))
     trained = len(runs) - kept - failed
-    Console().print(
-        f"{trained} trained, {kept} already stored, {failed} failed: {folders}", soft_wrap=True
-    )
+    if len(runs) > failed or len(runs) > 1:  # of a single run that failed, the error says all
+        said = f"{trained} trained, {kept} already stored, {failed} failed: {folders}"
+        Console().print(said, soft_wrap=True)
     return [
         result.error or _sortable(result.objectives[objective(config)], config)
         for result, config in zip(results, parsed, strict=True)
     ]
+
+
+def _check_some(configs: Sequence[Any]) -> None:
+    if not configs:
+        raise UserError(
+            "the sweep is empty: an override names no value, such as seed=range(0), or a "
+            "dataset=glob(...) that matches none"
+        )
 
 
 def _sortable(value: float | None, config: Any) -> float:
@@ -130,6 +142,7 @@ def _plan(configs: list[Mapping[str, Any]]) -> list[Any]:
     from harness.config import parse
     from harness.sweep.estimate import show_plan
 
+    _check_some(configs)
     show_plan([parse(config) for config in configs], console=Console())
     return [None] * len(configs)
 
@@ -138,6 +151,7 @@ def _verify(configs: list[Mapping[str, Any]]) -> list[Any]:
     from harness.config import parse
     from harness.sweep.verify import verify
 
+    _check_some(configs)
     verify([parse(config) for config in configs], console=Console())
     return [None] * len(configs)
 
@@ -147,6 +161,8 @@ _SWEEPS: dict[str, Sweep] = {"train": _train, "plan": _plan, "verify": _verify}
 
 def _one_line(error: BaseException) -> str:
     """Hydra's message, with that of its cause, on one line."""
+    if wrong := re.search(r"Could not override '([^'.]+\.[^']+)'\.", str(error)):
+        return f"{wrong[1]}: no such key; `harness train --cfg job` lists them"
     texts = [str(error)]
     if error.__cause__ is not None:
         texts.append(str(error.__cause__))

@@ -73,7 +73,7 @@ class Training:
     num_epochs: Annotated[int, Ge(1), Le(100_000)] = 50
     steps_per_epoch: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     batch_size: Annotated[int, Ge(1), Le(1_048_576)] = 256
-    patience: Annotated[int, Ge(0)] = 0
+    patience: Annotated[int, Ge(0), Le(100_000)] = 0
     save_params: bool = False
 
 
@@ -148,6 +148,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     config = _validated(_ADAPTER, values, ())
     if any(part in config.name for part in ("/", "\\")) or config.name in {".", ".."}:
         raise UserError(f"name={config.name!r} must be a folder name without slashes")
+    if config.init.fresh_head and config.init.params is None:
+        raise UserError("init.fresh_head=true takes the body from init.params: give init.params")
     return config
 
 

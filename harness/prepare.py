@@ -22,10 +22,13 @@ from harness.data.scaling import Impute, Scaling, fitted_scaling
 from harness.data.splits import Split
 from harness.data.splitters import EXACT, Splitter
 from harness.errors import UserError
-from harness.losses import pack
+from harness.losses import BatchLoss, pack
 from harness.models import param_shapes
 from harness.optimizers import learning_rates, plateau_rule
 from harness.train import SELECT_BY, Lane, Program
+
+# Rows of a batch for a loss of pairs: each pair takes a few numbers, a gigabyte in all.
+MOST_ROWS_PAIRED = 8192
 
 # One purpose of randomness each, derived from the run's seed; the data's own are in harness/data.
 _INIT, _DROPOUT = 101, 102
@@ -73,6 +76,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     """
     training = config.training
     program = program_of(config, dataset)
+    _check_batch(config)
     shapes = param_shapes(program.model, program.inputs)  # raises where the data do not fit
     parts = _parts(
         dataset,
@@ -118,6 +122,15 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     return Prepared(program=program, lane=jax.tree.map(_as_array, lane), parts=parts)
 
 
+def _check_batch(config: Config) -> None:
+    """Losses of a batch hold a value for every pair of its rows."""
+    if isinstance(config.loss, BatchLoss) and config.training.batch_size > MOST_ROWS_PAIRED:
+        raise UserError(
+            f"training.batch_size={config.training.batch_size}: loss={config.loss.name} looks at "
+            f"pairs of rows: at most {MOST_ROWS_PAIRED} rows a batch"
+        )
+
+
 def program_of(config: Config, dataset: Dataset) -> Program:
     """What of ``config`` is fixed at compile time."""
     training = config.training
@@ -129,10 +142,11 @@ def program_of(config: Config, dataset: Dataset) -> Program:
         cardinalities=dataset.cardinalities,
         start=_start(config.init),
         freeze_body=config.init.freeze_body,
+        loss_of_a_batch=isinstance(config.loss, BatchLoss),
         num_epochs=training.num_epochs,
         steps_per_epoch=training.steps_per_epoch or one_pass,
         batch_size=training.batch_size,
-        num_synthetic=_most_synthetic(dataset, num_train) if config.sampler.makes_rows else 0,
+        num_synthetic=_most_synthetic(config, dataset, num_train),
         has_missing=dataset.has_missing,
     )
 
@@ -159,13 +173,14 @@ def _starting_params(
     there = checkpoints.load(checkpoints.find(config.init.params, folder_of(config)))
     fresh = "head." if config.init.fresh_head else ()
     here = {name: shape for name, shape in shapes.items() if not name.startswith(fresh)}
+    other_head = ", or init.fresh_head=true for another head"
     for name, shape in here.items():
         if name not in there:
             raise UserError(f"{source}: no {name} there: give that run's model")
         if there[name].shape != shape:
             raise UserError(
                 f"{source}: {name} has shape {there[name].shape} there, {shape} here: give that "
-                "run's model and columns, or init.fresh_head=true for another head"
+                f"run's model and columns{other_head if name.startswith('head.') else ''}"
             )
     return {name: there[name] for name in here}
 
@@ -263,11 +278,14 @@ def _parts(
     )
 
 
-def _most_synthetic(dataset: Dataset, num_train: int) -> int:
+def _most_synthetic(config: Config, dataset: Dataset, num_train: int) -> int:
     """Rows that a sampler can make at most, whichever it is: as many as the commoner class has, for
     which no data is drawn. One bound for all of them lets them share a program."""
+    if not config.sampler.makes_rows:
+        return 0
     commoner = max(dataset.num_positives, dataset.num_rows - dataset.num_positives)
-    return max(1, min(num_train, commoner))
+    # Where groups are held out, training may be larger than its expected size.
+    return min(num_train, commoner) if isinstance(config.split, EXACT) else commoner
 
 
 def _own_rows(resampled: Resampled, size: int) -> dict[str, np.ndarray | None]:

@@ -41,6 +41,7 @@ class Program:
     cardinalities: tuple[int, ...] = ()  # of the last columns, which hold codes
     start: Literal["random", "body", "all"] = "random"  # what of it comes from another run
     freeze_body: bool = False
+    loss_of_a_batch: bool = False  # whether the loss is of pairs and shares of a batch
 
     @property
     def inputs(self) -> Inputs:

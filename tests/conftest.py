@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Two, so that sharding is tested on every machine. JAX reads it when it is first imported.
@@ -60,10 +61,13 @@ def harness(
         at_exit: list[Callable[[], Any]] = []
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["harness", *arguments])
+            # Its own name alone: what others register, as temporary folders do, is not due yet.
             patch.setattr(
-                launch_module.atexit,
-                "register",
-                lambda function, *given: at_exit.append(lambda: function(*given)),
+                launch_module,
+                "atexit",
+                SimpleNamespace(
+                    register=lambda function, *given: at_exit.append(lambda: function(*given))
+                ),
             )
             try:
                 cli.main()
@@ -109,4 +113,4 @@ def hydra_sweep() -> Sweep:
 @pytest.fixture
 def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the launcher from registering what it does as its process ends."""
-    monkeypatch.setattr(launch_module.atexit, "register", lambda *_: None)
+    monkeypatch.setattr(launch_module, "atexit", SimpleNamespace(register=lambda *_: None))

@@ -246,3 +246,24 @@ def test_a_loss_that_hides_no_posterior_stores_none():
     stored = tables([record])["predictions"]
     for column in ("corrected_logits", "calibrated_logits"):
         assert stored[column].null_count() == 2 and stored[column].dtype == pl.List(pl.Float32)
+
+
+def test_a_loss_that_changes_is_corrected_as_of_the_epoch_that_is_kept():
+    """LDAM's late weights undo nothing of parameters that were chosen before them."""
+    changes = {
+        "dataset": {**GAUSSIANS, "rows": 8_000},
+        "optimizer": {"name": "adam", "learning_rate": 0.05},
+        "training": {"num_epochs": 4, "batch_size": 256},
+        "imbalance": {"positive_rate": 0.1, "where": "all"},
+        "evaluation": {"select": "log_loss"},
+    }
+
+    def corrected(beta, deferral):
+        loss = {"name": "ldam", "scale": 1.0, "beta": beta, "deferral": deferral}
+        record, _, _ = measured(**changes, loss=loss)
+        return record, record.metrics["test/corrected/log_loss"]
+
+    early, without = corrected(0.0, 0.99)
+    also_early, weighted = corrected(0.9999, 0.99)
+    assert early.facts["best_epoch"] == also_early.facts["best_epoch"]
+    assert without == pytest.approx(weighted, rel=1e-6)

@@ -265,3 +265,47 @@ def test_no_warning_of_numpy_reaches_the_user(harness, tmp_path):
     (run,) = stored_tables(tmp_path / "runs" / "default")["runs"].to_dicts()
     assert run["status"] == "diverged" and run["best_epoch"] == 0
     assert np.isnan(run["validation/brier"]) and np.isnan(run["test/auroc"])
+
+
+def test_a_sweep_at_natural_rates_is_analysed(harness):
+    """No run of it has an induced rate: a column of nothing but null is a column of numbers."""
+    assert harness("train", "-m", *TINY, "loss=bce,focal", "seed=0,1").code == 0
+    said = harness("analyze", "runs/default", "--figures", "svg", "--by", "loss,positive_rate")
+    assert said.code == 0, said.err
+    assert Path("runs/default/analysis/report.html").stat().st_size > 100_000
+
+
+def test_a_run_asked_for_in_two_folders_lands_in_both(harness):
+    assert harness("train", "-m", *TINY, "name=a,b").out.startswith("2 trained, 0 already stored")
+    assert all((Path("runs") / name / "shards").is_dir() for name in "ab")
+    again = harness("train", "-m", *TINY, "name=a,c")
+    assert again.out.startswith("1 trained, 1 already stored")
+    assert "3 jobs: 2 already stored, 1 to train" in harness(
+        "plan", "-m", *TINY, "name=a,b,d"
+    ).out.replace("\n", " ")
+
+
+def test_of_twins_the_one_that_keeps_its_parameters_is_trained(harness):
+    said = harness("train", "-m", *TINY, "training.save_params=false,true")
+    assert said.out.startswith("1 trained")
+    assert len(list(Path("runs/default/params").iterdir())) == 1
+
+
+@pytest.mark.parametrize("arguments", [
+    ("train", "-m", "seed=range(0)"),
+    ("plan", "-m", "dataset=glob(zzz*)"),
+    ("train", "loss.gama=2"),
+    ("train", "init.fresh_head=true"),
+    ("train", "training.patience=4294967297"),
+    ("train", "loss=weighted_bce", "loss.positive_weight=1e39"),
+    ("train", "loss=pairwise_hinge", "training.batch_size=65536"),
+    ("data", "describe", "table", "path=x.csv", "target=y", "date_format=%d/%m/%Y"),
+    ("data", "frob"),
+    ("analyze", "runs/none", "--figures", "pdf"),
+    ("reproduce", "nothing"),
+    ("reproduce", "all", "--until-decided", "--budget", "abc"),
+])  # fmt: skip
+def test_one_line_says_what_is_wrong(harness, arguments):
+    said = harness(*arguments)
+    assert said.code == 2 and said.err.startswith("error: ")
+    assert len(said.err.strip().splitlines()) == 1 and not Path("runs").exists(), said.err

@@ -207,7 +207,8 @@ def test_finite_on_extreme_logits(name):
 
 def fused(loss, z, y):
     """The loss and its gradient as lanes of a program compute them, beside other losses."""
-    others = [pack(cls().fitted(**COUNTS)) for cls in LOSSES]
+    family = [cls for cls in LOSSES if issubclass(cls, BatchLoss) == isinstance(loss, BatchLoss)]
+    others = [pack(cls().fitted(**COUNTS)) for cls in family]
     packed = jax.tree.map(lambda *leaves: np.stack(leaves), pack(loss), *others)
     both = jax.vmap(mean_loss_and_gradient, in_axes=(0, None, None, None, None))
     values, slopes = jax.jit(both)(packed, 1.0, z, y, jnp.ones_like(z))
@@ -222,10 +223,11 @@ def test_gradients_by_finite_differences(name):
     check_grads(lambda z: value(loss, z, y), (z,), order=1, rtol=2e-2, atol=2e-2)
 
 
-def test_lanes_of_all_losses_are_the_losses(sample):
+@pytest.mark.parametrize("family", [POINTWISE, OF_A_BATCH], ids=["pointwise", "of a batch"])
+def test_lanes_of_all_losses_are_the_losses(sample, family):
     """One program, every loss a lane: values and gradients are those of the loss by itself."""
     z, y = sample
-    fitted = [cls().fitted(**COUNTS) for cls in LOSSES]
+    fitted = [make(name) for name in family]
     packed = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pack, fitted))
     over_lanes = (0, None, None, None, None)
     both = jax.jit(jax.vmap(mean_loss_and_gradient, in_axes=over_lanes))

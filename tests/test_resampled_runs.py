@@ -227,3 +227,15 @@ def test_a_sweep_over_all_samplers_has_no_failed_run(harness):
     )  # fmt: skip
     assert said.code == 0, said.err
     assert said.out.startswith(f"{4 * len(SAMPLERS)} trained, 0 already stored, 0 failed")
+
+
+def test_rows_made_of_a_training_part_larger_than_expected():
+    """Held-out groups may be small by chance: what a sampler makes must still have room."""
+    one = config(dataset=DIGITS, sampler={"name": "smote"}, split={"name": "group"}, model=LOGISTIC)
+    base = plan.load(one.dataset)
+    rows = np.arange(base.num_rows)
+    groups = np.where(rows < base.num_rows // 2, 0, rows % 9)  # one of them half of all rows
+    grouped = replace(base, groups=groups.astype(np.int32))
+    for seed in range(6):
+        ready = prepare(replace(one, seed=seed), grouped)
+        assert ready.parts.num_synthetic <= len(ready.lane.synthetic)

@@ -214,3 +214,15 @@ def test_programs_that_follow_each_other_share_the_data_on_the_device():
     assert features.shape == (512, 8)
     np.testing.assert_array_equal(features[:450, :6], larger.dataset.features)
     assert not features[450:].any() and not features[:, 6:].any()
+
+
+def test_padding_looks_at_no_row_of_another_part():
+    """A loss may be infinite on a test row: it decides nothing about the choice of an epoch."""
+    one = gaussians(SMALL, loss={"name": "clipped_bce", "epsilon": 1e-9})
+    (group,) = groups(one)
+    lane = prepare(one, group.dataset).lane
+    stacked = group.stack([lane])
+    own = lane.validation_rows
+    assert stacked.validation_rows.shape[1] > len(own)
+    assert set(stacked.validation_rows[0]) == set(own)
+    assert set(stacked.test_rows[0]) == set(lane.test_rows)

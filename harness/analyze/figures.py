@@ -17,7 +17,6 @@ from harness.analyze.question import Analysis
 from harness.analyze.rows import ChartRows, threshold_rows
 from harness.analyze.wording import place
 
-KINDS = ("svg", "png", "none")
 WIDTH = 420
 PIXELS = 2.0
 OF_HEADLINE = ("differences", "rates")

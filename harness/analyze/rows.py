@@ -106,8 +106,10 @@ def histogram_rows(counts: pl.DataFrame) -> pl.DataFrame:
         label = "positive" if row.pop("label") else "negative"
         for logit, count in zip(centres, inner, strict=True):
             rows.append({**row, "label": label, "logit": logit, "share": count / per_gap.sum()})
-    table = pl.DataFrame(rows, infer_schema_length=None)
-    return table.drop("split", "num_runs") if rows else table
+    # The keys' types are those of ``counts``: a rate that no run induced is null, and a number.
+    keys = {name: kind for name, kind in counts.schema.items() if name not in {"label", "counts"}}
+    drawn = {"label": pl.String, "logit": pl.Float64, "share": pl.Float64}
+    return pl.DataFrame(rows, schema={**keys, **drawn}).drop("split", "num_runs")
 
 
 def threshold_rows(counts: pl.DataFrame, *, split: str) -> pl.DataFrame:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands.terminal import wide_console
+from harness.commands.terminal import Parser, wide_console
 from harness.errors import UserError
 
 
@@ -13,7 +13,7 @@ def analyze(arguments: list[str]) -> None:
 
     A source is a sweep folder, W&B's offline folders, or entity/project[/group] on W&B.
     """
-    parser = argparse.ArgumentParser(prog="harness analyze", description=analyze.__doc__)
+    parser = Parser(prog="harness analyze", description=analyze.__doc__)
     parser.add_argument("source", nargs="+", help="such as runs/demo, or me/bce-harness/demo")
     place = "where to write (default: FOLDER/analysis of a sweep folder, else ./analysis)"
     parser.add_argument("--output", type=Path, help=place)
@@ -21,6 +21,8 @@ def analyze(arguments: list[str]) -> None:
     parser.add_argument("--log-wandb", metavar="[ENTITY/]PROJECT", help=project)
     _add_question(parser)
     given = parser.parse_args(arguments)
+    if given.output is not None and given.output.exists() and not given.output.is_dir():
+        raise UserError(f"--output {given.output} is a file: give a folder")
     logged = None if given.log_wandb is None else _project(given.log_wandb)
 
     from harness.analyze import analyze as analyze_sources

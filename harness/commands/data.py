@@ -1,23 +1,23 @@
 """`harness data`."""
 
-import argparse
 import difflib
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from harness import catalogue
 from harness.app import conf_dir
-from harness.commands.terminal import wide_console
+from harness.commands.terminal import Parser, wide_console
 from harness.errors import UserError
 
 
 def data(arguments: list[str]) -> None:
     """`harness data list | fetch NAME... | describe NAME [key=value ...]`: the named data sets."""
-    parser = argparse.ArgumentParser(prog="harness data", description=data.__doc__)
+    parser = Parser(prog="harness data", description=data.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="every named data set; downloads nothing")
     listed.add_argument("pattern", nargs="?", help="of names or applications: 'keel/*', fraud")
@@ -78,6 +78,11 @@ def _source(name: str, overrides: list[str]) -> Any:
     try:
         values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(changes))
         plain = OmegaConf.to_container(values, throw_on_missing=True)
+    except yaml.YAMLError:
+        raise UserError(
+            f"dataset {name}: cannot read {' '.join(changes)}: put values with signs in quotes, "
+            "such as 'date_format=\"%d/%m/%Y\"'"
+        ) from None
     except OmegaConfBaseException as error:
         raise UserError(f"dataset {name}: {str(error).splitlines()[0]}") from error
     return parse_as(AnyDataset, plain, at="dataset")

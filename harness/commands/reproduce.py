@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from harness import app  # first: it chooses the devices before anything imports jax
-from harness.commands.terminal import wide_console
+from harness.commands.terminal import Parser, wide_console
 from harness.errors import UserError
 
 QUICK_RESULTS = Path("runs/reproduce/quick")
@@ -25,8 +25,10 @@ def reproduce(arguments: list[str]) -> None:
     from harness import reproduce as reproducing
     from harness.reproduce import wording
 
-    root = given.experiments
+    root = given.experiments or _experiments()
     known = reproducing.experiments(root)
+    if not known:
+        raise UserError(f"no experiments in {root}: run in a checkout, or give --experiments")
     names = known if given.names == ["all"] else given.names
     if unknown := [name for name in names if name not in known]:
         raise UserError(f"no experiment {unknown[0]!r} in {root}: one of {', '.join(known)}, all")
@@ -69,7 +71,7 @@ def _flags(given: argparse.Namespace) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="harness reproduce", description=reproduce.__doc__)
+    parser = Parser(prog="harness reproduce", description=reproduce.__doc__)
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="folders of experiments/, or all")
     add("--quick", action="store_true", help="the small size: checks machinery and exact anchors")
@@ -77,12 +79,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--budget", type=_positive, metavar="N", help="seeds to spend at most, in all")
     add("--output", type=Path, help=f"default: results, or {QUICK_RESULTS} with --quick")
     add("--runs", type=Path, default=Path("runs/reproduce"), help="where runs are stored")
-    add("--experiments", type=Path, default=Path("experiments"), help="where experiments lie")
+    add(
+        "--experiments",
+        type=Path,
+        help="where they lie (default: ./experiments, else the checkout's)",
+    )
     return parser
 
 
+def _experiments() -> Path:
+    here = Path("experiments")
+    return here if here.is_dir() else app.conf_dir().parent / "experiments"
+
+
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"must be at least 2, got {value}")
-    return value
+    if not text.isdecimal() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"must be a number of at least 2, got {text!r}")
+    return int(text)

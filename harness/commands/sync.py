@@ -1,11 +1,10 @@
 """`harness sync`."""
 
-import argparse
 from pathlib import Path
 
 from rich.progress import track
 
-from harness.commands.terminal import wide_console
+from harness.commands.terminal import Parser, wide_console
 
 
 def sync(arguments: list[str]) -> None:
@@ -13,7 +12,7 @@ def sync(arguments: list[str]) -> None:
 
     Run by run from the store, with the same ids: what was sent is not sent again.
     """
-    parser = argparse.ArgumentParser(prog="harness sync", description=sync.__doc__)
+    parser = Parser(prog="harness sync", description=sync.__doc__)
     parser.add_argument("source", nargs="+", type=Path, help="a sweep folder, such as runs/demo")
     everything = "also runs that were sent, or never meant to be mirrored"
     parser.add_argument("--all", action="store_true", help=everything)

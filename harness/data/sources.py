@@ -18,9 +18,6 @@ from harness.data.table import Table
 from harness.data.wheel import Wheel
 from harness.errors import UserError
 
-# Fields that say what data is, and change no number: they have no place in a run's identity.
-DESCRIPTIVE_FIELDS = ("source", "licence", "application")
-
 _SKLEARN = {
     "breast_cancer": (
         load_breast_cancer,

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Self
 
 import jax.numpy as jnp
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 from jax import Array
 from pydantic import AfterValidator
 
-Positive = Annotated[float, Gt(0)]
-NonNegative = Annotated[float, Ge(0)]
+LARGEST = 3e38  # lanes carry hyperparameters in float32
+Positive = Annotated[float, Gt(0), Le(LARGEST)]
+NonNegative = Annotated[float, Ge(0), Le(LARGEST)]
 Share = Annotated[float, Ge(0), Lt(1)]
 
 
@@ -35,6 +36,8 @@ def static_name(value: str) -> Any:
 
 class LossFn:
     """What every loss has, and where it may look: the class counts, the time, the posterior."""
+
+    name: Any  # the literal it is chosen by
 
     def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
         """The loss of a batch, a scalar.

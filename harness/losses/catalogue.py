@@ -1,13 +1,15 @@
-"""All losses in one compiled program.
+"""All losses in two compiled programs: one for those of an example, one for those of a batch.
 
 A lane carries its loss as a number (which one) and a vector (its hyperparameters), so lanes of
 different losses run side by side without another compilation. Which loss it is decides a real
 branch: lanes are taken one by one here, not mapped, so a lane pays for its own loss alone and no
 other loss's NaN can reach it. A few microseconds a step, whatever the length of the catalogue.
+Losses of a batch have a program of their own, since XLA sets aside memory for every branch, and
+theirs grows with the square of the batch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
@@ -17,10 +19,10 @@ import numpy as np
 from jax import Array
 
 from harness.losses import focusing, likelihood, margin, overlap, ranking
-from harness.losses.base import LossFn
+from harness.losses.base import BatchLoss, LossFn
 
 # The order is part of the compiled program: append, and raise `NUMERICS` in harness/identity.py.
-LOSSES: tuple[type[LossFn], ...] = (
+POINTWISE: tuple[type[LossFn], ...] = (
     likelihood.BCE,
     likelihood.WeightedBCE,
     margin.Brier,
@@ -38,6 +40,8 @@ LOSSES: tuple[type[LossFn], ...] = (
     likelihood.VectorScaling,
     likelihood.LDAM,
     focusing.SymmetricCE,
+)
+OF_A_BATCH: tuple[type[LossFn], ...] = (
     overlap.Dice,
     overlap.Tversky,
     ranking.AUCMargin,
@@ -46,33 +50,41 @@ LOSSES: tuple[type[LossFn], ...] = (
     ranking.PartialAUC,
     ranking.SmoothAP,
 )
+LOSSES = (*POINTWISE, *OF_A_BATCH)
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PackedLoss:
-    """A loss as data: ``LOSSES[index]`` with ``values`` (as many as the longest loss has)."""
+    """A loss as data: number ``index`` of its family, with ``values`` for its hyperparameters."""
 
     index: Any  # () int32
-    values: Any  # (H,) float32
+    values: Any  # (H,) float32, as many as the longest loss has
+    of_a_batch: bool = field(default=False, metadata={"static": True})
+
+    @property
+    def family(self) -> tuple[type[LossFn], ...]:
+        return OF_A_BATCH if self.of_a_batch else POINTWISE
 
 
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
     values = np.zeros(max(len(_hyperparameters(cls)) for cls in LOSSES), dtype=np.float32)
-    for position, field in enumerate(_hyperparameters(type(loss))):
-        values[position] = getattr(loss, field)
-    return PackedLoss(index=np.int32(LOSSES.index(type(loss))), values=values)
+    for position, name in enumerate(_hyperparameters(type(loss))):
+        values[position] = getattr(loss, name)
+    of_a_batch = isinstance(loss, BatchLoss)
+    index = (OF_A_BATCH if of_a_batch else POINTWISE).index(type(loss))
+    return PackedLoss(index=np.int32(index), values=values, of_a_batch=of_a_batch)
 
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(cls) if not field.metadata.get("static"))
+    return tuple(one.name for one in fields(cls) if not one.metadata.get("static"))
 
 
 def _mean(
     cls: Any, values: Array, progress: Array, logits: Array, labels: Array, weights: Array
 ) -> Array:
-    loss = cls(**{field: values[i] for i, field in enumerate(_hyperparameters(cls))})
+    loss = cls(**{name: values[i] for i, name in enumerate(_hyperparameters(cls))})
     return loss.at(progress).mean(logits=logits, labels=labels, weights=weights)
 
 
@@ -97,7 +109,7 @@ def mean_loss(
     packed: PackedLoss, progress: Array, logits: Array, labels: Array, weights: Array
 ) -> Array:
     """The loss of a batch, a scalar; arguments as of `mean_loss_and_gradient`."""
-    branches = [partial(_mean, cls) for cls in LOSSES]
+    branches = [partial(_mean, cls) for cls in packed.family]
     return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)
 
 
@@ -112,5 +124,5 @@ def mean_loss_and_gradient(
       progress: () share of the training done.
       logits, labels, weights: (n,), as in `LossFn.mean`.
     """
-    branches = [jax.value_and_grad(partial(_mean, cls), argnums=2) for cls in LOSSES]
+    branches = [jax.value_and_grad(partial(_mean, cls), argnums=2) for cls in packed.family]
     return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)

@@ -12,6 +12,7 @@ from jax import Array
 from jax.nn import sigmoid, softplus
 
 from harness.losses.base import (
+    LARGEST,
     NonNegative,
     PointwiseLoss,
     Positive,
@@ -120,7 +121,7 @@ class Poly1(PointwiseLoss):
     """BCE + epsilon (1 - p_t) (Leng et al. 2022, equation 4)."""
 
     name: Literal["poly1"] = static_name("poly1")
-    epsilon: Annotated[float, Ge(-1)] = 1.0
+    epsilon: Annotated[float, Ge(-1), Le(LARGEST)] = 1.0
 
     def __call__(self, *, logits: Array, labels: Array) -> Array:
         check_shapes(logits, labels)

@@ -237,7 +237,8 @@ class LDAM(PointwiseLoss):
     M_y = scale m_y with m_y proportional to n_y^(-1/4) and at most ``max_margin``. z is a logit of
     a normalised head of that ``scale`` (`model.head=normalized`), used without margin to predict.
     Deferred reweighting: from a share ``deferral`` of the training on, `ClassBalanced`'s weights of
-    ``beta``; before it 1. The paper's 160 of 200 epochs are .8.
+    ``beta``; before it 1. The paper's 160 of 200 epochs are .8. The validation loss has the late
+    weights throughout: epochs are compared by one measure; early stopping may end before them.
     """
 
     name: Literal["ldam"] = static_name("ldam")

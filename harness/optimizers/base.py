@@ -6,10 +6,11 @@ from typing import Annotated, Any, ClassVar, Self
 
 import jax.numpy as jnp
 import optax
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
-NonNegative = Annotated[float, Ge(0)]
-Positive = Annotated[float, Gt(0)]
+# Lanes carry numbers in float32.
+NonNegative = Annotated[float, Ge(0), Le(3e38)]
+Positive = Annotated[float, Gt(0), Le(3e38)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 
 

@@ -126,8 +126,8 @@ class Plateau(Schedule):
 
     name: Literal["plateau"] = "plateau"
     factor: Share = 0.1
-    patience: Annotated[int, Ge(1)] = 10
-    cooldown: Annotated[int, Ge(0)] = 0
+    patience: Annotated[int, Ge(1), Le(100_000)] = 10
+    cooldown: Annotated[int, Ge(0), Le(100_000)] = 0
     threshold: Annotated[float, Ge(0), Lt(1)] = 1e-4
     lowest: Annotated[float, Ge(0), Le(1)] = 0.0
 

@@ -52,7 +52,7 @@ def collect(
             logits=raw,
             labels=dataset.labels[rows[part]],
             valid=np.arange(rows[part].shape[1]) < _sizes(splits, part)[:, None],
-            corrected=_corrected(jobs, prepared, raw, shifts),
+            corrected=_corrected(jobs, prepared, raw, shifts, outcome.best_epoch),
         )
     evaluated = _evaluate(jobs, scored)
     thresholds = evaluated.facts["threshold_logit"]
@@ -116,21 +116,30 @@ def _shift(ready: Prepared) -> float:
     """The logit from the prior a run was trained under to that of its validation and test parts."""
     parts = ready.parts
     return prior_shift(
-        training_rate=parts.num_positives / (parts.num_positives + parts.num_negatives),
+        training_rate=parts.train_prior,
         natural_rate=parts.natural_positive_rate,
     )
 
 
 def _corrected(
-    jobs: Sequence[Any], prepared: Sequence[Prepared], raw: np.ndarray, shifts: Sequence[float]
+    jobs: Sequence[Any],
+    prepared: Sequence[Prepared],
+    raw: np.ndarray,
+    shifts: Sequence[float],
+    best_epochs: np.ndarray,
 ) -> np.ndarray:
-    """(runs, n) posterior logits under the natural prior; NaN where a loss hides no posterior."""
+    """(runs, n) posterior logits under the natural prior; NaN where a loss hides no posterior.
+
+    A loss that changes over the training is taken as it was in the epoch that is kept.
+    """
     corrected = np.full(raw.shape, np.nan)
     for i, (job, ready) in enumerate(zip(jobs, prepared, strict=True)):
         parts = ready.parts
         loss = job.config.loss.fitted(
             num_negatives=parts.num_negatives, num_positives=parts.num_positives
         )
+        last_step = int(best_epochs[i]) * ready.program.steps_per_epoch - 1
+        loss = loss.at(max(0, last_step) / ready.program.num_steps)
         with np.errstate(all="ignore"):  # logits of a diverged run, or of padding
             posterior = loss.posterior_logits(raw[i].astype(np.float64))
         if posterior is not None:

@@ -16,7 +16,7 @@ from harness.record.mirrored import FORMAT, ORIGIN, SUMMARY
 from harness.record.tables import flatten
 from harness.record.wandb_log import Columns, Rows
 
-MAX_COLUMNS = 2_000  # of a run's config and summary; ours have about a hundred
+MAX_COLUMNS = 20_000  # of a run's config and summary; `evaluation=full` has some 2,400
 MAX_TEXT = 100_000  # characters of one value
 # Infinity and NaN are no JSON: the service returns them as text.
 NOT_JSON = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}

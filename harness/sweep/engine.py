@@ -5,30 +5,28 @@ next program compiles while this one trains.
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from harness import checkpoints
-from harness.config import Config, folder_of, objective
+from harness.config import Config, objective
 from harness.errors import UserError
 from harness.identity import numerics
 from harness.prepare import Prepared, prepare
-from harness.record import store
 from harness.record.collect import collect
 from harness.record.tables import Record
 from harness.sweep import lanes, plan
-from harness.sweep.plan import Group, Job
+from harness.sweep.plan import Group, Job, Key
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
+from harness.sweep.stored import stored_runs
 from harness.sweep.timings import timed
 from harness.train import Lane, Outcome
 
@@ -63,8 +61,11 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     with timed("identify"):
         jobs = plan.make_jobs(configs, numerics=numerics())
         columns = sorted({objective(config) for config in configs})
-        results = _stored_results(jobs, columns)
-        groups = plan.group(job for job in jobs if job.run_id not in results)
+        results = {
+            key: Result(key[1], {column: row[column] for column in columns}, was_stored=True)
+            for key, row in stored_runs(jobs, columns).items()
+        }
+        groups = plan.group(job for job in jobs if job.key not in results)
     total = sum(len(group.jobs) for group in groups)
     with progress.training(total) as advance:
         try:
@@ -72,40 +73,15 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 records = zip(started.jobs, _finish(started), _params(started), strict=True)
                 for job, record, params in records:
                     wanted = {column: record.metrics[column] for column in columns}
-                    results[job.run_id] = Result(job.run_id, wanted)
+                    results[job.key] = Result(job.run_id, wanted)
                     recorder.add(record, job.config, params=params)
                 advance(len(started.jobs))
         finally:
             recorder.flush()
-    return [results[job.run_id] for job in jobs]
+    return [results[job.key] for job in jobs]
 
 
-def _stored_results(jobs: Sequence[Job], columns: list[str]) -> dict[str, Result]:
-    by_folder: dict[Path, list[Job]] = defaultdict(list)
-    for job in jobs:
-        if not job.config.rerun:
-            by_folder[folder_of(job.config)].append(job)
-    results = {}
-    for folder, members in by_folder.items():
-        known = store.stored(folder, ["best_epoch", *columns])
-        for job in members:
-            if job.run_id in known and not _owes_params(job, known[job.run_id]["best_epoch"]):
-                row = known[job.run_id]
-                wanted = {column: row[column] for column in columns}
-                results[job.run_id] = Result(job.run_id, wanted, was_stored=True)
-    return results
-
-
-def _owes_params(job: Job, best_epoch: int) -> bool:
-    """Whether a stored run lacks the parameters it is asked to keep; one without an epoch has none.
-
-    Such a run is trained again, to the same bits.
-    """
-    wanted = job.config.training.save_params and best_epoch > 0
-    return wanted and not checkpoints.is_saved(folder_of(job.config), job.run_id)
-
-
-def _start(groups: Sequence[Group], results: dict[str, Result]) -> Iterator[_Started]:
+def _start(groups: Sequence[Group], results: dict[Key, Result]) -> Iterator[_Started]:
     """Starts batch after batch; each is training when it is yielded."""
     # XLA compiles and runs without Python's lock, each on a thread of its own.
     with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
@@ -134,7 +110,7 @@ def _wait_for_compiler(compiling: Future) -> lanes.Trainer | None:
 def _start_group(
     group: Group,
     trainer: lanes.Trainer,
-    results: dict[str, Result],
+    results: dict[Key, Result],
     devices: ThreadPoolExecutor,
 ) -> Iterator[_Started]:
     data = group.put()
@@ -153,14 +129,14 @@ def _train(group: Group, trainer: lanes.Trainer, stacked: Lane, data: lanes.Devi
         return group.trimmed(jax.tree.map(np.asarray, trainer(stacked, data)))
 
 
-def _prepare(batch: Iterable[Job], dataset: Any, results: dict[str, Result]) -> tuple[list, list]:
+def _prepare(batch: Iterable[Job], dataset: Any, results: dict[Key, Result]) -> tuple[list, list]:
     jobs, prepared = [], []
     for job in batch:
         try:
             prepared.append(prepare(job.config, dataset))
             jobs.append(job)
         except UserError as error:
-            results[job.run_id] = Result(job.run_id, error=error)
+            results[job.key] = Result(job.run_id, error=error)
     return jobs, prepared
 
 

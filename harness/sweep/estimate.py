@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from harness import devices
-from harness.config import Config, folder_of
+from harness.config import Config
 from harness.identity import numerics
-from harness.record import store
 from harness.sweep import lanes, plan
+from harness.sweep.stored import stored_runs
 
 # Measured with benchmarks/ on two CPU cores; a guide, not a promise.
 SECONDS_TO_COMPILE = 5.0
@@ -23,10 +23,8 @@ SHARE_OF_PEAK = 0.45
 def show_plan(configs: Sequence[Config], *, console: Console) -> None:
     """Prints the groups of ``configs``: their lanes, memory and estimated time."""
     jobs = plan.make_jobs(configs, numerics=numerics())
-    done: set[str] = set()
-    for folder in {folder_of(config) for config in configs}:
-        done |= set(store.stored(folder, []))
-    missing = [job for job in jobs if job.config.rerun or job.run_id not in done]
+    done = stored_runs(jobs, [])
+    missing = [job for job in jobs if job.key not in done]
     programs = plan.programs(plan.group(missing))
     peak = _matmul_rate()
     table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
@@ -42,7 +40,7 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
             str(sum(len(one.jobs) for one in groups)),
             f"{first.signature.lanes_per_device} x {lanes.num_devices()}",
             str(sum(one.num_batches for one in groups)),
-            f"{first.signature.lane_bytes * first.width / 2**20:.0f} MiB",
+            f"{first.signature.program_bytes * lanes.num_devices() / 2**20:.0f} MiB",
             f"{cost:.0f}",
         )
     console.print(table)

@@ -40,6 +40,17 @@ def lane_bytes(program: Program, *, num_validation: int, num_test: int) -> int:
     return 4 * (floats + program.num_steps * program.batch_size)
 
 
+def pair_bytes(program: Program, *, num_validation: int) -> int:
+    """Estimated bytes a device needs for the pairs of a batch's rows, however many lanes it holds.
+
+    Lanes take turns at their loss. A pair has some six numbers on the way to its gradient.
+    """
+    if not program.loss_of_a_batch:
+        return 0
+    rows = max(program.batch_size, min(EVALUATION_CHUNK, num_validation))
+    return 4 * 6 * rows**2
+
+
 def lanes_per_device(program: Program, *, num_validation: int, num_test: int) -> int:
     """The width: a power of two up to `MAX_LANES`, as many as the budget holds, at least one."""
     each = lane_bytes(program, num_validation=num_validation, num_test=num_test)

@@ -8,6 +8,7 @@ a batch of lanes: jobs of one program on one data set.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness import checkpoints
@@ -20,6 +21,8 @@ from harness.sweep import lanes
 from harness.sweep.shapes import Shapes, optimizer_structure, padded, shapes_of, trimmed
 from harness.train import Lane, Outcome, Program
 
+Key = tuple[Path, str]
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Job:
@@ -27,6 +30,11 @@ class Job:
 
     run_id: str
     config: Config
+
+    @property
+    def key(self) -> "Key":
+        """What is trained and stored once: a run in its folder."""
+        return folder_of(self.config), self.run_id
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,12 @@ class Signature:
     @property
     def lane_bytes(self) -> int:
         return lanes.lane_bytes(self.shapes.program, **self._held_out)
+
+    @property
+    def program_bytes(self) -> int:
+        """Estimated bytes of the compiled program on a device: its lanes, and what they share."""
+        pairs = lanes.pair_bytes(self.shapes.program, num_validation=self.shapes.num_validation)
+        return self.lanes_per_device * self.lane_bytes + pairs
 
     @property
     def _held_out(self) -> dict[str, int]:
@@ -161,12 +175,15 @@ def signature(config: Config, dataset: Dataset) -> Signature:
 def group(jobs: Iterable[Job]) -> list[Group]:
     """Groups of jobs, those of one program in a row; a job that appears twice trains once."""
     datasets: dict[Signature, Dataset] = {}
-    members: dict[Signature, dict[str, Job]] = {}
+    members: dict[Signature, dict[Key, Job]] = {}
     for job in jobs:
         dataset = load(job.config.dataset)
         key = signature(job.config, dataset)
         datasets[key] = dataset
-        members.setdefault(key, {}).setdefault(job.run_id, job)
+        unique = members.setdefault(key, {})
+        # Of one run asked for twice, the job that keeps its parameters serves both.
+        if job.key not in unique or job.config.training.save_params:
+            unique[job.key] = job
     # Neighbours share their split and batch order, which are cached.
     groups = [
         Group(key, datasets[key], sorted(unique.values(), key=_by_data))

@@ -9,7 +9,7 @@ sizes stay as they are.
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -138,8 +138,8 @@ def _rounded_held_out(config: Config, dataset: Dataset, num_rows: int) -> tuple[
 def padded(stacked: Lane, shapes: Shapes, *, num_features: int) -> Lane:
     """Stacked lanes with room for ``shapes``; ``num_features`` is how many the data set has.
 
-    Padding is zero, so that it names row 0 where it names a row, counts for nothing where it
-    weighs one, and turns a padded feature into 0 where it scales one.
+    Padding repeats the part's last row where it names a row, whose weight is 0: no row of another
+    part is looked at. Elsewhere it is zero, which turns a padded feature into 0.
     """
     sizes = {
         "steps": shapes.program.num_steps,
@@ -149,7 +149,11 @@ def padded(stacked: Lane, shapes: Shapes, *, num_features: int) -> Lane:
         "synthetic": shapes.program.num_synthetic,
     }
     longer: dict[str, Any] = {
-        name: _lengthened(getattr(stacked, name), [sizes[axis] for axis in axes])
+        name: _lengthened(
+            getattr(stacked, name),
+            [sizes[axis] for axis in axes],
+            mode="edge" if name in {"validation_rows", "test_rows"} else "constant",
+        )
         for name, axes in _AXES.items()
         if getattr(stacked, name) is not None
     }
@@ -173,11 +177,13 @@ def trimmed(
     return own._replace(params=without_padding(own.params, num_features=num_features))
 
 
-def _lengthened(array: np.ndarray, sizes: list[int]) -> np.ndarray:
+def _lengthened(
+    array: np.ndarray, sizes: list[int], *, mode: Literal["edge", "constant"]
+) -> np.ndarray:
     room = [(0, 0)] * array.ndim
     for axis, size in enumerate(sizes, start=1):
         room[axis] = (0, size - array.shape[axis])
-    return np.pad(array, room) if any(after for _, after in room) else array
+    return np.pad(array, room, mode=mode) if any(after for _, after in room) else array
 
 
 def _input_scale(num_features: int, room: int) -> np.ndarray:
