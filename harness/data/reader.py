@@ -1,6 +1,7 @@
 """A table on disk, read a few columns at a time, so that a large one never is in memory whole."""
 
 import codecs
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ MISSING_MARKS = ("", "na", "n/a", "nan", "null", "none", "?", "-", ".")
 _NULL_VALUES = [*MISSING_MARKS, "NA", "N/A", "n/A", "NaN", "NAN", "NULL", "Null", "None", "NONE"]
 # What a read may cost: columns are read together as long as they stay below it.
 _READ_BYTES = 160 * 2**20
+# Polars' own chunks of a CSV file are larger, and several wait in memory: 200 MB in all.
+os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", str(4 * 2**20))
 _READ_ERRORS = (PolarsError, PanicException, OSError)
 
 
