@@ -102,7 +102,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         ),
         batch_rows=parts.batch_rows,
         validation_rows=parts.validation_rows,
-        validation_valid=np.arange(len(parts.validation_rows)) < len(parts.split.validation),
+        validation_weights=_validation_weights(parts, dataset),
         test_rows=parts.test_rows,
         center=parts.scaling.center,
         scale=parts.scaling.scale,
@@ -286,6 +286,19 @@ def _most_synthetic(config: Config, dataset: Dataset, num_train: int) -> int:
     commoner = max(dataset.num_positives, dataset.num_rows - dataset.num_positives)
     # Where groups are held out, training may be larger than its expected size.
     return min(num_train, commoner) if isinstance(config.split, EXACT) else commoner
+
+
+def _validation_weights(parts: Parts, dataset: Dataset) -> np.ndarray:
+    """(V,) weights under which the validation part has the prior that is trained under.
+
+    So a run that trains on another prior is not stopped where it leaves the natural one. Exactly 1
+    where the two are the same, 0 for padding.
+    """
+    trained, natural = parts.train_prior, parts.natural_positive_rate
+    is_positive = dataset.labels[parts.validation_rows] == 1
+    weights = np.where(is_positive, trained / natural, (1 - trained) / (1 - natural))
+    weights[len(parts.split.validation) :] = 0
+    return weights
 
 
 def _own_rows(resampled: Resampled, size: int) -> dict[str, np.ndarray | None]:

@@ -60,7 +60,9 @@ class Lane(NamedTuple):
     learning_rates: Any  # (S,) float32
     batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one; see `synthetic`
     validation_rows: Any  # (V,) int32
-    validation_valid: Any  # (V,) float32, 0 where a row is padding
+    # (V,) float32: as often as training meets a row's class, for each time it is there naturally;
+    # 0 where a row is padding.
+    validation_weights: Any
     test_rows: Any  # (T,) int32
     center: Any  # (d,) float32, fitted on the training part
     scale: Any  # (d,) float32
@@ -86,7 +88,7 @@ class Curves(NamedTuple):
 
     train_loss: Array  # mean over the epoch's batches of the loss trained
     train_log_loss: Array
-    validation_loss: Array
+    validation_loss: Array  # under the prior that training has
     validation_log_loss: Array
     validation_brier: Array
 
@@ -192,12 +194,13 @@ def train_run(
         return _State(params, opt_state, diverged_step, state.plateau), (loss, log_loss)
 
     validation_labels = labels[lane.validation_rows]
-    weights = lane.validation_valid / jnp.sum(lane.validation_valid)
+    valid = (lane.validation_weights > 0).astype(jnp.float32)
+    weights = valid / jnp.sum(valid)
 
     def validation_curves(params: Any) -> tuple[Array, Array, Array]:
         logits = logits_of(params, lane.validation_rows)
         return (
-            _mean_in_chunks(lane.loss, logits, validation_labels, lane.validation_valid),
+            _mean_in_chunks(lane.loss, logits, validation_labels, lane.validation_weights),
             jnp.sum(weights * _log_losses(logits, validation_labels)),
             jnp.sum(weights * jnp.square(jax.nn.sigmoid(logits) - validation_labels)),
         )

@@ -82,6 +82,25 @@ def test_duplicating_positives_equals_weighting_them_in_full_batch_only():
     assert np.abs(difference).max() > 0.1 * np.abs(whole).max()
 
 
+@pytest.mark.parametrize("name", ["none", "random_over", "random_under", "smote"])
+def test_the_validation_loss_is_under_the_prior_trained_under(name):
+    """So that a run is not stopped for leaving the natural one."""
+    sampler = {"name": name} if name == "none" else {"name": name, "ratio": 1.0}
+    ready, outcome, dataset = train_alone(config(dataset=DIGITS, sampler=sampler, model=LOGISTIC))
+    rows = ready.parts.split.validation
+    labels, logits = dataset.labels[rows], outcome.validation_logits[: len(rows)].astype(float)
+    losses = np.logaddexp(0, logits) - labels * logits
+    natural = dataset.labels[ready.parts.split.train].mean()
+    prior = natural if name == "none" else 0.5
+    weights = np.where(labels == 1, prior / natural, (1 - prior) / (1 - natural))
+    best = outcome.best_epoch - 1
+    expected = pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+    assert outcome.curves.validation_loss[best] == expected
+    assert outcome.curves.validation_log_loss[best] == pytest.approx(losses.mean(), rel=1e-5)
+    if name == "none":
+        assert set(ready.lane.validation_weights[: len(rows)].tolist()) == {1.0}
+
+
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0])
 def test_undersampling_reports_the_prior_of_its_formula(ratio):
     """Keeping a share b of the negatives: p_s = p / (p + b (1 - p)), and back."""

@@ -50,7 +50,7 @@ _AXES: dict[str, tuple[str, ...]] = {
     "learning_rates": ("steps",),
     "batch_rows": ("steps",),
     "validation_rows": ("validation",),
-    "validation_valid": ("validation",),
+    "validation_weights": ("validation",),
     "test_rows": ("test",),
     "center": ("features",),
     "scale": ("features",),
