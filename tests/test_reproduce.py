@@ -282,6 +282,44 @@ def test_the_same_verdicts_again_to_the_byte(harness, tmp_path):
     assert read(folder).name == "constant"
 
 
+def test_a_sweep_may_start_from_another(harness, tmp_path):
+    """A step too short to move anything leaves what was learnt; two starts are two runs."""
+    pretrain = PRIOR_ONLY["constant"]["set"] | {
+        "model.prior_bias": False,
+        "optimizer.learning_rate": 0.5,
+        "training.steps_per_epoch": 20,
+        "training.save_params": True,
+    }
+    sweeps = {
+        "pretrain": {"set": pretrain, "seeds": 2},
+        "tuned": {
+            "set": PRIOR_ONLY["constant"]["set"] | {"split.seed": 0, "model.prior_bias": False},
+            "start_from": "pretrain",
+        },
+    }
+    same = {
+        "name": "nothing-is-lost",
+        "says": "What was learnt is still there.",
+        "of": {"where": "sweep = tuned", "measure": "test/auroc"},
+        "than": {"where": "sweep = pretrain and seed = 0"},
+        "expect": "equal",
+        "by": 0.01,
+        "test": "exact",
+    }
+    folder = tmp_path / "experiments" / "transfer"
+    write(folder, CONSTANT | {"claims": [same], "figures": []}, sweeps)
+    said = harness("reproduce", "transfer")
+    assert "exact claim needs one row a unit" in said.err  # a row for each of the two starts
+    sweeps["pretrain"]["seeds"] = 1
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweeps))
+    said = harness("reproduce", "transfer")
+    assert said.code == 0 and "supported nothing-is-lost" in said.out
+    sweeps["tuned"]["start_from"] = "tuned"
+    (folder / "sweep.yaml").write_text(yaml.safe_dump(sweeps))
+    said = harness("reproduce", "transfer")
+    assert said.code == 2 and "sweep tuned starts from 'tuned', no earlier sweep" in said.err
+
+
 def test_a_broken_metric_fails_the_command(harness, tmp_path, monkeypatch):
     write(tmp_path / "experiments" / "constant", sweeps=PRIOR_ONLY)
     whole = metrics.proper_scores

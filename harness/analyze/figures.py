@@ -82,7 +82,7 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
     if (datasets := analysis.datasets.filter(headline)).height:
         yield "datasets", "datasets", datasets
     if analysis.rank_test:
-        yield "ranks", "ranks", rank_rows(analysis)
+        yield "ranks", "ranks", rank_rows(analysis.ranks, analysis.rank_test)
     counted = threshold_rows(drawn.counts, split="test")
     tables = dict(drawn.by_chart) | {name: counted for name in OF_COUNTS if counted.height}
     for scenario in drawn.scenarios.iter_rows(named=True):

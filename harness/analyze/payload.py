@@ -51,7 +51,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
             for name, table in tables.items()
         },
         "datasets": packed(with_hints(analysis.datasets.filter(pl.col("metric").is_in(metrics)))),
-        "ranks": packed(rank_rows(analysis)),
+        "ranks": packed(rank_rows(analysis.ranks, analysis.rank_test)),
         "thresholds": THRESHOLDS.tolist(),
         "counts": _counts(drawn),
         "definitions": {k: v for k, v in definitions().items() if k not in STANDALONE},
@@ -64,12 +64,15 @@ def with_hints(table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.Series("hint", hints, dtype=pl.String))
 
 
-def rank_rows(analysis: Analysis) -> pl.DataFrame:
-    """The groups by their rank, and below them a row a span of ranks that are not told apart."""
-    if not analysis.rank_test:
+def rank_rows(ranks: pl.DataFrame, test: Mapping[str, Any]) -> pl.DataFrame:
+    """The groups by their rank, and below them a row a span of ranks that are not told apart.
+
+    Of what `across.ranks` gives; empty where nothing could be ranked.
+    """
+    if not test:
         return pl.DataFrame()
-    groups = analysis.ranks.select(pl.lit("group").alias("kind"), "loss", "rank")
-    spans = analysis.rank_test["cliques"]
+    groups = ranks.select(pl.lit("group").alias("kind"), "loss", "rank")
+    spans = test["cliques"]
     names = ["not told apart" + " " * i for i in range(len(spans))]  # a row each, one name
     tied = pl.DataFrame(
         [("tied", name, low, high) for name, (low, high) in zip(names, spans, strict=True)],

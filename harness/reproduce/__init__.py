@@ -15,7 +15,7 @@ from harness.errors import UserError
 from harness.reproduce import results, running, sequential
 from harness.reproduce.index import write_index
 from harness.reproduce.judge import Verdict, judge
-from harness.reproduce.observed import Observed, observe
+from harness.reproduce.observed import Observed, observe, starting_points
 from harness.reproduce.running import Train
 from harness.reproduce.schema import Experiment, Sweep, experiments, read
 
@@ -78,10 +78,16 @@ def reproduce(experiment: Experiment, request: Request, *, train: Train) -> Repr
 def _observed(
     experiment: Experiment, sweeps: Mapping[str, Sweep], request: Request, train: Train
 ) -> Observed:
-    where = {}
+    where: dict[Path, tuple[str, Sweep]] = {}
     for name, sweep in sweeps.items():
-        folder = running.folder(request.runs, experiment.name, name, sweep)
-        train(running.overrides(sweep, folder, num_seeds=sweep.seeds))
+        starts = [
+            start
+            for at, (earlier, begun) in where.items()
+            if earlier == sweep.start_from
+            for start in starting_points(at, begun)
+        ]
+        folder = running.folder(request.runs, experiment.name, name, sweep, starts)
+        train(running.overrides(sweep, folder, num_seeds=sweep.seeds, starts=starts))
         where[folder] = (name, sweep)
     return observe(experiment, where)
 

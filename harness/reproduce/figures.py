@@ -5,9 +5,12 @@ from typing import Any
 import altair as alt
 import polars as pl
 
+from harness.analyze import across
+from harness.analyze.charts import definitions
 from harness.analyze.charts.base import PALETTE
-from harness.analyze.figures import draw
+from harness.analyze.figures import draw, with_data
 from harness.analyze.metrics import title
+from harness.analyze.payload import rank_rows
 from harness.reproduce.observed import Observed, select
 from harness.reproduce.schema import Figure
 
@@ -17,8 +20,9 @@ WIDTH, HEIGHT = 420, 260
 def svg(observed: Observed, figure: Figure) -> bytes:
     """The picture; the rows of one x and group are averaged, what is not finite left out."""
     at = f"{observed.experiment.name}/{figure.name}"
-    rows = _rows(select(observed.tables, figure.table, figure.where, at=at), figure)
-    return draw(_spec(rows, figure), "svg")
+    table = select(observed.tables, figure.table, figure.where, at=at)
+    spec = _ranks(table, figure) if figure.mark == "ranks" else _spec(_rows(table, figure), figure)
+    return draw(spec, "svg")
 
 
 def _rows(table: pl.DataFrame, figure: Figure) -> pl.DataFrame:
@@ -30,6 +34,16 @@ def _rows(table: pl.DataFrame, figure: Figure) -> pl.DataFrame:
     groups = [key for key, column in names.items() if column]
     finite = rows.filter(pl.col("y").is_finite())
     return finite.group_by(groups).agg(pl.col("y").mean()).sort(groups)
+
+
+def _ranks(table: pl.DataFrame, figure: Figure) -> dict[str, Any]:
+    metric = figure.y.removeprefix("test/")
+    scores = pl.col(figure.y).alias(metric)
+    board = table.select(
+        pl.col("dataset.name").alias("dataset"), pl.col(figure.x).alias("loss"), scores
+    )
+    rows = rank_rows(*across.ranks(board, metric))
+    return {**with_data(definitions()["ranks"], rows.to_dicts(), {}), "title": figure.title}
 
 
 def _named(column: str) -> str:

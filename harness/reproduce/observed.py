@@ -106,15 +106,23 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
 
 
 def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]) -> pl.DataFrame:
-    """The sweeps' runs under the current numerics, the latest where data changed under them."""
-    frames = []
-    for folder, (name, sweep) in sweeps.items():
-        runs = sources[folder].runs
-        runs = runs.filter((pl.col("numerics") == numerics()) & (pl.col(sweep.vary) < sweep.seeds))
-        config = [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
-        latest = runs.sort("created", "run_id").unique(config, keep="last")
-        frames.append(latest.with_columns(sweep=pl.lit(name)))
+    frames = [
+        _current(sources[folder].runs, sweep).with_columns(sweep=pl.lit(name))
+        for folder, (name, sweep) in sweeps.items()
+    ]
     return pl.concat(frames, how="diagonal_relaxed").sort("run_id") if frames else pl.DataFrame()
+
+
+def _current(runs: pl.DataFrame, sweep: Sweep) -> pl.DataFrame:
+    """A sweep's runs under the current numerics, the latest where data changed under them."""
+    runs = runs.filter((pl.col("numerics") == numerics()) & (pl.col(sweep.vary) < sweep.seeds))
+    config = [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
+    return runs.sort("created", "run_id").unique(config, keep="last")
+
+
+def starting_points(folder: Path, sweep: Sweep) -> list[str]:
+    """The runs of a trained sweep, as `init.params` names them."""
+    return [f"{folder}/{run_id}" for run_id in sorted(_current(load(folder).runs, sweep)["run_id"])]
 
 
 def _tuned(runs: pl.DataFrame, tune: Tune) -> pl.DataFrame:

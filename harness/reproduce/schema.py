@@ -38,12 +38,14 @@ class Sweep:
     """One `harness train -m`: ``set`` are its overrides, ``vary`` is the key that repeats it.
 
     ``vary`` takes the values 0 .. seeds - 1: `seed` where a run's own seed repeats it,
-    `dataset.seed` where every repeat is data drawn afresh.
+    `dataset.seed` where every repeat is data drawn afresh. ``start_from`` names an earlier sweep,
+    which saves its parameters (`training.save_params`): each of its runs is started from.
     """
 
     set: dict[str, Value]
     seeds: Annotated[int, Ge(1)] = 1
     vary: str = "seed"
+    start_from: str = ""
     quick: Size = field(default_factory=Size)
 
     def sized(self, *, quick: bool) -> "Sweep":
@@ -116,7 +118,11 @@ class Tune:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A chart of a table: y against x, a colour a group; rows of one x and group are averaged."""
+    """A chart of a table: y against x, a colour a group; rows of one x and group are averaged.
+
+    `ranks` is Demsar's critical-difference diagram: the values of x by their rank on the metric y
+    over the data sets that all of them have.
+    """
 
     name: Slug
     title: Words
@@ -126,7 +132,7 @@ class Figure:
     y: Words
     color: str = ""
     facet: str = ""
-    mark: Literal["line", "point", "bar"] = "line"
+    mark: Literal["line", "point", "bar", "ranks"] = "line"
     log_x: bool = False
     log_y: bool = False
 
@@ -157,6 +163,11 @@ class Experiment:
         names = Counter(claim.name for claim in self.claims)
         if twice := [name for name, count in names.items() if count > 1]:
             raise ValueError(f"two claims are named {twice[0]}")
+        earlier: set[str] = set()
+        for name, sweep in self.sweeps.items():
+            if sweep.start_from and sweep.start_from not in earlier:
+                raise ValueError(f"sweep {name} starts from {sweep.start_from!r}, no earlier sweep")
+            earlier.add(name)
 
 
 def read(folder: Path) -> Experiment:
