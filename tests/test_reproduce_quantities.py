@@ -52,6 +52,9 @@ def test_a_curve_at_the_epoch_kept_and_at_the_last():
     rows = history({"a": [3.0, 1.0, 2.0], "b": [5.0, 4.0]}, best=[2, 2])
     assert derive("at_epoch", rows, column="validation/log_loss", epoch="best") == [1.0, 4.0]
     assert derive("at_epoch", rows, column="validation/log_loss", epoch="last") == [2.0, 4.0]
+    twice = Rows(pl.concat([rows.table, rows.table]), rows.runs * 2)
+    found = derive("at_epoch", twice, column="validation/log_loss", epoch="best")
+    assert found == [1.0, 4.0, 1.0, 4.0]
     nothing = history({"a": [float("nan")]}, best=[0])
     assert derive("at_epoch", nothing, column="validation/log_loss", epoch="best") == [None]
     with pytest.raises(UserError, match="best or last"):

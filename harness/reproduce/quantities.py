@@ -67,8 +67,8 @@ def at_epoch(rows: Rows, *, column: str, epoch: Literal["best", "last"]) -> pl.S
         .collect()
         for runs in rows.runs
     ]
-    joined = rows.table.select("run_id").join(pl.concat(found), on="run_id", how="left")
-    return joined["value"]
+    known = pl.concat(found).unique("run_id")  # two sweeps may hold the same run
+    return rows.table.select("run_id").join(known, on="run_id", how="left")["value"]
 
 
 def place(rows: Rows, *, of: str, within: list[str]) -> pl.Series:
