@@ -73,17 +73,19 @@ def _score(name: str) -> Callable[[Ranking, float], Any]:
 def _configs(rows: Rows) -> dict[str, Any]:
     """By run, the config of its data set; None where that is not generated."""
     names = [c for c in rows.table.columns if c.startswith("dataset.")]
+    known: dict[tuple[Any, ...], Any] = {}  # many runs share one, and reading it takes time
     configs = {}
     for run, *row in rows.table.select("run_id", *names).iter_rows():
-        # What only other kinds of data set have is null.
-        given = {
-            name.removeprefix("dataset."): value
-            for name, value in zip(names, row, strict=True)
-            if value is not None
-        }
-        is_generated = given["kind"] in _GENERATED
-        configs[run] = parse_as(AnyDataset, given, at="dataset") if is_generated else None
+        if tuple(row) not in known:
+            known[tuple(row)] = _generated(dict(zip(names, row, strict=True)))
+        configs[run] = known[tuple(row)]
     return configs
+
+
+def _generated(columns: Mapping[str, Any]) -> Any:
+    # What only other kinds of data set have is null.
+    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v is not None}
+    return parse_as(AnyDataset, given, at="dataset") if given["kind"] in _GENERATED else None
 
 
 def _in_order(rows: Rows, found: Mapping[str, float]) -> pl.Series:
