@@ -40,7 +40,9 @@ ALLOWED = {
         "train", "record",
     },
     "analyze": {"errors", "record"},
-    "reproduce": {"errors", "devices", "config", "identity", "losses", "analyze"},
+    "reproduce": {
+        "errors", "devices", "config", "data", "evaluate", "identity", "losses", "analyze",
+    },
     "app": {"errors", "devices", "config", "evaluate", "sweep"},
     "catalogue": {"errors", "app", "data"},
     "commands": {

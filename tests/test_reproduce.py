@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 from scipy import stats
@@ -12,7 +13,7 @@ from scipy import stats
 from harness.errors import UserError
 from harness.evaluate import metrics
 from harness.losses import BCE
-from harness.reproduce import Request, observed, read, reproduce, sequential
+from harness.reproduce import Request, observed, read, reproduce, results, sequential
 from harness.reproduce.judge import Pairs, judge
 from harness.reproduce.schema import Claim, Side, experiments
 from tests.fabricated import Sweep, fabricate
@@ -229,6 +230,21 @@ def test_judged_over_a_store(tmp_path, monkeypatch, effect, word):
     assert done.verdicts[0].word == word and done.verdicts[0].num_units == 10
     page = (done.folder / "README.md").read_text()
     assert f"**{word}**" in page
+
+
+def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
+    """The data sets' sources are the same in every row of a name; a rate is not."""
+    columns = {"dataset.name": ["a", "a", "b"], "dataset.source": ["x", "x", "y"]}
+    columns |= {
+        "dataset.positive_rate": [0.1, 0.2, 0.1],
+        "run_id": list("123"),
+        "status": ["done"] * 3,
+    }
+    written = read(write(tmp_path / "made"))
+    frame = pl.DataFrame(columns)
+    seen = observed.Observed(written, {"runs": frame})
+    header = results._csv(seen, "runs", frame).decode().splitlines()[0]
+    assert header == "run_id,status,dataset.name,dataset.positive_rate"
 
 
 def test_seeds_are_added_until_decided(tmp_path, monkeypatch):

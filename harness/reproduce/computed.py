@@ -9,6 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from harness.analyze import statistics
+from harness.analyze.where import to_sql
 from harness.errors import UserError
 from harness.reproduce.curves import loss_curves, precision
 from harness.reproduce.parity import parity
@@ -55,9 +56,37 @@ def rejections(
     return pl.DataFrame(rows)
 
 
+def correlations(
+    folder: Path, runs: pl.DataFrame, *, by: list[str], pairs: dict[str, list[str]], where: str = ""
+) -> pl.DataFrame:
+    """For each value of ``by``: Spearman's correlation of two columns over the other runs.
+
+    Rows (by..., pair, rho, num_runs), a row for each of the named ``pairs`` of columns; 0 where a
+    column does not vary, which then tells no run from another; null where a run has no number.
+    """
+    if where:
+        runs = runs.filter(pl.sql_expr(to_sql(where, runs.columns)))
+    return pl.concat(
+        runs.group_by(by)
+        .agg(_spearman(*columns).alias("rho"), pl.len().alias("num_runs"))
+        .with_columns(pair=pl.lit(name))
+        .sort(by)
+        for name, columns in pairs.items()
+    )
+
+
+def _spearman(x: str, y: str) -> pl.Expr:
+    columns = [pl.col(name).cast(pl.Float64) for name in (x, y)]
+    is_known = pl.all_horizontal(*(column.is_finite().fill_null(False) for column in columns)).all()
+    is_still = pl.any_horizontal(*(column.n_unique() == 1 for column in columns))
+    rho = pl.when(is_still).then(0.0).otherwise(pl.corr(*columns, method="spearman"))
+    return pl.when(is_known).then(rho)
+
+
 TABLES: dict[str, Table] = {
     "loss_curves": loss_curves,
     "precision": precision,
     "parity": parity,
     "rejections": rejections,
+    "correlations": correlations,
 }

@@ -35,8 +35,12 @@ def _f1(d: float, pi: float, cut: float) -> float:
 
 
 def _best_f1(d: float, pi: float, _: float) -> float:
-    """The best F1, at the probability that is half of it (Lipton et al. 2014)."""
-    found = optimize.minimize_scalar(lambda z: -_f1(d, pi, expit(z)), bracket=(logit(pi), 0.0))
+    """The best F1, at the probability that is half of it (Lipton et al. 2014).
+
+    Flagging every row scores 2 pi / (1 + pi), so that half is from pi / (1 + pi) to 1/2.
+    """
+    within = (float(np.log(pi)), 0.0)
+    found = optimize.minimize_scalar(lambda z: -_f1(d, pi, expit(z)), bounds=within)
     return float(-found.fun)
 
 

@@ -16,7 +16,8 @@ from harness.errors import UserError
 from harness.identity import numerics
 from harness.reproduce.computed import TABLES
 from harness.reproduce.judge import Pairs
-from harness.reproduce.quantities import MEASURES, Rows
+from harness.reproduce.quantities import MEASURES
+from harness.reproduce.rows import Rows
 from harness.reproduce.schema import Claim, Experiment, Side, Sweep, Tune
 
 RUNS = "runs"
@@ -83,7 +84,9 @@ def select(tables: Mapping[str, pl.DataFrame], name: str, where: str, *, at: str
 
 
 def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) -> Observed:
-    """Reads the runs of ``sweeps`` (by their folder), tunes, and computes tables and measures.
+    """Reads the runs of ``sweeps`` (by their folder), computes tables and measures, and tunes.
+
+    Measures and tables are of all runs; claims and figures see those that were chosen.
 
     Raises:
       UserError: a derived quantity that is unknown or cannot be computed.
@@ -94,12 +97,12 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
     stored = tuple(sources.values())
     of_runs = {n: g for n, g in experiment.measures.items() if g.get("table", RUNS) == RUNS}
     _add_measures(experiment, tables, of_runs, stored)
-    if experiment.tune is not None and RUNS in tables:
-        tables[RUNS] = _tuned(tables[RUNS], experiment.tune)
     for name, given in experiment.tables.items():
         derive = _derivation(experiment, "tables", name, given, TABLES)
         made = tables.get(RUNS, runs)
         tables[name] = _called(experiment, name, derive, experiment.folder, made, **_rest(given))
+    if experiment.tune is not None and RUNS in tables:
+        tables[RUNS] = _tuned(tables[RUNS], experiment.tune)
     others = {n: g for n, g in experiment.measures.items() if n not in of_runs}
     _add_measures(experiment, tables, others, stored)
     return Observed(experiment, tables)

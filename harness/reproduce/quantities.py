@@ -3,24 +3,16 @@
 Each takes the rows and its parameters from `measures` in claims.yaml, and gives one column.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy.special import expit
+from scipy.special import entr, expit
 
-from harness.analyze.runs import Runs
 from harness.errors import UserError
-from harness.reproduce import gaussians
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """The rows of a table and, where they are runs, what else is stored of them."""
-
-    table: pl.DataFrame
-    runs: tuple[Runs, ...] = ()
+from harness.reproduce import gaussians, truth
+from harness.reproduce.rows import Rows, test_rows
 
 
 def formula(rows: Rows, *, sql: str) -> pl.Series:
@@ -35,7 +27,7 @@ def formula(rows: Rows, *, sql: str) -> pl.Series:
 def entropy(rows: Rows, *, of: str) -> pl.Series:
     """H(pi) in nats: the log loss of always predicting pi, the best constant."""
     pi = rows.table[of].to_numpy().astype(np.float64)
-    return pl.Series(-pi * np.log(pi) - (1 - pi) * np.log1p(-pi))
+    return pl.Series(entr(pi) + entr(1 - pi))
 
 
 def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
@@ -62,12 +54,40 @@ def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
     return steps.select(pl.coalesce("step", "num_steps").cast(pl.Float64)).to_series()
 
 
+def at_epoch(rows: Rows, *, column: str, epoch: Literal["best", "last"]) -> pl.Series:
+    """A curve's value after the epoch that was kept, or after the last one trained."""
+    if epoch not in ("best", "last"):
+        raise UserError(f"at_epoch: epoch must be best or last, got {epoch!r}")
+    wanted = rows.table.select("run_id", "shard", "best_epoch").lazy()
+    at = pl.col("best_epoch") if epoch == "best" else pl.col("epoch").max().over("run_id")
+    found = [
+        runs.history.join(wanted, on=["run_id", "shard"])
+        .filter(pl.col("epoch") == at)
+        .select("run_id", pl.col(column).cast(pl.Float64).alias("value"))
+        .collect()
+        for runs in rows.runs
+    ]
+    known = pl.concat(found).unique("run_id")  # two sweeps may hold the same run
+    return rows.table.select("run_id").join(known, on="run_id", how="left")["value"]
+
+
+def place(rows: Rows, *, of: str, within: list[str]) -> pl.Series:
+    """A column's place among the rows of equal ``within``: 0 lowest, 1 highest, ties share one.
+
+    Null where the row is alone or has no number.
+    """
+    value = pl.col(of).cast(pl.Float64).fill_nan(None)
+    others = value.count().over(within) - 1
+    rank = value.rank().over(within) - 1
+    return rows.table.select(pl.when(others > 0).then(rank / others).alias("place"))["place"]
+
+
 def share_within(rows: Rows, *, distance: float, of: str = "threshold") -> pl.Series:
     """Share of test rows whose probability is less than ``distance`` from the column ``of``."""
     centres = dict(rows.table.select("run_id", of).iter_rows())
     shares = {
         run: float(np.mean(np.abs(expit(logits) - centres[run]) < distance))
-        for run, logits, _ in _test_rows(rows)
+        for run, _, logits, _ in test_rows(rows)
     }
     return pl.Series([shares.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
 
@@ -90,28 +110,21 @@ def off_centre(rows: Rows) -> pl.Series:
     the logits do not part the classes.
     """
     found = {}
-    for run, logits, labels in _test_rows(rows):
+    for run, _, logits, labels in test_rows(rows):
         a, b = logits[labels == 1].min(), -logits[labels == 0].max()
         found[run] = float((a - b) / (a + b)) if a + b > 0 else None
     return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
-
-
-def _test_rows(rows: Rows) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(run_id, logits, labels) of the test part, one shard in memory at a time."""
-    wanted = rows.table.select("run_id", "shard").lazy()
-    for runs in rows.runs:
-        for frame in runs.predictions:
-            of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
-            columns = of_test.select("run_id", "logits", "labels").collect()
-            for run, logits, labels in columns.iter_rows():
-                yield run, np.asarray(logits, dtype=np.float64), np.asarray(labels)
 
 
 MEASURES: dict[str, Callable[..., pl.Series]] = {
     "formula": formula,
     "entropy": entropy,
     "steps_to": steps_to,
+    "at_epoch": at_epoch,
+    "place": place,
     "share_within": share_within,
     "gaussian": gaussian,
     "off_centre": off_centre,
+    "floor": truth.floor,
+    "clean": truth.clean,
 }

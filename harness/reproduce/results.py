@@ -154,7 +154,10 @@ def _provenance(observed: Observed, made: Made) -> dict[str, Any]:
 
 
 def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
-    """All of a computed table; of the runs, what varies and what claims or figures use."""
+    """All of a computed table; of the runs, what varies and what claims or figures use.
+
+    What follows from a data set's name (source, licence, counts) is left out.
+    """
     experiment = observed.experiment
     if name == RUNS:
         used = {side.measure for claim in experiment.claims for side in (claim.of, claim.than)}
@@ -163,12 +166,21 @@ def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
         varying = [
             c
             for c in frame.columns
-            if (("." in c and "/" not in c) or c == "seed") and frame[c].n_unique() > 1
+            if (("." in c and "/" not in c) or c == "seed")
+            and frame[c].n_unique() > 1
+            and not _follows_from_name(frame, c)
         ]
         wanted = [c for c in frame.columns if c in used or c in varying]
         frame = frame.select("run_id", "status", *(c for c in wanted if c != "status"))
     rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)
     return frame.select(pl.exclude(pl.List, pl.Struct)).with_columns(rounded).write_csv().encode()
+
+
+def _follows_from_name(frame: pl.DataFrame, column: str) -> bool:
+    name = "dataset.name"
+    if column == name or not column.startswith("dataset."):
+        return False
+    return frame.select(name, column).n_unique() == frame[name].n_unique()
 
 
 def _page(

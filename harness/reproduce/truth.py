@@ -1,0 +1,92 @@
+"""Runs on generated data scored against what their labels hide: the posterior, the clean labels."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import logit
+
+from harness.config import AnyDataset, parse_as
+from harness.data.sources import TwoGaussians
+from harness.data.synthetic import SYNTHETIC, Cue
+from harness.errors import UserError
+from harness.evaluate import order
+from harness.evaluate.decisions import decide, decision_metrics
+from harness.evaluate.ranking import Ranking, rank_rows
+from harness.evaluate.settings import Costs
+from harness.reproduce.rows import Rows, test_rows
+
+_GENERATED = {kind.kind for kind in (TwoGaussians, *SYNTHETIC)}
+
+
+def floor(rows: Rows) -> pl.Series:
+    """Log loss of the true posterior on a run's own test rows; null where nobody knows it."""
+    found = {}
+    configs = _configs(rows)
+    for run, numbers, _, labels in test_rows(rows):
+        if configs[run] is not None:
+            posterior = configs[run].load().posterior
+            given = np.where(labels == 1, posterior[numbers], 1 - posterior[numbers])
+            found[run] = float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
+    return _in_order(rows, found)
+
+
+def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
+    """A score of a run's test rows against their labels before noise (`flip_positives`, ...).
+
+    ``score`` is `auroc`, `average_precision` or a metric of decisions (`decisions`) at the
+    probability ``at``, a number or a column. Null where the data are no cue: those have no noise.
+    """
+    measure = _score(score)
+    configs = _configs(rows)
+    given = pl.col(at) if isinstance(at, str) else pl.lit(at)
+    cut = dict(rows.table.select("run_id", given.alias("at")).iter_rows())
+    found = {}
+    for run, numbers, logits, _ in test_rows(rows):
+        if isinstance(configs[run], Cue):
+            # Features and clean labels have streams of their own, which noise does not touch.
+            without = replace(configs[run], flip_positives=0.0, flip_negatives=0.0)
+            labels = without.load().labels[numbers]
+            ranking = rank_rows(
+                logits=logits[None], labels=labels[None], valid=np.ones((1, len(labels)), bool)
+            )
+            found[run] = float(measure(ranking, float(logit(cut[run])))[0])
+    return _in_order(rows, found)
+
+
+def _score(name: str) -> Callable[[Ranking, float], Any]:
+    ranks = {"auroc": order.auroc, "average_precision": order.average_precision}
+    if name in ranks:
+        return lambda ranking, cut: ranks[name](ranking)
+
+    def of_decisions(ranking: Ranking, cut: float) -> Any:
+        values = decision_metrics(decide(ranking, cut), beta=1.0, costs=Costs())
+        if name not in values:
+            raise UserError(f"clean: score must be one of {', '.join([*ranks, *values])}")
+        return values[name]
+
+    return of_decisions
+
+
+def _configs(rows: Rows) -> dict[str, Any]:
+    """By run, the config of its data set; None where that is not generated."""
+    names = [c for c in rows.table.columns if c.startswith("dataset.")]
+    known: dict[tuple[Any, ...], Any] = {}  # many runs share one, and reading it takes time
+    configs = {}
+    for run, *row in rows.table.select("run_id", *names).iter_rows():
+        if tuple(row) not in known:
+            known[tuple(row)] = _generated(dict(zip(names, row, strict=True)))
+        configs[run] = known[tuple(row)]
+    return configs
+
+
+def _generated(columns: Mapping[str, Any]) -> Any:
+    # What only other kinds of data set have is null.
+    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v is not None}
+    return parse_as(AnyDataset, given, at="dataset") if given["kind"] in _GENERATED else None
+
+
+def _in_order(rows: Rows, found: Mapping[str, float]) -> pl.Series:
+    return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
