@@ -392,7 +392,9 @@ def test_every_experiment_is_sound(name, hydra_sweep):
     for sweep_name, sweep in experiment.sweeps.items():
         for quick in (False, True):
             sized = sweep.sized(quick=quick)
-            texts = running.overrides(sized, Path("runs") / sweep_name, num_seeds=1)
+            starts = ["runs/some/run"] if sized.start_from else []
+            folder = Path("runs") / sweep_name
+            texts = running.overrides(sized, folder, num_seeds=1, starts=starts)
             first = [_first(text) for text in texts]
             parse(hydra_sweep.compose(first))
 
