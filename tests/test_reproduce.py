@@ -191,7 +191,7 @@ def test_units_without_a_value_are_not_dropped():
     assert verdict.word == "undecided" and "1 of 31" in verdict.why
 
 
-def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10):
+def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10, **store):
     """Reproduces over a made-up store in which losses differ as ``effects`` say."""
     monkeypatch.setattr(observed, "numerics", lambda: "1")
     sweeps = {"main": {"set": {"loss": "bce,focal"}, "seeds": seeds}}
@@ -202,7 +202,7 @@ def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10):
         folder = Path(given["root"].strip("'")) / given["name"]
         count = int(given["seed"].removeprefix("range(").removesuffix(")"))
         if not folder.exists():
-            made = Sweep(effects=effects, seeds=tuple(range(24)), noise=0.4)
+            made = Sweep(effects=effects, seeds=tuple(range(24)), noise=0.4, **store)
             fabricate(folder, made)
         assert count <= 24
 
@@ -230,6 +230,18 @@ def test_judged_over_a_store(tmp_path, monkeypatch, effect, word):
     assert done.verdicts[0].word == word and done.verdicts[0].num_units == 10
     page = (done.folder / "README.md").read_text()
     assert f"**{word}**" in page
+
+
+def test_tables_are_of_all_runs_and_claims_of_those_chosen(tmp_path, monkeypatch):
+    pairs = {"same": ["test/auroc", "test/auroc"]}
+    claims = of_losses()
+    claims["tune"] = {"keys": ["optimizer.learning_rate"], "by": "validation/average_precision"}
+    claims["tables"] = {"all": {"derive": "correlations", "by": ["seed"], "pairs": pairs}}
+    effects = {"bce": 0.0, "focal": 0.0}
+    done = fabricated(tmp_path, claims, effects, monkeypatch, seeds=3, learning_rates=(1e-3, 1e-1))
+    counts = pl.read_csv(done.folder / "all.csv")["num_runs"].to_list()
+    assert counts == [4, 4, 4]  # two losses at two learning rates
+    assert pl.read_csv(done.folder / "runs.csv").height == 6
 
 
 def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
