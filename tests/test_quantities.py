@@ -7,8 +7,12 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from harness.analyze import load
+from harness.analyze.runs import Runs
 from harness.errors import UserError
 from harness.reproduce.computed import rejections
+from harness.reproduce.quantities import Rows, error_beyond, share_within, steps_to
+from tests.fabricated import Sweep, fabricate
 
 GIVEN = {"by": "unit", "arm": "arm", "pair": "seed", "metric": "score", "sweep": "main"}
 
@@ -73,3 +77,49 @@ def test_rejections_of_many_arms_are_one_family():
 def test_rejections_need_two_arms():
     with pytest.raises(UserError, match="arm needs two values"):
         rejections(Path(), sweeps(0.0, arms=("a",)), tests=["repeats"], **GIVEN)
+
+
+def test_steps_to_of_a_run_that_two_sweeps_hold(tmp_path):
+    stores = [load(fabricate(tmp_path / name, Sweep(seeds=(0, 1)))) for name in ("one", "two")]
+    twice = pl.concat([store.runs for store in stores])
+    curve = stores[0].history.filter(run_id=twice["run_id"][0]).collect().sort("epoch")
+    target = curve["validation/log_loss"][2]
+    found = steps_to(Rows(twice, tuple(stores)), column="validation/log_loss", target=target)
+    first = curve.filter(pl.col("validation/log_loss") <= target)["step"][0]
+    assert found.len() == twice.height and found[0] == first
+    never = steps_to(Rows(twice, tuple(stores)), column="validation/log_loss", target=0.0)
+    assert set(never) == {100.0}
+
+
+@pytest.fixture
+def two_runs():
+    """Probabilities .1, .45, .52, .9 of run a and .5, .5, .5, .5 of b; calibrated ones are a's."""
+    p = {"a": [0.1, 0.45, 0.52, 0.9], "b": [0.5] * 4}
+    predictions = pl.DataFrame(
+        {
+            "run_id": ["a", "b"],
+            "shard": "s",
+            "split": "test",
+            "logits": [np.log(q) - np.log1p(-np.array(q)) for q in p.values()],
+            "calibrated_logits": [np.log(p["a"]) - np.log1p(-np.array(p["a"]))] * 2,
+            "labels": [[0, 1, 1, 0]] * 2,
+        }
+    )
+    table = pl.DataFrame({"run_id": ["b", "a"], "shard": "s", "threshold": [0.9, 0.2]})
+    runs = Runs("toy", table, pl.LazyFrame(), (predictions.lazy(),))
+    return Rows(table, (runs,))
+
+
+def test_shares_near_a_number_or_a_column(two_runs):
+    assert share_within(two_runs, distance=0.06, of=0.5).to_list() == [1.0, 0.5]
+    assert share_within(two_runs, distance=0.11).to_list() == [0.0, 0.25]
+    calibrated = share_within(two_runs, distance=0.06, of=0.5, scores="calibrated_logits")
+    assert calibrated.to_list() == [0.5, 0.5]
+
+
+def test_errors_of_rows_clear_of_the_cut(two_runs):
+    """Of a, .1 is right and .9 wrong beyond .06, .45 is wrong beyond .04; b is never clear."""
+    assert error_beyond(two_runs, distance=0.06, of=0.5).to_list() == [None, 0.5]
+    assert error_beyond(two_runs, distance=0.04, of=0.5).to_list() == [None, pytest.approx(2 / 3)]
+    cut_at_threshold = error_beyond(two_runs, distance=0.05).to_list()
+    assert cut_at_threshold == [0.5, 0.25]

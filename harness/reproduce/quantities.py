@@ -56,20 +56,51 @@ def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
         .collect()
         for runs in rows.runs
     ]
+    # Two sweeps that hold the same run hold the same curve.
+    known = pl.concat(reached).unique("run_id")
     steps = rows.table.select("run_id", "num_steps").join(
-        pl.concat(reached), on="run_id", how="left"
+        known, on="run_id", how="left", maintain_order="left"
     )
     return steps.select(pl.coalesce("step", "num_steps").cast(pl.Float64)).to_series()
 
 
-def share_within(rows: Rows, *, distance: float, of: str = "threshold") -> pl.Series:
-    """Share of test rows whose probability is less than ``distance`` from the column ``of``."""
-    centres = dict(rows.table.select("run_id", of).iter_rows())
-    shares = {
-        run: float(np.mean(np.abs(expit(logits) - centres[run]) < distance))
-        for run, logits, _ in _test_rows(rows)
+def share_within(
+    rows: Rows, *, distance: float, of: float | str = "threshold", scores: str = "logits"
+) -> pl.Series:
+    """Share of test rows whose probability is less than ``distance`` from ``of``.
+
+    ``of`` is a number or a column. ``scores`` are those stored: `logits`, `corrected_logits` or
+    `calibrated_logits`.
+    """
+    return _of_test_rows(rows, of, scores, lambda p, _, at: float(np.mean(abs(p - at) < distance)))
+
+
+def error_beyond(
+    rows: Rows, *, distance: float, of: float | str = "threshold", scores: str = "logits"
+) -> pl.Series:
+    """Share of errors when cut at ``of``, among the other rows: those that are clear of it."""
+
+    def error(p: np.ndarray, labels: np.ndarray, at: float) -> float | None:
+        clear = abs(p - at) >= distance
+        return float(np.mean((p >= at) != (labels == 1), where=clear)) if clear.any() else None
+
+    return _of_test_rows(rows, of, scores, error)
+
+
+def _of_test_rows(
+    rows: Rows,
+    of: float | str,
+    scores: str,
+    value: Callable[[np.ndarray, np.ndarray, float], float | None],
+) -> pl.Series:
+    """``value`` of each run's test probabilities, labels, and number or column ``of``."""
+    at = pl.col(of) if isinstance(of, str) else pl.lit(of)
+    centres = dict(rows.table.select("run_id", at.alias("of")).iter_rows())
+    found = {
+        run: value(expit(logits), labels, centres[run])
+        for run, logits, labels in _test_rows(rows, scores)
     }
-    return pl.Series([shares.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+    return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
 
 
 def gaussian(rows: Rows, *, value: str, at: float | str = 0.5) -> pl.Series:
@@ -96,13 +127,13 @@ def off_centre(rows: Rows) -> pl.Series:
     return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
 
 
-def _test_rows(rows: Rows) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(run_id, logits, labels) of the test part, one shard in memory at a time."""
+def _test_rows(rows: Rows, scores: str = "logits") -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(run_id, scores, labels) of the test part, one shard in memory at a time."""
     wanted = rows.table.select("run_id", "shard").lazy()
     for runs in rows.runs:
         for frame in runs.predictions:
             of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
-            columns = of_test.select("run_id", "logits", "labels").collect()
+            columns = of_test.select("run_id", scores, "labels").collect()
             for run, logits, labels in columns.iter_rows():
                 yield run, np.asarray(logits, dtype=np.float64), np.asarray(labels)
 
@@ -112,6 +143,7 @@ MEASURES: dict[str, Callable[..., pl.Series]] = {
     "entropy": entropy,
     "steps_to": steps_to,
     "share_within": share_within,
+    "error_beyond": error_beyond,
     "gaussian": gaussian,
     "off_centre": off_centre,
 }
