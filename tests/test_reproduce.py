@@ -156,6 +156,22 @@ def test_p_is_that_of_scipy():
     assert share.word == "undecided"
 
 
+def test_trials_that_would_decide_a_share():
+    """20 hits of 20 do not tell a share from .9; the number named does, and hardly fewer do."""
+
+    def judged(count):
+        pairs = Pairs(np.full(count, 0.1), threshold=0.9)
+        return judge([claim(test="share", than=0.9)], [pairs], alpha=0.05)[0]
+
+    few = judged(20)
+    enough = 20 + few.more
+    assert few.word == "undecided" and judged(enough).word == "supported"
+    assert judged(enough - 2).word == "undecided"
+    even = Pairs(np.tile([0.1, -0.9], 2), threshold=0.9)  # half of four: from 8 on it is refuted
+    (half,) = judge([claim(test="share", than=0.9)], [even], alpha=0.05)
+    assert half.word == "undecided" and half.more <= 4
+
+
 def test_equivalence_is_two_one_sided_tests():
     d = np.random.default_rng(1).normal(0.0, 0.3, 10)
     (verdict,) = judge([claim("equal", 0.4)], [Pairs(d)], alpha=0.05)
@@ -257,6 +273,17 @@ def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
     seen = observed.Observed(written, {"runs": frame})
     header = results._csv(seen, "runs", frame).decode().splitlines()[0]
     assert header == "run_id,status,dataset.name,dataset.positive_rate"
+
+
+def test_thousands_of_runs_are_not_listed_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "MOST_RUNS", 5)
+    monkeypatch.setattr(results, "MOST_FINGERPRINTS", 0)
+    done = fabricated(tmp_path, of_losses(), {"bce": 0.0, "focal": 2.0}, monkeypatch)
+    assert {path.name for path in done.folder.iterdir()} == {
+        "README.md", "verdicts.json", "provenance.json",
+    }  # fmt: skip
+    prints = json.loads((done.folder / "provenance.json").read_text())["data_fingerprints"]
+    assert list(prints) == ["all 1 together"]
 
 
 def test_seeds_are_added_until_decided(tmp_path, monkeypatch):

@@ -4,15 +4,17 @@ Each takes the experiment's folder, its runs, and its parameters from `tables` i
 """
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import polars as pl
 
-from harness.analyze import statistics
 from harness.analyze.where import to_sql
 from harness.errors import UserError
 from harness.reproduce.curves import loss_curves, precision
+from harness.reproduce.judge import Pairs, judge
 from harness.reproduce.parity import parity
+from harness.reproduce.schema import Claim, Side, Test
 
 Table = Callable[..., pl.DataFrame]
 
@@ -26,34 +28,49 @@ def rejections(
     metric: str,
     pair: str,
     sweep: str,
+    tests: list[Test],
     alpha: float = 0.05,
 ) -> pl.DataFrame:
-    """For each value of ``by``: does the corrected t test tell the two values of ``arm`` apart?
+    """What the judge says of many small sweeps: is any ``arm`` better or worse than the first?
 
-    Rows (by, difference, p, rejects: 1 where p <= alpha, favours: 1 where it also favours the
-    second value, in sorted order). Pairs are by the column ``pair``.
+    The runs of one ``by`` are one sweep; its first arm (in sorted order) is compared with each
+    other, as one family, paired by the column ``pair``. Rows (test, by, difference and p of the
+    most striking comparison, rejects: 1 where any is decided, favours: 1 where an arm's metric is
+    found higher than the first's, share_below: of the test's sweeps, those with no larger p).
     """
-    rows = []
     runs = runs.filter(pl.col("sweep") == sweep)
-    values = sorted(runs[arm].unique())
-    if len(values) != 2:
-        raise UserError(f"rejections: {arm} must have two values in sweep {sweep}, got {values}")
-    for (unit,), group in sorted(runs.group_by(by)):
-        sides = [group.filter(pl.col(arm) == value).sort(pair)[metric] for value in values]
-        d = (sides[1] - sides[0]).to_numpy()
-        ratio = float((group["num_test"] / group["num_train"]).mean())  # type: ignore[arg-type]
-        given = {"mean": d.mean(), "sd": d.std(ddof=1), "num_seeds": len(d)}
-        p = float(statistics.corrected_p_value(**given, test_train_ratio=ratio))
-        rows.append(
-            {
-                by: unit,
-                "difference": float(d.mean()),
-                "p": p,
-                "rejects": float(p <= alpha),
-                "favours": float(p <= alpha and d.mean() > 0),
-            }
+    arms = sorted(runs[arm].unique())
+    if len(arms) < 2:
+        raise UserError(f"rejections: {arm} needs two values in sweep {sweep}, got {arms}")
+    rows = []
+    for test, ((unit,), group) in product(tests, sorted(runs.group_by(by))):
+        first, *others = [group.filter(pl.col(arm) == value).sort(pair) for value in arms]
+        sizes = group["num_test"] / group["num_train"]
+        ratio = float(sizes.mean()) if test == "repeats" else 0.0  # type: ignore[arg-type]
+        verdicts = judge(
+            [_better(str(i), metric, test) for i, _ in enumerate(others)],
+            [Pairs((other[metric] - first[metric]).to_numpy(), ratio) for other in others],
+            alpha=alpha,
         )
-    return pl.DataFrame(rows)
+        words = {verdict.word for verdict in verdicts}
+        most = min(verdicts, key=lambda verdict: 1.0 if verdict.p is None else verdict.p)
+        seen = {"test": test, by: unit, "difference": most.effect, "p": most.p}
+        rejects = float(words != {"undecided"})
+        rows.append(seen | {"rejects": rejects, "favours": float("supported" in words)})
+    share = pl.col("p").rank("max").over("test") / pl.len().over("test")
+    return pl.DataFrame(rows).with_columns(share_below=share)
+
+
+def _better(name: str, metric: str, test: Test) -> Claim:
+    """That an arm scores higher than the first, by however little."""
+    return Claim(
+        name=name,
+        says="The arm is better.",
+        of=Side(measure=metric),
+        than=Side(where="the first arm"),
+        expect="higher",
+        test=test,
+    )
 
 
 def correlations(

@@ -196,6 +196,8 @@ def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> i
     claim, d = verdict.claim, pairs.differences
     edges = {"higher": [claim.by], "lower": [-claim.by], "equal": [claim.by, -claim.by]}
     distance = min(abs(verdict.effect - edge) for edge in edges[claim.expect])
+    if claim.test == "share":
+        return _more_trials(claim, pairs, family, alpha)
     if claim.test == "datasets":
         p = min(1.0, 2 * stats.norm.sf(distance / max(d.std(ddof=1), 1e-300) * np.sqrt(d.size)))
         return multiple.more_datasets_needed(
@@ -210,3 +212,15 @@ def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> i
         alpha=alpha,
     )[0]
     return None if np.isnan(more) else max(int(more), 1)
+
+
+def _more_trials(claim: Claim, pairs: Pairs, family: int, alpha: float) -> int | None:
+    """Of 0 and 1, as many more with the same share of 1 as decide it, at the level Holm leaves."""
+    d, at = pairs.differences, pairs.threshold
+    share = float((d + at).mean())
+    for count in np.unique(np.geomspace(d.size + 1, 1000 * d.size, 400).astype(int)):
+        hits = np.repeat([1.0, 0.0], [round(share * count), count - round(share * count)])
+        p = _p_values(claim, _binomial(Pairs(hits - at, threshold=at)))
+        if 2 * family * min(p) <= alpha:
+            return int(count) - d.size
+    return None

@@ -48,8 +48,10 @@ def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
         .collect()
         for runs in rows.runs
     ]
+    # Two sweeps that hold the same run hold the same curve.
+    known = pl.concat(reached).unique("run_id")
     steps = rows.table.select("run_id", "num_steps").join(
-        pl.concat(reached), on="run_id", how="left"
+        known, on="run_id", how="left", maintain_order="left"
     )
     return steps.select(pl.coalesce("step", "num_steps").cast(pl.Float64)).to_series()
 
@@ -82,14 +84,43 @@ def place(rows: Rows, *, of: str, within: list[str]) -> pl.Series:
     return rows.table.select(pl.when(others > 0).then(rank / others).alias("place"))["place"]
 
 
-def share_within(rows: Rows, *, distance: float, of: str = "threshold") -> pl.Series:
-    """Share of test rows whose probability is less than ``distance`` from the column ``of``."""
-    centres = dict(rows.table.select("run_id", of).iter_rows())
-    shares = {
-        run: float(np.mean(np.abs(expit(logits) - centres[run]) < distance))
-        for run, _, logits, _ in test_rows(rows)
+def share_within(
+    rows: Rows, *, distance: float, of: float | str = "threshold", scores: str = "logits"
+) -> pl.Series:
+    """Share of test rows whose probability is less than ``distance`` from ``of``.
+
+    ``of`` is a number or a column. ``scores`` are those stored: `logits`, `corrected_logits` or
+    `calibrated_logits`.
+    """
+    return _of_test_rows(rows, of, scores, lambda p, _, at: float(np.mean(abs(p - at) < distance)))
+
+
+def error_beyond(
+    rows: Rows, *, distance: float, of: float | str = "threshold", scores: str = "logits"
+) -> pl.Series:
+    """Share of errors when cut at ``of``, among the other rows: those that are clear of it."""
+
+    def error(p: np.ndarray, labels: np.ndarray, at: float) -> float | None:
+        clear = abs(p - at) >= distance
+        return float(np.mean((p >= at) != (labels == 1), where=clear)) if clear.any() else None
+
+    return _of_test_rows(rows, of, scores, error)
+
+
+def _of_test_rows(
+    rows: Rows,
+    of: float | str,
+    scores: str,
+    value: Callable[[np.ndarray, np.ndarray, float], float | None],
+) -> pl.Series:
+    """``value`` of each run's test probabilities, labels, and number or column ``of``."""
+    at = pl.col(of) if isinstance(of, str) else pl.lit(of)
+    centres = dict(rows.table.select("run_id", at.alias("of")).iter_rows())
+    found = {
+        run: value(expit(logits), labels, centres[run])
+        for run, _, logits, labels in test_rows(rows, scores)
     }
-    return pl.Series([shares.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+    return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
 
 
 def gaussian(rows: Rows, *, value: str, at: float | str = 0.5) -> pl.Series:
@@ -123,6 +154,7 @@ MEASURES: dict[str, Callable[..., pl.Series]] = {
     "at_epoch": at_epoch,
     "place": place,
     "share_within": share_within,
+    "error_beyond": error_beyond,
     "gaussian": gaussian,
     "off_centre": off_centre,
     "floor": truth.floor,

@@ -23,6 +23,7 @@ from harness.reproduce.schema import Experiment
 
 VERDICTS, PROVENANCE = "verdicts.json", "provenance.json"
 DIGITS = 6  # of figures in files: further ones differ between machines
+MOST_RUNS, MOST_FINGERPRINTS = 5000, 100  # listed one by one; results are kept in the repository
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     }
     for name, picture in pictures.items():
         write_atomically(folder / name, picture)
-    for name, frame in observed.tables.items():
+    listed = {n: f for n, f in observed.tables.items() if n != RUNS or f.height <= MOST_RUNS}
+    for name, frame in listed.items():
         write_atomically(folder / f"{name}.csv", _csv(observed, name, frame))
     write_atomically(folder / VERDICTS, _json(table))
     write_atomically(folder / "README.md", _page(experiment, verdicts, provenance).encode())
@@ -138,6 +140,9 @@ def _provenance(observed: Observed, made: Made) -> dict[str, Any]:
         pairs = runs.select("dataset.name", "data_fingerprint").unique().sort(pl.all())
         for name, fingerprint in pairs.iter_rows():
             prints[f"{name} {fingerprint[:12]}"] = fingerprint
+        if len(prints) > MOST_FINGERPRINTS:
+            together = hashlib.sha256("".join(sorted(prints.values())).encode()).hexdigest()
+            prints = {f"all {len(prints)} together": together}
     packages = ("jax", "flax", "optax", "numpy", "scipy", "scikit-learn", "polars")
     return {
         "command": made.command,
