@@ -205,6 +205,10 @@ def test_units_without_a_value_are_not_dropped():
     d = np.r_[np.full(30, 1.0), np.nan]
     (verdict,) = judge([claim()], [Pairs(d)], alpha=0.05)
     assert verdict.word == "undecided" and "1 of 31" in verdict.why
+    whole = Pairs(np.random.default_rng(3).normal(0.55, 1.0, 20))
+    (alone,) = judge([claim()], [whole], alpha=0.05)
+    _, beside = judge([claim(name="gap"), claim()], [Pairs(d), whole], alpha=0.05)
+    assert beside.p == pytest.approx(min(1.0, 2 * alone.p))  # it is a claim tested all the same
 
 
 def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10, **store):

@@ -105,7 +105,8 @@ def _until_decided(
     last: list[Observed] = []
 
     def at(seeds: int, level: float) -> list[Verdict]:
-        sized = {name: replace(sweep, seeds=seeds) for name, sweep in sweeps.items()}
+        starts = {sweep.start_from for sweep in sweeps.values()}  # these repeat nothing
+        sized = {n: s if n in starts else replace(s, seeds=seeds) for n, s in sweeps.items()}
         last[:] = [_observed(experiment, sized, request, train)]
         return _judged(last[0], level)
 

@@ -73,10 +73,15 @@ class _Evidence:
 def judge(claims: Sequence[Claim], pairs: Sequence[Pairs], *, alpha: float) -> list[Verdict]:
     """A verdict for each of ``claims``, which are one family."""
     verdicts = [_alone(claim, seen) for claim, seen in zip(claims, pairs, strict=True)]
-    p = statistics.holm([np.nan if v.p is None else v.p for v in verdicts])
-    family = int(np.isfinite(p).sum())
+    # A claim that lacks a value stays in the family: dropping it would make the others easier.
+    tested = [claim.test != "exact" for claim in claims]
+    alone = [1.0 if v.p is None else v.p for v in verdicts]
+    p = statistics.holm(
+        [p if is_tested else np.nan for p, is_tested in zip(alone, tested, strict=True)]
+    )
+    family = sum(tested)
     return [
-        verdict if np.isnan(adjusted) else _decided(verdict, adjusted, seen, family, alpha)
+        verdict if verdict.p is None else _decided(verdict, adjusted, seen, family, alpha)
         for verdict, adjusted, seen in zip(verdicts, p, pairs, strict=True)
     ]
 
@@ -143,12 +148,18 @@ def _t(pairs: Pairs) -> _Evidence:
     error = float(statistics.standard_error(**shape))
     half = float(statistics.half_interval(**shape))
 
-    def above(m: float) -> float:
+    def one_sided(m: float, tail: Callable[[float, int], float]) -> float:
         # Without spread there is nothing to test: the mean is what it is.
         t = (mean - m) / error if error > 0 else np.sign(mean - m) * np.inf
-        return 0.5 if np.isnan(t) else float(stats.t.sf(t, count - 1))
+        return 0.5 if np.isnan(t) else float(tail(t, count - 1))
 
-    return _Evidence(mean, mean - half, mean + half, above, lambda m: 1.0 - above(m))
+    return _Evidence(
+        mean,
+        mean - half,
+        mean + half,
+        lambda m: one_sided(m, stats.t.sf),
+        lambda m: one_sided(m, stats.t.cdf),
+    )
 
 
 def _signed_rank(pairs: Pairs) -> _Evidence:

@@ -57,7 +57,10 @@ def steps_to(rows: Rows, *, column: str, target: float | str) -> pl.Series:
 
 
 def at_epoch(rows: Rows, *, column: str, epoch: Literal["best", "last"]) -> pl.Series:
-    """A curve's value after the epoch that was kept, or after the last one trained."""
+    """A curve's value after the epoch that was kept, or after the last one trained.
+
+    Of `train/...` it is the mean over that epoch's batches, each before its step and with dropout.
+    """
     if epoch not in ("best", "last"):
         raise UserError(f"at_epoch: epoch must be best or last, got {epoch!r}")
     wanted = rows.table.select("run_id", "shard", "best_epoch").lazy()
@@ -70,7 +73,8 @@ def at_epoch(rows: Rows, *, column: str, epoch: Literal["best", "last"]) -> pl.S
         for runs in rows.runs
     ]
     known = pl.concat(found).unique("run_id")  # two sweeps may hold the same run
-    return rows.table.select("run_id").join(known, on="run_id", how="left")["value"]
+    runs = rows.table.select("run_id")
+    return runs.join(known, on="run_id", how="left", maintain_order="left")["value"]
 
 
 def place(rows: Rows, *, of: str, within: list[str]) -> pl.Series:

@@ -5,7 +5,7 @@ import json
 import math
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,28 @@ def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> 
 
 
 def _definition(experiment: Experiment) -> str:
-    """A hash of all that the experiment asks, to tell moved numbers from another question."""
-    asked = replace(experiment, folder=Path())
-    return hashlib.sha256(repr(asked).encode()).hexdigest()[:12]
+    """A hash of all that the experiment asks, to tell moved numbers from another question.
+
+    What is left at its default counts for nothing, so that the schema may grow.
+    """
+    asked = _said(replace(experiment, folder=Path()))
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _said(value: Any) -> Any:
+    """Plain values; of a dataclass, the fields that are not at their default."""
+    if is_dataclass(value) and not isinstance(value, type):
+        defaults = {
+            f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+            for f in fields(value)
+        }
+        said = {name: getattr(value, name) for name in defaults}
+        return {n: _said(v) for n, v in said.items() if v != defaults[n]}
+    if isinstance(value, Mapping):
+        return {str(key): _said(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_said(part) for part in value]
+    return value
 
 
 def _rounded(value: float | None) -> float | None:
@@ -175,6 +194,7 @@ def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
             and frame[c].n_unique() > 1
             and not _follows_from_name(frame, c)
         ]
+        used |= {"sweep", "num_train", "num_test"}
         wanted = [c for c in frame.columns if c in used or c in varying]
         frame = frame.select("run_id", "status", *(c for c in wanted if c != "status"))
     rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)
@@ -200,8 +220,9 @@ def _page(
     lines += ["", f"    {provenance['command']}", ""]
     lines += [
         f"Size {provenance['size']}, {provenance['runs']} runs; the difference claimed is given "
-        "with its 95% interval (its range, for exact claims), p values are Holm's over the "
-        f"experiment's tested claims. [What was asked and expected](../../experiments/"
+        "with its 95% interval (its range, for exact claims; over data sets the Hodges-Lehmann "
+        "estimate). p values are Holm's over the experiment's tested claims, which are decided at "
+        f"{experiment.alpha:g}. [What was asked and expected](../../experiments/"
         f"{experiment.name}/README.md), [versions and data]({PROVENANCE}).",
     ]
     return "\n".join(lines) + "\n"
