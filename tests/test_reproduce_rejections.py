@@ -100,6 +100,7 @@ def two_runs():
             "run_id": ["a", "b"],
             "shard": "s",
             "split": "test",
+            "rows": [[0, 1, 2, 3]] * 2,
             "logits": [np.log(q) - np.log1p(-np.array(q)) for q in p.values()],
             "calibrated_logits": [np.log(p["a"]) - np.log1p(-np.array(p["a"]))] * 2,
             "labels": [[0, 1, 1, 0]] * 2,
