@@ -90,6 +90,8 @@ def _mean(
 
 def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function(packed, *arrays)``, which under `vmap` runs example by example in a loop."""
+    # Loops trace their body time and again; what is jitted is traced once.
+    function = jax.jit(function, inline=True)
     mapped = jax.custom_batching.custom_vmap(function)
 
     @mapped.def_vmap

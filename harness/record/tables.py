@@ -112,9 +112,9 @@ def _predictions(records: Sequence[Record]) -> pl.DataFrame:
 
 
 def _lists(arrays: Sequence[np.ndarray | None], dtype: Any) -> pl.Series:
-    # One series a row: a list of equally long arrays would become a fixed-width column.
-    inner = pl.Series(np.empty(0, dtype)).dtype  # of a column that holds nothing but nulls too
-    return pl.Series(
-        [None if array is None else pl.Series(array.astype(dtype)) for array in arrays],
-        dtype=pl.List(inner),
-    )
+    # One series a row: a list of equally long arrays would become a fixed-width column. The cast
+    # is for a column of nulls alone; a dtype given to the constructor would take a hundred times
+    # as long, value by value.
+    inner = pl.Series(np.empty(0, dtype)).dtype
+    rows = [None if array is None else pl.Series(array.astype(dtype)) for array in arrays]
+    return pl.Series(rows).cast(pl.List(inner))

@@ -10,7 +10,7 @@ import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import count
+from itertools import compress, count
 from pathlib import Path
 from threading import get_ident
 from typing import Any
@@ -21,6 +21,7 @@ from harness.record.wandb_framing import pack
 from harness.record.wandb_log import STEP, RunLog, proto, row_times
 
 OLDEST_READER = "0.70.0"  # as this client writes it
+_PLAIN = {float, int, bool, type(None)}
 Row = tuple[Sequence[str], Sequence[str]]  # keys, JSON values
 
 
@@ -65,8 +66,9 @@ def _records(run: RunLog) -> Iterator[bytes]:
     # The client counts each key's last value as summary; what is set by name wins.
     for key, text in latest.items():
         summary.update.add(nested_key=[key], value_json=text)
-    for key, value in run.summary.items():
-        summary.update.add(key=key, value_json=_text(_without_nan(value)))
+    texts = _texts([_without_nan(value) for value in run.summary.values()])
+    for key, text in zip(run.summary, texts, strict=True):
+        summary.update.add(key=key, value_json=text)
     runtime = str(int(run.seconds))
     summary.update.add(nested_key=["_wandb", "runtime"], value_json=runtime)
     yield record(summary=summary)
@@ -136,11 +138,14 @@ def _rows(run: RunLog) -> Iterator[Row]:
 
 
 def _texts(column: Sequence[Any] | np.ndarray) -> list[str]:
+    """Each value's JSON; one call for all numbers, whose JSON holds no comma of its own."""
     values = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    if all(type(value) in (float, int) for value in values):
-        # One call for a column of numbers, whose JSON holds no comma of its own.
-        return json.dumps(values)[1:-1].split(", ") if values else []
-    return [_text(value) for value in values]
+    is_plain = [type(value) in _PLAIN for value in values]
+    numbers = iter(_text(list(compress(values, is_plain)))[1:-1].split(", "))
+    return [
+        next(numbers) if plain else _text(value)
+        for value, plain in zip(values, is_plain, strict=True)
+    ]
 
 
 def _jsonable(value: Any) -> Any:
@@ -153,13 +158,15 @@ _text = json.JSONEncoder(default=_jsonable).encode
 
 def _without_nan(value: Any) -> Any:
     """The client writes NaN as null in config and summary (not in history); infinity it keeps."""
+    if type(value) in _PLAIN:
+        return None if value != value else value
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, Mapping):
         return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+    return value
 
 
 @cache
