@@ -31,13 +31,15 @@ ALLOWED = {
     "train": {"losses", "models", "optimizers"},
     "config": {"errors", "evaluate", "losses", "models", "optimizers", "data"},
     "identity": {"config"},
+    "parts": {"errors", "config", "data"},
     "prepare": {
-        "errors", "config", "checkpoints", "data", "losses", "models", "optimizers", "train",
+        "errors", "config", "checkpoints", "data", "losses", "models", "optimizers", "parts",
+        "train",
     },
     "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
     "sweep": {
-        "errors", "devices", "config", "checkpoints", "data", "identity", "models", "prepare",
-        "train", "record",
+        "errors", "devices", "config", "checkpoints", "data", "identity", "models", "parts",
+        "prepare", "train", "record",
     },
     "analyze": {"errors", "record"},
     "reproduce": {

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
-from harness import prepare as prepare_module
+from harness import parts as parts_module
 from harness.analyze.groups import label_runs
 from harness.app import conf_dir
 from harness.config import dump, parse
@@ -26,7 +26,8 @@ from harness.data.splitters import (
 )
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
-from harness.prepare import held_out_sizes, prepare
+from harness.parts import held_out_sizes
+from harness.prepare import prepare
 from tests.conftest import TINY
 from tests.runs import config
 from tests.stored import stored_tables
@@ -267,7 +268,7 @@ def test_a_fold_holds_the_same_rows_whatever_the_loss():
     elsewhere = replace(base, split=KFold(fold=3))
     one, same, different = (prepare(c, dataset).parts for c in (base, other, elsewhere))
     assert one is same  # one cached object: the very arrays
-    prepare_module._parts.cache_clear()
+    parts_module._some_parts.cache_clear()
     again = prepare(other, dataset).parts
     for name in ("batch_rows", "validation_rows", "test_rows"):
         assert getattr(one, name).tobytes() == getattr(again, name).tobytes()

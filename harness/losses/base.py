@@ -1,7 +1,7 @@
 """What a loss is: pointwise (a value for each example) or of a batch (one value for all of it)."""
 
 from dataclasses import field
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,6 +38,7 @@ class LossFn:
     """What every loss has, and where it may look: the class counts, the time, the posterior."""
 
     name: Any  # the literal it is chosen by
+    of_a_batch: ClassVar[bool] = False  # whether it is one value of a whole batch
 
     def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
         """The loss of a batch, a scalar.
@@ -84,6 +85,8 @@ class BatchLoss(LossFn):
     Where it lacks one, the loss is 0 and has no gradient, or as the loss itself says: use a sampler
     that balances or stratifies batches.
     """
+
+    of_a_batch = True
 
 
 def check_shapes(logits: Array, labels: Array) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from harness.losses import focusing, likelihood, margin, overlap, ranking
-from harness.losses.base import BatchLoss, LossFn
+from harness.losses.base import LossFn
 
 # The order is part of the compiled program: append, and raise `NUMERICS` in harness/identity.py.
 POINTWISE: tuple[type[LossFn], ...] = (
@@ -72,9 +72,8 @@ def pack(loss: LossFn) -> PackedLoss:
     values = np.zeros(max(len(_hyperparameters(cls)) for cls in LOSSES), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
-    of_a_batch = isinstance(loss, BatchLoss)
-    index = (OF_A_BATCH if of_a_batch else POINTWISE).index(type(loss))
-    return PackedLoss(index=np.int32(index), values=values, of_a_batch=of_a_batch)
+    index = (OF_A_BATCH if loss.of_a_batch else POINTWISE).index(type(loss))
+    return PackedLoss(index=np.int32(index), values=values, of_a_batch=loss.of_a_batch)
 
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:

@@ -16,7 +16,8 @@ from harness.config import Config, folder_of
 from harness.data.dataset import Dataset
 from harness.identity import run_id
 from harness.models import cost
-from harness.prepare import held_out_sizes, program_of
+from harness.parts import held_out_sizes
+from harness.prepare import program_of
 from harness.sweep import lanes
 from harness.sweep.shapes import Shapes, optimizer_structure, padded, shapes_of, trimmed
 from harness.train import Lane, Outcome, Program

@@ -18,7 +18,8 @@ from harness.config import Config
 from harness.data.dataset import Dataset
 from harness.data.splitters import EXACT
 from harness.models import takes_padding, without_padding
-from harness.prepare import held_out_sizes, program_of
+from harness.parts import held_out_sizes
+from harness.prepare import program_of
 from harness.train import Lane, Outcome, Program
 
 # Data up to this size is padded; see docs/decisions/012. Raise `NUMERICS` in harness/identity.py
