@@ -19,7 +19,6 @@ from harness.data.splits import Split
 from harness.data.splitters import EXACT, Splitter
 from harness.errors import UserError
 
-
 # Batch orders up to this many bytes are kept for the seeds of a sweep, a gigabyte in all.
 SMALL = 16 * 2**20
 
