@@ -15,6 +15,7 @@ from harness.analyze.keys import (
     config_columns,
     replicate_columns,
     resolve,
+    suggestion,
     varying_columns,
 )
 from harness.analyze.metrics import SELECTION, sign
@@ -116,7 +117,8 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
         raise ValueError(f"hyperparameters are chosen on validation, but {leaked[0]} was given")
     if not metric.startswith("validation/") or metric not in candidates.columns:
         known = [c for c in candidates.columns if c.startswith("validation/")]
-        raise UserError(f"cannot choose by {metric}; choose by one of {', '.join(known)}")
+        hint = suggestion(metric, known) or f"; choose by one such as {SELECTION}"
+        raise UserError(f"cannot choose by {metric}: no run has it{hint}")
     if not sign(metric):
         reason = "neither its high nor its low values are better"
         raise UserError(f"cannot choose by {metric}: {reason}; choose by one such as {SELECTION}")

@@ -34,7 +34,7 @@ def asked_metrics(asked: Sequence[str], known: Sequence[str]) -> list[str]:
     names = [name.removeprefix("test/") for name in asked]
     for name in names:
         if name not in known:
-            hint = suggestion(name, known) or f"; there are {', '.join(known)}"
+            hint = suggestion(name, known) or f"; runs.csv has all, such as {', '.join(known[:7])}"
             raise UserError(f"--metric {name}: no run has the column test/{name}{hint}")
     return names or [m for m in LEADERBOARD if m in known] or list(known)
 

@@ -70,7 +70,11 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     add("--tuned", help="prefixes of the keys it picks (default: optimizer.,schedule.,training.)")
     add("--rope", type=float, help="differences this small are practically none (default: 0.01)")
     add("--target", default="", help="what steps are counted to: validation/log_loss=0.2")
-    add("--format", default="csv", help="of the tables' files: csv,parquet,md,tex (default: csv)")
+    add(
+        "--format",
+        default="csv",
+        help="of tables: csv,parquet; as printed: md,tex (default: csv)",
+    )
     add("--figures", choices=("svg", "png", "none"), default="none", help="write every chart too")
 
 
