@@ -120,17 +120,22 @@ def test_correlations_by_group(tmp_path):
     rng = np.random.default_rng(0)
     table = pl.DataFrame({"g": ["a"] * 9 + ["b"] * 9, "loss": ["bce", "focal", "bce"] * 6})
     table = table.with_columns(x=rng.normal(size=18), y=rng.normal(size=18))
-    found = correlations(tmp_path, table, by=["g"], pairs={"xy": ["x", "y"], "xx": ["x", "x"]})
+    found = correlations(
+        tmp_path, Rows(table), by=["g"], pairs={"xy": ["x", "y"], "xx": ["x", "x"]}
+    )
     assert found.columns == ["g", "rho", "num_runs", "pair"]
     group = table.filter(pl.col("g") == "b")
     expected = stats.spearmanr(group["x"], group["y"]).statistic
     rho = dict(zip(found["g"] + found["pair"], found["rho"], strict=True))
     assert rho["bxy"] == pytest.approx(expected) and rho["axx"] == pytest.approx(1.0)
-    still = correlations(tmp_path, table.with_columns(y=1.0), by=["g"], pairs={"xy": ["x", "y"]})
+    still = correlations(
+        tmp_path, Rows(table.with_columns(y=1.0)), by=["g"], pairs={"xy": ["x", "y"]}
+    )
     assert still["rho"].to_list() == [0.0, 0.0]
     first = pl.int_range(pl.len()) == 0
     diverged = table.with_columns(y=pl.when(first).then(np.nan).otherwise("y"))
-    unknown = correlations(tmp_path, diverged, by=["g"], pairs={"xy": ["x", "y"]})
+    unknown = correlations(tmp_path, Rows(diverged), by=["g"], pairs={"xy": ["x", "y"]})
     assert unknown["rho"].to_list() == [None, pytest.approx(expected)]
-    few = correlations(tmp_path, table, by=["g"], pairs={"xy": ["x", "y"]}, where="loss = focal")
+    given = {"by": ["g"], "pairs": {"xy": ["x", "y"]}, "where": "loss = focal"}
+    few = correlations(tmp_path, Rows(table), **given)
     assert few["num_runs"].to_list() == [3, 3]
