@@ -119,8 +119,8 @@ def scored(
     ``edges`` are the first, the last and the width of a bin; what lies outside is in the first or
     last. ``scores`` names a kind of score: a probability by one of the stored logits (`raw:
     logits`), or a margin, the logit on the side of the label (`margin: logits`). Rows (by..., kind,
-    bin: its middle, share of the rows, mean score, rate of positives), runs of equal ``by`` counted
-    as one.
+    bin: its middle, share of the rows, and where there are any: mean score, rate of positives),
+    runs of equal ``by`` counted as one.
     """
     runs = _chosen(rows.table, where)
     first, last, width = edges
@@ -136,11 +136,15 @@ def scored(
             counts[(*keys[run], kind)] += np.array(sums, float)
     middles = first + width * (np.arange(len(inner) + 1) + 0.5)
     found = [
-        dict(zip((*by, "kind"), key, strict=True))
-        | {"bin": float(middle), "share": n / number[0].sum(), "mean": s / n, "rate": p / n}
-        for key, number in sorted(counts.items())
-        for middle, (n, s, p) in zip(middles, number.T, strict=True)
-        if n
+        {
+            **dict(zip((*by, "kind"), key, strict=True)),
+            "bin": float(middle),
+            "share": count / of_all[0].sum(),
+            "mean": total / count if count else None,
+            "rate": positives / count if count else None,
+        }
+        for key, of_all in sorted(counts.items())
+        for middle, (count, total, positives) in zip(middles, of_all.T, strict=True)
     ]
     return pl.DataFrame(found)
 
