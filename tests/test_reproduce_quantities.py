@@ -1,18 +1,22 @@
 """Quantities derived from runs, on runs made by hand whose answers are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn import metrics as sklearn_metrics
 
 from harness.analyze.runs import Runs
+from harness.data.mislabelled import Mislabelled
 from harness.data.sources import TwoGaussians
 from harness.data.synthetic import Cue
+from harness.data.wheel import Wheel
 from harness.errors import UserError
 from harness.reproduce import gaussians
-from harness.reproduce.computed import correlations
+from harness.reproduce.computed import correlations, scored
 from harness.reproduce.quantities import MEASURES
 from harness.reproduce.rows import Rows
 
@@ -116,21 +120,84 @@ def test_neither_truth_nor_noise_where_nobody_knows_them():
     assert derive("floor", unscored) == [None, None]
 
 
+def test_mislabelled_data_are_scored_against_their_own_labels(monkeypatch):
+    dataset = replace(NOISY.load(), posterior=None)  # nobody knows that of measured data
+    monkeypatch.setattr(Wheel, "load", lambda config: dataset)
+    config = Mislabelled(
+        name="made", target="class", package="made", version="1", sha256="0" * 64, member="m",
+        flip_positives=0.4, flip_negatives=0.4, flip_seed=3,
+    )  # fmt: skip
+    numbers = np.arange(400)
+    flipped = config.load().labels
+    assert 0.3 < np.mean(flipped != dataset.labels) < 0.5
+    logits = np.linspace(-3, 3, 400).astype(np.float32)
+    expected = sklearn_metrics.roc_auc_score(dataset.labels, logits)
+    assert expected != sklearn_metrics.roc_auc_score(flipped, logits)
+    rows = predicted(config, numbers, logits)
+    table = rows.table.with_columns(pl.lit("").alias("dataset.drop"))  # as the store has it
+    found = derive("clean", Rows(table, rows.runs), score="auroc")
+    assert found == pytest.approx([expected, expected])
+    assert derive("floor", Rows(table, rows.runs)) == [None, None]
+
+
+def test_where_the_border_lies():
+    numbers, labels = np.arange(400), NOISY.load().labels
+    logits = np.where(labels == 1, 3.0, -1.0).astype(np.float32)
+    rows = predicted(NOISY, numbers, logits)
+    assert derive("off_centre", rows) == [0.5, 0.5]
+    assert derive("off_centre", rows, in_logits=True) == [2.0, 2.0]
+    assert derive("off_centre", predicted(NOISY, numbers, -logits)) == [None, None]
+
+
+def test_what_is_reported_is_within():
+    numbers = np.arange(400)
+    logits = np.linspace(-5, 5, 400).astype(np.float32)
+    rows = predicted(NOISY, numbers, logits)
+    p = np.clip(expit(logits.astype(float)), 0.2, 0.8)
+    expected = sklearn_metrics.log_loss(NOISY.load().labels, p)
+    found, _ = derive("reported_log_loss", rows, within=0.2)
+    assert found == pytest.approx(expected)
+
+
+def test_scores_by_bin(tmp_path):
+    numbers, labels = np.arange(400), NOISY.load().labels
+    logits = np.linspace(-4, 4, 400).astype(np.float32)
+    rows = predicted(NOISY, numbers, logits)
+    rows = Rows(rows.table.with_columns(arm=pl.lit("x")), rows.runs)
+    given = {"by": ["arm"], "edges": [0, 1, 0.25]}
+    found = scored(tmp_path, rows, scores={"raw": "logits"}, **given)
+    p = expit(logits.astype(float))
+    at = np.minimum(p // 0.25, 3)
+    assert found["bin"].to_list() == [0.125, 0.375, 0.625, 0.875]
+    for name, column in (("mean", p), ("rate", labels)):
+        expected = [column[at == i].mean() for i in range(4)]
+        np.testing.assert_allclose(found[name], expected)
+    np.testing.assert_allclose(found["share"], [np.mean(at == i) for i in range(4)])
+    margins = scored(tmp_path, rows, by=["arm"], edges=[-1, 1, 1], scores={"margin": "logits"})
+    wrong = np.mean((logits < 0) == (labels == 1))
+    np.testing.assert_allclose(margins["share"], [wrong, 1 - wrong])  # what is outside, too
+
+
 def test_correlations_by_group(tmp_path):
     rng = np.random.default_rng(0)
     table = pl.DataFrame({"g": ["a"] * 9 + ["b"] * 9, "loss": ["bce", "focal", "bce"] * 6})
     table = table.with_columns(x=rng.normal(size=18), y=rng.normal(size=18))
-    found = correlations(tmp_path, table, by=["g"], pairs={"xy": ["x", "y"], "xx": ["x", "x"]})
+    found = correlations(
+        tmp_path, Rows(table), by=["g"], pairs={"xy": ["x", "y"], "xx": ["x", "x"]}
+    )
     assert found.columns == ["g", "rho", "num_runs", "pair"]
     group = table.filter(pl.col("g") == "b")
     expected = stats.spearmanr(group["x"], group["y"]).statistic
     rho = dict(zip(found["g"] + found["pair"], found["rho"], strict=True))
     assert rho["bxy"] == pytest.approx(expected) and rho["axx"] == pytest.approx(1.0)
-    still = correlations(tmp_path, table.with_columns(y=1.0), by=["g"], pairs={"xy": ["x", "y"]})
+    still = correlations(
+        tmp_path, Rows(table.with_columns(y=1.0)), by=["g"], pairs={"xy": ["x", "y"]}
+    )
     assert still["rho"].to_list() == [0.0, 0.0]
     first = pl.int_range(pl.len()) == 0
     diverged = table.with_columns(y=pl.when(first).then(np.nan).otherwise("y"))
-    unknown = correlations(tmp_path, diverged, by=["g"], pairs={"xy": ["x", "y"]})
+    unknown = correlations(tmp_path, Rows(diverged), by=["g"], pairs={"xy": ["x", "y"]})
     assert unknown["rho"].to_list() == [None, pytest.approx(expected)]
-    few = correlations(tmp_path, table, by=["g"], pairs={"xy": ["x", "y"]}, where="loss = focal")
+    given = {"by": ["g"], "pairs": {"xy": ["x", "y"]}, "where": "loss = focal"}
+    few = correlations(tmp_path, Rows(table), **given)
     assert few["num_runs"].to_list() == [3, 3]

@@ -44,7 +44,7 @@ def differences(runs, unit):
 
 def test_rejections_are_the_verdicts_of_each_sweep():
     runs = sweeps(0.0)
-    found = rejections(Path(), runs, tests=["repeats", "draws"], **GIVEN).sort("test", "unit")
+    found = rejections(Path(), Rows(runs), tests=["repeats", "draws"], **GIVEN).sort("test", "unit")
     d = differences(runs, 2)
     plain = stats.ttest_1samp(d, 0.0)
     draws, repeats = (found.filter(test=name, unit=2).row(0, named=True) for name in
@@ -59,16 +59,18 @@ def test_rejections_are_the_verdicts_of_each_sweep():
 
 @pytest.mark.parametrize(("gap", "favours"), [(5.0, 1.0), (-5.0, 0.0)])
 def test_rejections_say_which_side_they_favour(gap, favours):
-    found = rejections(Path(), sweeps(gap), tests=["repeats"], **GIVEN)
+    found = rejections(Path(), Rows(sweeps(gap)), tests=["repeats"], **GIVEN)
     assert set(found["rejects"]) == {1.0} and set(found["favours"]) == {favours}
 
 
 def test_rejections_of_many_arms_are_one_family():
     """Of four comparisons the smallest p counts four times."""
     runs = sweeps(0.0, arms=("a", "b", "c", "d", "e"))
-    family = rejections(Path(), runs, tests=["draws"], **GIVEN).sort("unit")
+    family = rejections(Path(), Rows(runs), tests=["draws"], **GIVEN).sort("unit")
     pairs = [runs.filter(pl.col("arm").is_in(["a", other])) for other in "bcde"]
-    alone = [rejections(Path(), pair, tests=["draws"], **GIVEN).sort("unit") for pair in pairs]
+    alone = [
+        rejections(Path(), Rows(pair), tests=["draws"], **GIVEN).sort("unit") for pair in pairs
+    ]
     smallest = np.min([one["p"] for one in alone], axis=0)
     np.testing.assert_allclose(family["p"], np.minimum(1, 4 * smallest))
     assert family["rejects"].to_list() == (4 * smallest <= 0.05).tolist()
@@ -76,7 +78,7 @@ def test_rejections_of_many_arms_are_one_family():
 
 def test_rejections_need_two_arms():
     with pytest.raises(UserError, match="arm needs two values"):
-        rejections(Path(), sweeps(0.0, arms=("a",)), tests=["repeats"], **GIVEN)
+        rejections(Path(), Rows(sweeps(0.0, arms=("a",))), tests=["repeats"], **GIVEN)
 
 
 def test_steps_to_of_a_run_that_two_sweeps_hold(tmp_path):

@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.svm import LinearSVC
 
-from harness.data.synthetic import Cue, FraudLike, Separable
+from harness.data.synthetic import Cells, Cue, FraudLike, Separable
 from harness.errors import UserError
 
 LINEAR = Cue(shape="linear", rows=20_000, num_features=4, strength=2.0, positive_rate=0.2, seed=0)
@@ -23,6 +23,7 @@ ALL = [
     replace(LINEAR, flip_positives=0.2, flip_negatives=0.2),
     replace(LINEAR, flip_positives=0.3, flip_negatives=0.05),
     FRAUD,
+    Cells(rows=20_000, num_cells=10, lowest=0.05, highest=0.95, seed=0),
 ]
 
 
@@ -30,7 +31,7 @@ def raw(dataset):
     return dataset.features * dataset.raw.std + dataset.raw.mean
 
 
-IDS = ("linear", "product", "radial", "noisy", "noisier", "fraud")
+IDS = ("linear", "product", "radial", "noisy", "noisier", "fraud", "cells")
 
 
 @pytest.mark.parametrize("config", ALL, ids=IDS)
@@ -88,6 +89,13 @@ def test_noise_flips_the_stated_shares_and_nothing_else():
     np.testing.assert_allclose(
         noisy.posterior, 0.7 * clean.posterior + 0.05 * (1 - clean.posterior)
     )
+
+
+def test_cells_are_one_feature_each():
+    dataset = Cells(rows=5000, num_cells=4, lowest=0.2, highest=0.8, seed=1).load()
+    features = raw(dataset).round(5)
+    np.testing.assert_array_equal(np.sort(features, axis=1), np.tile([0, 0, 0, 1], (5000, 1)))
+    np.testing.assert_allclose(dataset.posterior, 0.2 + 0.2 * features.argmax(axis=1))
 
 
 def test_separable_classes_have_their_margin():

@@ -10,10 +10,11 @@ from scipy.special import expit, logit
 from sklearn.datasets import load_breast_cancer, load_digits
 
 from harness.data.dataset import Dataset, standardised
+from harness.data.mislabelled import Mislabelled
 from harness.data.openml import OpenML
 from harness.data.spelling import Text
 from harness.data.streams import Purpose, generator
-from harness.data.synthetic import SYNTHETIC, Cue, FraudLike, Separable
+from harness.data.synthetic import SYNTHETIC, Cells, Cue, FraudLike, Separable
 from harness.data.table import Table
 from harness.data.wheel import Wheel
 from harness.errors import UserError
@@ -69,8 +70,9 @@ class TwoGaussians:
 
 
 # Told apart by `kind`.
-DatasetConfig = Sklearn | TwoGaussians | Cue | Separable | FraudLike | Table | Wheel | OpenML
-DATASETS = (Sklearn, TwoGaussians, *SYNTHETIC, Table, Wheel, OpenML)
+Generated = TwoGaussians | Cue | Cells | Separable | FraudLike
+DatasetConfig = Sklearn | Generated | Table | Wheel | Mislabelled | OpenML
+DATASETS = (Sklearn, TwoGaussians, *SYNTHETIC, Table, Wheel, Mislabelled, OpenML)
 
 
 @lru_cache(maxsize=16)

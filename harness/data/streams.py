@@ -20,6 +20,7 @@ class Purpose(IntEnum):
     SAMPLER = 3
     BATCHES = 4
     SYNTHETIC = 5
+    MISLABELLING = 6
 
 
 def seed_sequence(seed: int, purpose: Purpose, *path: int) -> np.random.SeedSequence:

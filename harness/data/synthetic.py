@@ -1,4 +1,4 @@
-"""Generated data with a known posterior: cues of three shapes, separable classes, and fraud-like.
+"""Generated data with a known posterior: cues of three shapes, cells, two apart, fraud-like.
 
 Each is pinned by its own `seed`, whatever the run's is, and gives P(y = 1 | x) with every row.
 `TwoGaussians`, the one with closed-form scores, is in `harness.data.sources`.
@@ -59,6 +59,27 @@ class Cue:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cells:
+    """Rows of `num_cells` equally likely kinds, each a feature that is 1 where all others are 0.
+
+    Their probabilities are evenly spaced from `lowest` to `highest`. A linear model holds any
+    value for each cell, so it holds the minimiser of every loss.
+    """
+
+    kind: Literal["cells"] = "cells"
+    name: Text = "cells"
+    rows: Rows
+    num_cells: Annotated[int, Ge(2)]
+    lowest: Rate
+    highest: Rate
+    seed: DataSeed
+
+    def load(self) -> Dataset:
+        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        return _load_cells(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Separable:
     """Two classes with a gap of `margin` between them along the diagonal; no error is needed.
 
@@ -102,7 +123,7 @@ class FraudLike:
         return _load_fraud_like(self)
 
 
-SYNTHETIC = (Cue, Separable, FraudLike)
+SYNTHETIC = (Cue, Cells, Separable, FraudLike)
 
 
 @lru_cache(maxsize=16)
@@ -135,6 +156,15 @@ def _intercept(signal: Floats, positive_rate: float) -> float:
         middle + reach,
         xtol=1e-12,
     )
+
+
+@lru_cache(maxsize=16)
+def _load_cells(config: Cells) -> Dataset:
+    rng = generator(config.seed, Purpose.SYNTHETIC, _FEATURES)
+    cells = rng.integers(config.num_cells, size=config.rows)
+    posterior = np.linspace(config.lowest, config.highest, config.num_cells)[cells]
+    draws = generator(config.seed, Purpose.SYNTHETIC, _LABELS).random(config.rows)
+    return _generated(config, np.eye(config.num_cells)[cells], draws < posterior, posterior)
 
 
 @lru_cache(maxsize=16)
@@ -174,7 +204,7 @@ def _exactly(config: Separable | FraudLike, num_positives: int) -> NDArray[np.bo
 
 
 def _generated(
-    config: Cue | Separable | FraudLike,
+    config: Cue | Cells | Separable | FraudLike,
     raw: Floats,
     labels: NDArray[np.bool_],
     posterior: Floats,
@@ -190,7 +220,7 @@ def _generated(
         name=config.name,
         features=features,
         labels=labels.astype(np.int8),
-        feature_names=tuple(f"x{index}" for index in range(config.num_features)),
+        feature_names=tuple(f"x{index}" for index in range(raw.shape[1])),
         positive_label="1",
         source="generated",
         licence="none needed",

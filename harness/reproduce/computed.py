@@ -1,19 +1,25 @@
 """Tables that need no training, or all runs at once: of the losses, precisions, libraries, nulls.
 
-Each takes the experiment's folder, its runs, and its parameters from `tables` in claims.yaml.
+Each takes the experiment's folder, its runs as `Rows`, and its parameters from `tables` in
+claims.yaml.
 """
 
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from harness.analyze.where import to_sql
 from harness.errors import UserError
 from harness.reproduce.curves import loss_curves, precision
 from harness.reproduce.judge import Pairs, judge
 from harness.reproduce.parity import parity
+from harness.reproduce.rows import Rows, test_rows
 from harness.reproduce.schema import Claim, Side, Test
 
 Table = Callable[..., pl.DataFrame]
@@ -21,7 +27,7 @@ Table = Callable[..., pl.DataFrame]
 
 def rejections(
     folder: Path,
-    runs: pl.DataFrame,
+    rows: Rows,
     *,
     by: str,
     arm: str,
@@ -38,11 +44,11 @@ def rejections(
     most striking comparison, rejects: 1 where any is decided, favours: 1 where an arm's metric is
     found higher than the first's, share_below: of the test's sweeps, those with no larger p).
     """
-    runs = runs.filter(pl.col("sweep") == sweep)
+    runs = rows.table.filter(pl.col("sweep") == sweep)
     arms = sorted(runs[arm].unique())
     if len(arms) < 2:
         raise UserError(f"rejections: {arm} needs two values in sweep {sweep}, got {arms}")
-    rows = []
+    found = []
     for test, ((unit,), group) in product(tests, sorted(runs.group_by(by))):
         first, *others = [group.filter(pl.col(arm) == value).sort(pair) for value in arms]
         sizes = group["num_test"] / group["num_train"]
@@ -56,9 +62,9 @@ def rejections(
         most = min(verdicts, key=lambda verdict: 1.0 if verdict.p is None else verdict.p)
         seen = {"test": test, by: unit, "difference": most.effect, "p": most.p}
         rejects = float(words != {"undecided"})
-        rows.append(seen | {"rejects": rejects, "favours": float("supported" in words)})
+        found.append(seen | {"rejects": rejects, "favours": float("supported" in words)})
     share = pl.col("p").rank("max").over("test") / pl.len().over("test")
-    return pl.DataFrame(rows).with_columns(share_below=share)
+    return pl.DataFrame(found).with_columns(share_below=share)
 
 
 def _better(name: str, metric: str, test: Test) -> Claim:
@@ -74,15 +80,14 @@ def _better(name: str, metric: str, test: Test) -> Claim:
 
 
 def correlations(
-    folder: Path, runs: pl.DataFrame, *, by: list[str], pairs: dict[str, list[str]], where: str = ""
+    folder: Path, rows: Rows, *, by: list[str], pairs: dict[str, list[str]], where: str = ""
 ) -> pl.DataFrame:
     """For each value of ``by``: Spearman's correlation of two columns over the other runs.
 
     Rows (by..., pair, rho, num_runs), a row for each of the named ``pairs`` of columns; 0 where a
     column does not vary, which then tells no run from another; null where a run has no number.
     """
-    if where:
-        runs = runs.filter(pl.sql_expr(to_sql(where, runs.columns)))
+    runs = _chosen(rows.table, where)
     return pl.concat(
         runs.group_by(by)
         .agg(_spearman(*columns).alias("rho"), pl.len().alias("num_runs"))
@@ -100,10 +105,59 @@ def _spearman(x: str, y: str) -> pl.Expr:
     return pl.when(is_known).then(rho)
 
 
+def scored(
+    folder: Path,
+    rows: Rows,
+    *,
+    by: list[str],
+    edges: list[float],
+    scores: dict[str, str],
+    where: str = "",
+) -> pl.DataFrame:
+    """How the test rows of runs are spread over bins of their score, and who is positive there.
+
+    ``edges`` are the first, the last and the width of a bin; what lies outside is in the first or
+    last. ``scores`` names a kind of score: a probability by one of the stored logits (`raw:
+    logits`), or a margin, the logit on the side of the label (`margin: logits`). Rows (by..., kind,
+    bin: its middle, share of the rows, and where there are any: mean score, rate of positives),
+    runs of equal ``by`` counted as one.
+    """
+    runs = _chosen(rows.table, where)
+    first, last, width = edges
+    inner = first + width * np.arange(1, round((last - first) / width))
+    counts: dict[tuple[Any, ...], NDArray[np.float64]] = {}
+    for kind, column in scores.items():
+        keys = {run: tuple(rest) for run, *rest in runs.select("run_id", *by).iter_rows()}
+        for run, _, logits, labels in test_rows(Rows(runs, rows.runs), column):
+            score = np.where(labels == 1, logits, -logits) if kind == "margin" else expit(logits)
+            at = np.digitize(score, inner)
+            sums = [np.bincount(at, w, len(inner) + 1) for w in (None, score, labels)]
+            counts.setdefault((*keys[run], kind), np.zeros((3, len(inner) + 1)))
+            counts[(*keys[run], kind)] += np.array(sums, float)
+    middles = first + width * (np.arange(len(inner) + 1) + 0.5)
+    found = [
+        {
+            **dict(zip((*by, "kind"), key, strict=True)),
+            "bin": float(middle),
+            "share": count / of_all[0].sum(),
+            "mean": total / count if count else None,
+            "rate": positives / count if count else None,
+        }
+        for key, of_all in sorted(counts.items())
+        for middle, (count, total, positives) in zip(middles, of_all.T, strict=True)
+    ]
+    return pl.DataFrame(found)
+
+
+def _chosen(runs: pl.DataFrame, where: str) -> pl.DataFrame:
+    return runs.filter(pl.sql_expr(to_sql(where, runs.columns))) if where else runs
+
+
 TABLES: dict[str, Table] = {
     "loss_curves": loss_curves,
     "precision": precision,
     "parity": parity,
     "rejections": rejections,
     "correlations": correlations,
+    "scored": scored,
 }

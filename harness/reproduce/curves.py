@@ -12,13 +12,14 @@ from scipy.special import expit
 
 from harness.config import AnyLoss, parse_as
 from harness.losses import BCE, ClippedBCE, LossFn
+from harness.reproduce.rows import Rows
 
 COUNTS = {"num_negatives": 95, "num_positives": 5}
 """Of the classes, for losses that depend on them."""
 
 
 def loss_curves(
-    folder: Path, runs: pl.DataFrame, *, losses: list[dict[str, Any]], logits: list[float]
+    folder: Path, runs: Rows, *, losses: list[dict[str, Any]], logits: list[float]
 ) -> pl.DataFrame:
     """Value, gradient in the logit and curvature of each loss, in float64.
 
@@ -63,7 +64,7 @@ def _curve(loss: LossFn, points: np.ndarray) -> Iterator[pl.DataFrame]:
 
 def precision(
     folder: Path,
-    runs: pl.DataFrame,
+    runs: Rows,
     *,
     dtypes: list[str],
     epsilons: list[float],

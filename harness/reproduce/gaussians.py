@@ -44,6 +44,22 @@ def _best_f1(d: float, pi: float, _: float) -> float:
     return float(-found.fun)
 
 
+def _reported(d: float, pi: float, within: float) -> float:
+    """Log loss of the posterior kept in [within, 1 - within]."""
+
+    def of(label: int) -> float:
+        centre = logit(pi) + (label - 0.5) * d * d
+        low, high = ((end - centre) / d for end in (logit(within), logit(1 - within)))
+        right, wrong = -np.log1p(-within), -np.log(within)
+        below, above = (wrong, right) if label else (right, wrong)
+        between = integrate.quad(
+            lambda u: norm.pdf(u) * np.logaddexp(0, (1 - 2 * label) * (centre + d * u)), low, high
+        )[0]
+        return float(norm.cdf(low) * below + between + norm.sf(high) * above)
+
+    return pi * of(1) + (1 - pi) * of(0)
+
+
 def _cost(d: float, pi: float, at: float) -> float:
     """Cost of cutting at probability ``at``, where it is optimal: a miss costs (1 - at) / at."""
     recall, alarms = _rates(d, pi, at)
@@ -59,5 +75,6 @@ SCORES: dict[str, Callable[[float, float, float], float]] = {
     "recall": lambda d, pi, at: _rates(d, pi, at)[0],
     "false_positive_rate": lambda d, pi, at: _rates(d, pi, at)[1],
     "cost": _cost,
+    "reported_log_loss": _reported,
 }
 """By name: functions of d, pi and a probability cut at, which some ignore."""

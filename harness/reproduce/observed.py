@@ -99,7 +99,7 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
     _add_measures(experiment, tables, of_runs, stored)
     for name, given in experiment.tables.items():
         derive = _derivation(experiment, "tables", name, given, TABLES)
-        made = tables.get(RUNS, runs)
+        made = Rows(tables.get(RUNS, runs), stored)
         tables[name] = _called(experiment, name, derive, experiment.folder, made, **_rest(given))
     if experiment.tune is not None and RUNS in tables:
         tables[RUNS] = _tuned(tables[RUNS], experiment.tune)

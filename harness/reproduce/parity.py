@@ -16,9 +16,10 @@ from sklearn.metrics import log_loss
 from harness.config import AnyLoss, parse_as
 from harness.losses import BCE, LossFn
 from harness.reproduce.curves import COUNTS
+from harness.reproduce.rows import Rows
 
 
-def parity(folder: Path, runs: pl.DataFrame, *, recorded: str) -> pl.DataFrame:
+def parity(folder: Path, runs: Rows, *, recorded: str) -> pl.DataFrame:
     """Ours against other libraries: recorded ones, and those installed (optax, scikit-learn).
 
     Rows (library, loss, kind: value or gradient, logit, label, ours, theirs, error: relative to

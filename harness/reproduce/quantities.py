@@ -130,25 +130,39 @@ def _of_test_rows(
 def gaussian(rows: Rows, *, value: str, at: float | str = 0.5) -> pl.Series:
     """What the true posterior of two Gaussians scores, by quadrature: one of `gaussians.SCORES`.
 
-    ``at`` is the probability cut at, a number or a column.
+    ``at`` is the probability cut at, a number or a column. Null for other data.
     """
     cut = pl.col(at) if isinstance(at, str) else pl.lit(at)
     wanted = rows.table.select("dataset.distance", "dataset.positive_rate", cut.alias("at"))
-    known = {row: gaussians.SCORES[value](*row) for row in set(wanted.iter_rows())}
-    return pl.Series([known[row] for row in wanted.iter_rows()])
+    known = {
+        row: None if row[0] is None else gaussians.SCORES[value](*row)
+        for row in set(wanted.iter_rows())
+    }
+    return pl.Series([known[row] for row in wanted.iter_rows()], dtype=pl.Float64)
 
 
-def off_centre(rows: Rows) -> pl.Series:
+def off_centre(rows: Rows, *, in_logits: bool = False) -> pl.Series:
     """Where zero lies between the classes' nearest test logits: 0 midway, 1 at the negatives.
 
-    (a - b) / (a + b), a the lowest logit of a positive and -b the highest of a negative; null where
-    the logits do not part the classes.
+    (a - b) / (a + b), a the lowest logit of a positive and -b the highest of a negative; a - b
+    with ``in_logits``. Null where the logits do not part the classes.
     """
     found = {}
     for run, _, logits, labels in test_rows(rows):
         a, b = logits[labels == 1].min(), -logits[labels == 0].max()
-        found[run] = float((a - b) / (a + b)) if a + b > 0 else None
+        if a + b > 0:
+            found[run] = float(a - b) if in_logits else float((a - b) / (a + b))
     return pl.Series([found.get(run) for run in rows.table["run_id"]], dtype=pl.Float64)
+
+
+def reported_log_loss(rows: Rows, *, within: float) -> pl.Series:
+    """Test log loss where no probability below ``within`` or above 1 - ``within`` is reported."""
+
+    def loss(p: np.ndarray, labels: np.ndarray, _: float) -> float:
+        reported = np.clip(p, within, 1 - within)
+        return float(-np.log(np.where(labels == 1, reported, 1 - reported)).mean())
+
+    return _of_test_rows(rows, within, "logits", loss)
 
 
 MEASURES: dict[str, Callable[..., pl.Series]] = {
@@ -161,6 +175,7 @@ MEASURES: dict[str, Callable[..., pl.Series]] = {
     "error_beyond": error_beyond,
     "gaussian": gaussian,
     "off_centre": off_centre,
+    "reported_log_loss": reported_log_loss,
     "floor": truth.floor,
     "clean": truth.clean,
 }

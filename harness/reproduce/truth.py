@@ -1,4 +1,4 @@
-"""Runs on generated data scored against what their labels hide: the posterior, the clean labels."""
+"""Runs scored against what their labels hide: the posterior, the labels before noise."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,6 +9,7 @@ import polars as pl
 from scipy.special import logit
 
 from harness.config import AnyDataset, parse_as
+from harness.data.mislabelled import Mislabelled
 from harness.data.sources import TwoGaussians
 from harness.data.synthetic import SYNTHETIC, Cue
 from harness.errors import UserError
@@ -18,7 +19,7 @@ from harness.evaluate.ranking import Ranking, rank_rows
 from harness.evaluate.settings import Costs
 from harness.reproduce.rows import Rows, test_rows
 
-_GENERATED = {kind.kind for kind in (TwoGaussians, *SYNTHETIC)}
+_KNOWN = {kind.kind for kind in (TwoGaussians, *SYNTHETIC, Mislabelled)}
 
 
 def floor(rows: Rows) -> pl.Series:
@@ -26,8 +27,8 @@ def floor(rows: Rows) -> pl.Series:
     found = {}
     configs = _configs(rows)
     for run, numbers, _, labels in test_rows(rows):
-        if configs[run] is not None:
-            posterior = configs[run].load().posterior
+        posterior = configs[run].load().posterior if configs[run] is not None else None
+        if posterior is not None:
             given = np.where(labels == 1, posterior[numbers], 1 - posterior[numbers])
             found[run] = float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
     return _in_order(rows, found)
@@ -45,7 +46,7 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
     cut = dict(rows.table.select("run_id", given.alias("at")).iter_rows())
     found = {}
     for run, numbers, logits, _ in test_rows(rows):
-        if isinstance(configs[run], Cue):
+        if isinstance(configs[run], Cue | Mislabelled):
             # Features and clean labels have streams of their own, which noise does not touch.
             without = replace(configs[run], flip_positives=0.0, flip_negatives=0.0)
             labels = without.load().labels[numbers]
@@ -71,21 +72,21 @@ def _score(name: str) -> Callable[[Ranking, float], Any]:
 
 
 def _configs(rows: Rows) -> dict[str, Any]:
-    """By run, the config of its data set; None where that is not generated."""
+    """By run, the config of its data set; None where its labels hide nothing that is known."""
     names = [c for c in rows.table.columns if c.startswith("dataset.")]
     known: dict[tuple[Any, ...], Any] = {}  # many runs share one, and reading it takes time
     configs = {}
     for run, *row in rows.table.select("run_id", *names).iter_rows():
         if tuple(row) not in known:
-            known[tuple(row)] = _generated(dict(zip(names, row, strict=True)))
+            known[tuple(row)] = _known(dict(zip(names, row, strict=True)))
         configs[run] = known[tuple(row)]
     return configs
 
 
-def _generated(columns: Mapping[str, Any]) -> Any:
-    # What only other kinds of data set have is null.
-    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v is not None}
-    return parse_as(AnyDataset, given, at="dataset") if given["kind"] in _GENERATED else None
+def _known(columns: Mapping[str, Any]) -> Any:
+    # What only other kinds of data set have is null, and an empty list is stored as no text.
+    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v not in (None, "")}
+    return parse_as(AnyDataset, given, at="dataset") if given["kind"] in _KNOWN else None
 
 
 def _in_order(rows: Rows, found: Mapping[str, float]) -> pl.Series:
