@@ -38,12 +38,22 @@ def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
         return runs
     known = runs.with_columns(_positive_rate(runs), _dataset(runs))
     try:
-        kept = known.filter(pl.sql_expr(to_sql(where, known.columns)))
+        kept = rows_where(known, where)
     except pl.exceptions.PolarsError as error:
         raise _mistake(where, str(error).splitlines()[0]) from error
     if not kept.height:
         raise UserError(f"--where {where!r} leaves none of {runs.height} runs")
     return kept.select(runs.columns)
+
+
+def rows_where(table: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The rows of any table for which `where` holds; all of them where it is empty.
+
+    Raises:
+        UserError: an unknown key, a test score or a mistake in the expression.
+        polars.exceptions.PolarsError: what the parser found, or values of the wrong type.
+    """
+    return table.filter(pl.sql_expr(to_sql(where, table.columns))) if where else table
 
 
 def to_sql(where: str, columns: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from harness.analyze.where import to_sql
+from harness.analyze.where import rows_where
 from harness.errors import UserError
 from harness.reproduce.curves import loss_curves, precision
 from harness.reproduce.judge import Pairs, judge
@@ -87,7 +87,7 @@ def correlations(
     Rows (by..., pair, rho, num_runs), a row for each of the named ``pairs`` of columns; 0 where a
     column does not vary, which then tells no run from another; null where a run has no number.
     """
-    runs = _chosen(rows.table, where)
+    runs = rows_where(rows.table, where)
     return pl.concat(
         runs.group_by(by)
         .agg(_spearman(*columns).alias("rho"), pl.len().alias("num_runs"))
@@ -122,7 +122,7 @@ def scored(
     bin: its middle, share of the rows, and where there are any: mean score, rate of positives),
     runs of equal ``by`` counted as one.
     """
-    runs = _chosen(rows.table, where)
+    runs = rows_where(rows.table, where)
     first, last, width = edges
     inner = first + width * np.arange(1, round((last - first) / width))
     counts: dict[tuple[Any, ...], NDArray[np.float64]] = {}
@@ -147,10 +147,6 @@ def scored(
         for middle, (count, total, positives) in zip(middles, of_all.T, strict=True)
     ]
     return pl.DataFrame(found)
-
-
-def _chosen(runs: pl.DataFrame, where: str) -> pl.DataFrame:
-    return runs.filter(pl.sql_expr(to_sql(where, runs.columns))) if where else runs
 
 
 TABLES: dict[str, Table] = {

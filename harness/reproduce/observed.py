@@ -11,7 +11,7 @@ import polars as pl
 from harness.analyze import load
 from harness.analyze.groups import chosen_runs, label_runs
 from harness.analyze.runs import Runs
-from harness.analyze.where import to_sql
+from harness.analyze.where import rows_where
 from harness.errors import UserError
 from harness.identity import numerics
 from harness.reproduce.computed import TABLES
@@ -75,9 +75,7 @@ def select(tables: Mapping[str, pl.DataFrame], name: str, where: str, *, at: str
     """
     if name not in tables:
         raise UserError(f"{at}: no table {name!r}; there are {', '.join(tables)}")
-    table = tables[name]
-    if where:
-        table = table.filter(pl.sql_expr(to_sql(where, table.columns)))
+    table = rows_where(tables[name], where)
     if table.is_empty():
         raise UserError(f"{at}: no row of {name} has {where!r}")
     return table
