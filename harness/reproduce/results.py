@@ -195,8 +195,10 @@ def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
             and not _follows_from_name(frame, c)
         ]
         used |= {"sweep", "num_train", "num_test"}
-        wanted = [c for c in frame.columns if c in used or c in varying]
-        frame = frame.select("run_id", "status", *(c for c in wanted if c != "status"))
+        first = ["run_id", "status"]
+        wanted = [c for c in frame.columns if (c in used or c in varying) and c not in first]
+        # Shards come in any order, and each has columns of its own: settings, then metrics, by name.
+        frame = frame.select(*first, *sorted(wanted, key=lambda c: ("/" in c, c)))
     rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)
     return frame.select(pl.exclude(pl.List, pl.Struct)).with_columns(rounded).write_csv().encode()
 
