@@ -197,7 +197,7 @@ def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
         used |= {"sweep", "num_train", "num_test"}
         first = ["run_id", "status"]
         wanted = [c for c in frame.columns if (c in used or c in varying) and c not in first]
-        # Shards come in any order, and each has columns of its own: settings, then metrics, by name.
+        # Shards come in any order, with columns of their own: settings, then metrics, by name.
         frame = frame.select(*first, *sorted(wanted, key=lambda c: ("/" in c, c)))
     rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)
     return frame.select(pl.exclude(pl.List, pl.Struct)).with_columns(rounded).write_csv().encode()
