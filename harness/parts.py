@@ -38,6 +38,7 @@ class Parts:
     scaling: Scaling
     num_negatives: int  # of the rows trained on, after imbalance, resampling and batching
     num_positives: int
+    train_prior: float  # the share of positives that the run's batches hold
     # Of the training part as validation and test have it: before resampling, and before an
     # imbalance that touches training alone.
     natural_positive_rate: float
@@ -45,11 +46,6 @@ class Parts:
     num_synthetic: int  # made rows of them
     synthetic: np.ndarray | None  # (M, d) float32, padded; None in programs without made rows
     synthetic_labels: np.ndarray | None  # (M,) float32
-
-    @property
-    def train_prior(self) -> float:
-        """The share of positives that the run's batches hold: its training prior."""
-        return self.num_positives / (self.num_positives + self.num_negatives)
 
 
 def parts_of(config: Config, dataset: Dataset, *, num_steps: int, num_synthetic: int) -> Parts:
@@ -174,8 +170,8 @@ def _cut(
         labels[(natural if imbalance.where == "train" else split).train].mean(dtype=np.float64)
     )
     validation_rows = _padded(split.validation, num_validation)
-    trained_rate = batches.num_positives / (batches.num_positives + batches.num_negatives)
-    weights = _prior_weights(labels[validation_rows] == 1, trained_rate, natural_rate)
+    train_prior = batches.num_positives / (batches.num_positives + batches.num_negatives)
+    weights = _prior_weights(labels[validation_rows] == 1, train_prior, natural_rate)
     weights[len(split.validation) :] = 0
     return Parts(
         split=split,
@@ -189,6 +185,7 @@ def _cut(
         num_sampled=len(visited),
         num_synthetic=len(resampled.synthetic),
         **_own_rows(resampled, most_synthetic),
+        train_prior=train_prior,
         natural_positive_rate=natural_rate,
     )
 

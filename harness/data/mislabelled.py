@@ -5,13 +5,12 @@ from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Lt
+from annotated_types import Ge
 
 from harness.data.dataset import Dataset
 from harness.data.streams import Purpose, generator
+from harness.data.synthetic import Flip
 from harness.data.wheel import Wheel
-
-Flip = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True, kw_only=True)

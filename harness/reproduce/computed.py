@@ -125,9 +125,9 @@ def scored(
     runs = rows_where(rows.table, where)
     first, last, width = edges
     inner = first + width * np.arange(1, round((last - first) / width))
+    keys = {run: tuple(rest) for run, *rest in runs.select("run_id", *by).iter_rows()}
     counts: dict[tuple[Any, ...], NDArray[np.float64]] = {}
     for kind, column in scores.items():
-        keys = {run: tuple(rest) for run, *rest in runs.select("run_id", *by).iter_rows()}
         for run, _, logits, labels in test_rows(Rows(runs, rows.runs), column):
             score = np.where(labels == 1, logits, -logits) if kind == "margin" else expit(logits)
             at = np.digitize(score, inner)
