@@ -21,6 +21,7 @@ MODULES = {
 # What each part may import of ours, besides itself. A part is a module or a package of harness.
 ALLOWED = {
     "errors": set(),
+    "files": set(),
     "devices": {"errors"},
     "losses": set(),
     "models": {"errors"},

@@ -1,0 +1,91 @@
+"""Writing whole, and where a machine keeps what can be fetched or made again.
+
+A reader finds all of a file or folder, or none of it: it is written under another name beside its
+place, flushed to disk, renamed, and the folder that holds it is flushed too, so that after a power
+cut a name that is there has its content. Names are random: nobody can lay a link in their way.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_dir() -> Path:
+    """Where fetched data and compiled programs are kept; it may not exist yet."""
+    return platformdirs.user_cache_path("bce-harness", appauthor=False)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yields a new path in ``path``'s folder to write to; what is there replaces ``path`` after.
+
+    Where the body raises, nothing changes.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}-")
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # as an ordinary file, which a temporary one is not
+        flush(temporary)
+        temporary.replace(path)
+        flush(path.parent)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yields a new folder beside ``path`` to fill; it is renamed to ``path`` after.
+
+    Where the body raises, nothing changes.
+
+    Raises:
+      OSError: ``path`` is a folder with content.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix="."))
+    try:
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        for inner in temporary.rglob("*"):
+            flush(inner)
+        flush(temporary)
+        temporary.rename(path)
+        flush(path.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes | str) -> None:
+    """Writes a file (text as UTF-8) whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def flush(path: Path) -> None:
+    """Makes a file's content, or a folder's names, survive a power cut."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folder
+        if path.is_dir():
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
