@@ -29,11 +29,14 @@ from harness.errors import UserError
 from tests.fabricated import LEARNING_RATES, NASTY, Sweep, fabricate, quiet
 
 
-def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Chosen runs, leaderboard and differences of a folder."""
-    labelled = groups.label_runs(load(folder).runs, **options)
-    chosen = groups.chosen_runs(labelled, metric=metrics.SELECTION)
-    return chosen, summaries.leaderboard(chosen), summaries.differences(chosen)
+    analysis = answer(load(folder), Question())
+    return analysis.chosen, analysis.board, analysis.differences
+
+
+def labelled(folder: Path, **asked: Any) -> pl.DataFrame:
+    return answer(load(folder), Question(**asked)).labelled
 
 
 def rerun(folder: Path, **changes: Any) -> None:
@@ -73,7 +76,7 @@ def test_shards_with_different_columns_are_joined(tmp_path):
     runs = load(folder).runs
     assert runs.height == 6
     assert runs["loss.epsilon"].null_count() == 4
-    assert {"bce", "focal", "poly1"} == set(groups.label_runs(runs)["loss"])
+    assert {"bce", "focal", "poly1"} == set(labelled(folder)["loss"])
 
 
 @pytest.mark.parametrize("made", [None, "", "shards/a"])
@@ -108,20 +111,20 @@ def test_labels_name_only_what_varies(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(datasets=("a", "b"), columns=columns))
     wide = Sweep(datasets=("a",), columns=columns | {"model.width": 128, "loss.gamma": 3.0})
     fabricate(folder, wide, shard_prefix="wide")
-    labelled = groups.label_runs(load(folder).runs)
-    assert set(labelled["settings"]) == {"width=64", "width=128"}
-    assert set(labelled["loss"]) == {"bce", "focal"}  # gamma goes with the width: no new name
+    runs = labelled(folder)
+    assert set(runs["settings"]) == {"width=64", "width=128"}
+    assert set(runs["loss"]) == {"bce", "focal"}  # gamma goes with the width: no new name
 
 
 def test_a_loss_hyperparameter_that_varies_makes_rows_of_its_own(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep())
     fabricate(folder, Sweep({"focal": 0}, columns={"loss.gamma": 5.0}), shard_prefix="g")
-    assert set(groups.label_runs(load(folder).runs)["loss"]) == {
+    assert set(labelled(folder)["loss"]) == {
         "bce",
         "focal (gamma=2.0)",
         "focal (gamma=5.0)",
     }
-    tuned = groups.label_runs(load(folder).runs, tuned=(*groups.TUNED, "loss."))
+    tuned = labelled(folder, tuned=(*groups.TUNED, "loss."))
     assert set(tuned["loss"]) == {"bce", "focal"}
 
 
@@ -133,21 +136,18 @@ def test_the_better_learning_rate_is_chosen_on_validation(planted):
 
 
 def test_test_scores_cannot_change_the_choice(planted):
-    labelled = groups.label_runs(load(planted).runs)
-    shuffled = labelled.with_columns(pl.col("^test/.*$").shuffle(seed=0))
-    picks = [
-        groups.chosen_runs(x, metric=metrics.SELECTION)["run_id"] for x in (labelled, shuffled)
-    ]
+    runs = labelled(planted)
+    shuffled = runs.with_columns(pl.col("^test/.*$").shuffle(seed=0))
+    picks = [groups.chosen_runs(x, metric=metrics.SELECTION)["run_id"] for x in (runs, shuffled)]
     assert picks[0].equals(picks[1])
     with pytest.raises(ValueError, match="validation"):
-        groups.choose_configurations(labelled, metric=metrics.SELECTION)
+        groups.choose_configurations(runs, metric=metrics.SELECTION)
 
 
 @pytest.mark.parametrize("metric", ["test/auroc", "validation/nonsense"])
 def test_choosing_by_anything_but_a_validation_metric_is_refused(planted, metric):
-    labelled = groups.label_runs(load(planted).runs)
     with pytest.raises(UserError, match=metric):
-        groups.chosen_runs(labelled, metric=metric)
+        labelled(planted, selection=metric)
 
 
 def candidates(scores: dict[str, list[float]]) -> pl.DataFrame:
@@ -294,8 +294,7 @@ def test_reliability_bins_are_equal_and_average_to_the_prevalence():
 
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
-    chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=metrics.SELECTION)
-    table = learning.learning_curves(runs, chosen)
+    table = learning.learning_curves(runs, answer(runs, Question()).chosen)
     epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
     assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)
 

@@ -42,7 +42,7 @@ ALLOWED = {
         "errors", "devices", "config", "checkpoints", "data", "identity", "models", "parts",
         "prepare", "train", "record",
     },
-    "analyze": {"errors", "record"},
+    "analyze": {"errors", "data", "record"},
     "reproduce": {
         "errors", "devices", "config", "data", "evaluate", "identity", "losses", "analyze",
     },

@@ -295,7 +295,7 @@ def test_folds_and_repeats_are_replicates_not_settings():
             "split.folds": [2] * 8,
         }
     )
-    labelled = label_runs(frame)
+    labelled = label_runs(frame, keys=frame.columns[2:])
     assert labelled["settings"].unique().to_list() == [""]
     for _, runs in labelled.group_by("loss"):
         assert runs["replicate"].n_unique() == 4

@@ -64,7 +64,7 @@ def chart_rows(analysis: Analysis) -> ChartRows:
         "objective": objective,
         "steps": training.reached_shares(steps),
         "response": training.responses(
-            labelled, selection=question.selection, tuned=question.tuned
+            labelled, keys=analysis.keys, selection=question.selection, tuned=question.tuned
         ),
         "budget": training.budgets(labelled, selection=question.selection),
     }

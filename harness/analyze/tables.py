@@ -29,7 +29,7 @@ LABEL_WIDTH, METRIC_WIDTH = 62, 18
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
     """One row a group: mean and half of its 95% interval on test, to 3 decimals."""
-    over = averaged_over(analysis.labelled, analysis.question.by) or "one run"
+    over = averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run"
     fixed = ["where", compared_keys(analysis.question), "chosen", "runs", "diverged"]
     rows = [
         [where, row["loss"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]

@@ -1,5 +1,6 @@
 """What the tuning and the training of each group cost: budgets, responses, steps to a target."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import polars as pl
 
 from harness.analyze import multiple
 from harness.analyze.groups import GROUP, SCENARIO
-from harness.analyze.keys import varying_columns
+from harness.analyze.keys import varying
 from harness.analyze.load import Runs
 from harness.analyze.metrics import sign
 from harness.errors import UserError
@@ -36,21 +37,23 @@ def budgets(labelled: pl.DataFrame, *, selection: str) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def responses(labelled: pl.DataFrame, *, selection: str, tuned: tuple[str, ...]) -> pl.DataFrame:
+def responses(
+    labelled: pl.DataFrame, *, keys: Sequence[str], selection: str, tuned: tuple[str, ...]
+) -> pl.DataFrame:
     """Best mean validation score at each value of each numeric hyperparameter, others free.
 
     Returns:
         Rows (GROUP, key, value, score), of keys with two values or more.
     """
-    keys = [
-        c
-        for c in varying_columns(labelled)
-        if c.startswith(tuple(tuned)) and labelled.schema[c].is_numeric()
+    numeric = [
+        key
+        for key in varying(labelled, keys)
+        if key.startswith(tuple(tuned)) and labelled.schema[key].is_numeric()
     ]
     better = sign(selection)
     tables = []
-    for key in keys:
-        means = _configurations(labelled, selection, key).drop_nulls()
+    for key in numeric:
+        means = _configurations(labelled, selection, key).drop_nulls([key, "score"])
         best = means.group_by(*GROUP, key).agg((pl.col("score") * better).max() * better)
         value = pl.col(key).cast(pl.Float64).alias("value")
         tables.append(best.select(*GROUP, pl.lit(key).alias("key"), value, "score"))

@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from harness.data.dataset import Dataset, standardised
 from harness.data.spelling import Text
-from harness.data.streams import Purpose, generator
+from harness.data.streams import Purpose, Replicate, generator
 from harness.errors import UserError
 
 # Numbers the streams within one seed: a number once given is never changed.
@@ -26,7 +26,7 @@ _FEATURES, _LABELS, _NOISE = 1, 2, 3
 Rows = Annotated[int, Ge(2)]
 Rate = Annotated[float, Gt(0), Lt(1)]
 Flip = Annotated[float, Ge(0), Lt(1)]
-DataSeed = Annotated[int, Ge(0)]
+DataSeed = Annotated[int, Ge(0), Replicate()]
 Floats = NDArray[np.float64]
 
 
