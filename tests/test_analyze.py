@@ -252,6 +252,11 @@ def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(3)))
     rerun(folder, numerics="2", run_id="f" * 16)
     assert tables(folder)[1]["num_seeds"].to_list() == [3, 3]
+    console = quiet()
+    page = analyze(folder, console=console).read_text()
+    assert isinstance(console.file, io.StringIO)
+    for said in (page, console.file.getvalue()):
+        assert "1 of 7 runs do not count" in said
 
 
 @pytest.mark.parametrize(
@@ -314,6 +319,15 @@ def test_every_chart_draws_its_rows(planted, tmp_path):
         spec = figures.with_data(payload["definitions"][name], table.to_dicts(), drawn.palette)
         svg = figures.draw(spec, "svg").decode()
         assert "NaN" not in svg and svg.count("<path") > 5, name
+
+
+def test_a_natural_rate_has_every_chart(planted):
+    """A rate that no run induced is null, and null equals nothing unless one says so."""
+    drawn = rows.chart_rows(answer(load(planted), Question()))
+    for name, table in drawn.by_chart.items():
+        assert set(table["positive_rate"]) == {0.1, None}, name
+    assert {"response", "budget", "steps", "learning", "rates"} <= set(drawn.by_chart)
+    assert set(drawn.counts["positive_rate"]) == {0.1, None}
 
 
 # The page
