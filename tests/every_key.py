@@ -15,7 +15,8 @@ from harness import losses, models, optimizers
 from harness.config import Config, dump, parse
 from harness.data import batches, sampler, sources, splitters
 from harness.record import store
-from harness.record.tables import CURVES, Record, tables
+from harness.record.schema import CURVES, Predictions, Record
+from harness.record.tables import tables
 from harness.sweep.engine import run_sweep
 from harness.sweep.progress import Progress
 
@@ -289,16 +290,16 @@ def trainable() -> list[str]:
     """The keys whose two runs need no download and no run before them, and are two."""
     needs = {"init.params", "init.fresh_head"}
     # How the same data are called and read: the run is known by what was read.
-    reading = (
+    reading = [
         "name",
         "delimiter",
+        "decimal",
         "encoding",
         "date_format",
         "source",
         "licence",
         "application",
-        "decimal",
-    )
+    ]
     same = {f"dataset.{key}" for key in reading}
     fetched = {key for key, (changed, *_) in SWEPT.items() if _is_fetched(changed)}
     return sorted(SWEPT.keys() - needs - same - fetched)
@@ -325,7 +326,7 @@ def record(configs: list[Config], folder: Path) -> list[str]:
     parts = ("validation", "test")
     made = []
     for number, config in enumerate(configs):
-        facts: dict[str, Any] = {"status": "finished", "diverged_step": None, "best_epoch": 1}
+        facts: dict[str, Any] = {"status": "finished", "best_epoch": 1}
         facts |= {"threshold": 0.5, "seconds": 1.0, "numerics": "1", "data_fingerprint": "f" * 64}
         facts |= {f"num_{part}": 20 for part in ("train", *parts)}
         facts |= {f"num_{part}_positives": 5 for part in ("train", *parts)}
@@ -339,8 +340,7 @@ def record(configs: list[Config], folder: Path) -> list[str]:
                 metrics={f"{part}/{name}": rng.random() for part in parts for name in names},
                 curves={name: rng.random(2).astype(np.float32) for name in CURVES.values()},
                 steps_per_epoch=3,
-                predictions={part: (np.arange(20), scores, labels) for part in parts},
-                mended={part: {} for part in parts},
+                predictions={part: Predictions(np.arange(20), scores, labels) for part in parts},
                 created=datetime(2026, 1, 1, tzinfo=UTC),
             )
         )

@@ -37,7 +37,7 @@ ALLOWED = {
         "errors", "config", "checkpoints", "data", "losses", "models", "optimizers", "parts",
         "train",
     },
-    "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
+    "record": {"errors", "files", "config", "data", "identity", "prepare", "evaluate"},
     "sweep": {
         "errors", "devices", "config", "checkpoints", "data", "identity", "models", "parts",
         "prepare", "train", "record",

@@ -12,13 +12,10 @@ from harness.errors import UserError
 PLACES = frozenset({"name", "root", "rerun", "wandb"})
 """Config groups that say where a run is kept and shown: no question is about them."""
 
-TEMPORARY = {"seed", "impute"}
-
 
 def keys_of(runs: Runs) -> list[str]:
     """The config keys of these runs, but for those that say where a run is kept and shown."""
-    columns = [c for c in runs.runs.columns if ("." in c and "/" not in c) or c in TEMPORARY]
-    return [key for key in columns if key.partition(".")[0] not in PLACES]
+    return [key for key in runs.columns.config if key.partition(".")[0] not in PLACES]
 
 
 def varying(runs: pl.DataFrame, keys: Sequence[str]) -> list[str]:

@@ -83,11 +83,14 @@ class Columns:
         """What validation chose, of the facts."""
         return tuple(name for name in self.facts if name not in FACTS)
 
-    def of(self, frame: pl.DataFrame) -> "Columns":
-        """Those of them that ``frame`` has."""
-        there = set(frame.columns)
+    def without(self, names: Iterable[str]) -> "Columns":
+        """All but those named."""
+        left_out = set(names)
         return Columns(
-            **{group: tuple(n for n in names if n in there) for group, names in vars(self).items()}
+            **{
+                group: tuple(name for name in known if name not in left_out)
+                for group, known in vars(self).items()
+            }
         )
 
 
@@ -170,7 +173,6 @@ def flat(stored: pl.DataFrame) -> tuple[pl.DataFrame, Columns]:
     (['run_id', 'seed', 'loss.name', 'loss.gamma'], ('seed', 'loss.name', 'loss.gamma'))
     """
     config = list(_leaves(stored["config"], "")) if "config" in stored.columns else []
-    config = [one for one in config if not _is_absent(one)]
     chosen = _fields(stored, "chosen")
     metrics = _fields(stored, "metrics")
     facts = [stored[name] for name in FACTS if name in stored.columns]
@@ -180,7 +182,13 @@ def flat(stored: pl.DataFrame) -> tuple[pl.DataFrame, Columns]:
     columns = Columns(
         config=_names(config), facts=_names([*facts, *chosen]), metrics=_names(metrics)
     )
-    return pl.DataFrame([*head, *facts, *chosen, *config, *metrics, *rest]), columns
+    return without_absent(pl.DataFrame([*head, *facts, *chosen, *config, *metrics, *rest]), columns)
+
+
+def without_absent(table: pl.DataFrame, columns: Columns) -> tuple[pl.DataFrame, Columns]:
+    """A flat table without the keys of choices of parts that no run has: null throughout."""
+    absent = [name for name in columns.config if _is_absent(table[name])]
+    return table.drop(absent), columns.without(absent)
 
 
 def nested(table: pl.DataFrame, columns: Columns) -> pl.DataFrame:

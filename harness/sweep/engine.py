@@ -21,7 +21,7 @@ from harness.errors import UserError
 from harness.identity import numerics
 from harness.prepare import Prepared, prepare
 from harness.record.collect import collect
-from harness.record.tables import Record
+from harness.record.schema import Record
 from harness.sweep import lanes, plan
 from harness.sweep.plan import Group, Job, Key
 from harness.sweep.progress import Progress
@@ -62,7 +62,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
         jobs = plan.make_jobs(configs, numerics=numerics())
         columns = sorted({objective(config) for config in configs})
         results = {
-            key: Result(key[1], {column: row[column] for column in columns}, was_stored=True)
+            key: Result(key[1], _told(row, columns), was_stored=True)
             for key, row in stored_runs(jobs, columns).items()
         }
         groups = plan.group(job for job in jobs if job.key not in results)
@@ -72,13 +72,18 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
             for started in _one_ahead(_start(groups, results)):
                 records = zip(started.jobs, _finish(started), _params(started), strict=True)
                 for job, record, params in records:
-                    wanted = {column: record.metrics[column] for column in columns}
-                    results[job.key] = Result(job.run_id, wanted)
+                    results[job.key] = Result(job.run_id, _told(record.metrics, columns))
                     recorder.add(record, job.config, params=params)
                 advance(len(started.jobs))
         finally:
             recorder.flush()
     return [results[job.key] for job in jobs]
+
+
+def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:
+    """What searches may ask for: each job's own objective, and what else there is of others'."""
+    found = ((column, values.get(column)) for column in columns)
+    return {column: value for column, value in found if value is not None}
 
 
 def _start(groups: Sequence[Group], results: dict[Key, Result]) -> Iterator[_Started]:
