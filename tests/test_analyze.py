@@ -82,7 +82,7 @@ def test_shards_with_different_columns_are_joined(tmp_path):
     runs = load(folder).runs
     assert runs.height == 6
     assert runs["loss.epsilon"].null_count() == 4
-    assert {"bce", "focal", "poly1"} == set(labelled(folder)["loss"])
+    assert {"bce", "focal", "poly1"} == set(labelled(folder)["method"])
 
 
 @pytest.mark.parametrize("made", [None, "", "shards/a"])
@@ -119,19 +119,19 @@ def test_labels_name_only_what_varies(tmp_path):
     fabricate(folder, wide)
     runs = labelled(folder)
     assert set(runs["settings"]) == {"width=64", "width=128"}
-    assert set(runs["loss"]) == {"bce", "focal"}  # gamma goes with the width: no new name
+    assert set(runs["method"]) == {"bce", "focal"}  # gamma goes with the width: no new name
 
 
 def test_a_loss_hyperparameter_that_varies_makes_rows_of_its_own(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep())
     fabricate(folder, Sweep({"focal": 0}, columns={"loss.gamma": 5.0}))
-    assert set(labelled(folder)["loss"]) == {
+    assert set(labelled(folder)["method"]) == {
         "bce",
         "focal (gamma=2.0)",
         "focal (gamma=5.0)",
     }
     tuned = labelled(folder, tuned=(*groups.TUNED, "loss."))
-    assert set(tuned["loss"]) == {"bce", "focal"}
+    assert set(tuned["method"]) == {"bce", "focal"}
 
 
 def test_the_better_learning_rate_is_chosen_on_validation(planted):
@@ -159,7 +159,7 @@ def test_choosing_by_anything_but_a_validation_metric_is_refused(planted, metric
 def candidates(scores: dict[str, list[float]]) -> pl.DataFrame:
     rows = [(tuning, value) for tuning, values in scores.items() for value in values]
     frame = pl.DataFrame(rows, schema=["tuning", "validation/auroc"], orient="row")
-    fixed = {"dataset": "d", "positive_rate": 0.1, "settings": "", "loss": "bce"}
+    fixed = {"dataset": "d", "positive_rate": 0.1, "settings": "", "method": "bce"}
     return frame.with_columns(**{k: pl.lit(v) for k, v in fixed.items()})
 
 
@@ -192,17 +192,19 @@ def test_a_loss_where_lower_is_better_is_chosen_low():
 def test_planted_differences_are_found_and_the_null_is_not(planted):
     _, _, differences = tables(planted)
     headline = differences.filter(pl.col("metric") == "average_precision")
-    verdicts = dict(headline.group_by("loss").agg(pl.col("verdict").unique()).iter_rows())
+    verdicts = dict(headline.group_by("method").agg(pl.col("verdict").unique()).iter_rows())
     assert verdicts == {"focal": ["better"], "brier": ["undecided"], "hinge": ["worse"]}
-    losing = differences.filter((pl.col("metric") == "log_loss") & (pl.col("loss") == "focal"))
+    losing = differences.filter((pl.col("metric") == "log_loss") & (pl.col("method") == "focal"))
     assert (losing["difference"] < 0).all() and set(losing["verdict"]) == {"better"}
 
 
 def test_a_difference_equals_the_mean_over_pairs_by_hand(planted):
     chosen, board, differences = tables(planted)
     natural = chosen.filter(pl.col("positive_rate").is_null()).sort("seed")
-    bce, focal = (natural.filter(pl.col("loss") == loss)["test/brier"] for loss in ("bce", "focal"))
-    is_row = pl.col("positive_rate").is_null() & (pl.col("loss") == "focal")
+    bce, focal = (
+        natural.filter(pl.col("method") == loss)["test/brier"] for loss in ("bce", "focal")
+    )
+    is_row = pl.col("positive_rate").is_null() & (pl.col("method") == "focal")
     row = differences.filter(is_row & (pl.col("metric") == "brier")).row(0, named=True)
     assert row["difference"] == pytest.approx((focal - bce).mean(), rel=1e-12)
     assert board.filter(is_row)["brier"].item() == pytest.approx(focal.mean(), rel=1e-12)
@@ -223,7 +225,13 @@ def null_runs(number: int, num_losses: int = 9) -> pl.DataFrame:
     rng = np.random.default_rng(number)
     losses = ["bce", *(f"loss{i}" for i in range(1, num_losses))]
     rows = [
-        {"dataset": "d", "positive_rate": 0.1, "settings": "", "loss": loss, "replicate": str(seed)}
+        {
+            "dataset": "d",
+            "positive_rate": 0.1,
+            "settings": "",
+            "method": loss,
+            "replicate": str(seed),
+        }
         | {"num_test": 1, "num_train": 1000, "test/auroc": rng.normal()}
         for loss in losses
         for seed in range(10)
@@ -233,7 +241,7 @@ def null_runs(number: int, num_losses: int = 9) -> pl.DataFrame:
 
 def test_differences_below_the_resolution_of_float32_are_none(tmp_path):
     runs = null_runs(0).with_columns(pl.lit(0.9).alias("test/auroc"))
-    nearly = pl.when(pl.col("loss") == "bce").then(0.9).otherwise(0.9 + 1e-8)
+    nearly = pl.when(pl.col("method") == "bce").then(0.9).otherwise(0.9 + 1e-8)
     table = summaries.differences(runs.with_columns(nearly.alias("test/auroc")))
     assert set(table["difference"]) == {0.0} and set(table["verdict"]) == {"undecided"}
 
@@ -248,7 +256,7 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
 
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(5)), changed=diverged)
     _, board, differences = tables(folder)
-    focal = board.filter(pl.col("loss") == "focal").row(0, named=True)
+    focal = board.filter(pl.col("method") == "focal").row(0, named=True)
     assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
     assert set(differences["num_pairs"]) == {4}
     said = answers.answers(answer(load(folder), Question()))[0]["sentence"]
@@ -307,7 +315,7 @@ def test_reliability_bins_are_equal_and_average_to_the_prevalence():
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
     table = learning.learning_curves(runs, answer(runs, Question()).chosen)
-    epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
+    epochs = table.filter((pl.col("method") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
     assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)
 
 
@@ -323,7 +331,9 @@ def test_every_chart_draws_its_rows(planted, tmp_path):
     drawn = rows.chart_rows(answer(load(planted), Question()))
     assert set(payload["charts"]) == set(drawn.by_chart)
     for name, table in drawn.by_chart.items():
-        spec = figures.with_data(payload["definitions"][name], table.to_dicts(), drawn.palette)
+        spec = figures.with_data(
+            payload["definitions"][name], table.to_dicts(), drawn.palette, compared="loss"
+        )
         svg = figures.draw(spec, "svg").decode()
         assert "NaN" not in svg and svg.count("<path") > 5, name
 

@@ -80,11 +80,11 @@ def check(swept: Swept, key: str) -> None:
     first, second = (shown(value, key) for value in SWEPT[key][1:])
     asked = answer(runs, Question(by=(key,)))
     assert asked.board.height == 2 and not asked.notes
-    assert asked.board["loss"].n_unique() == 2
+    assert asked.board["method"].n_unique() == 2
     varied = {name for name, _, varies in settings(asked.labelled, asked.keys) if varies}
     assert key in varied
     plain = answer(runs, Question())
-    told_apart = ["loss", "dataset", "positive_rate", "settings", "tuning", "replicate"]
+    told_apart = ["method", "dataset", "positive_rate", "settings", "tuning", "replicate"]
     if not key.startswith("dataset."):  # of these the fingerprint may tell
         assert plain.labelled.select(told_apart).n_unique() == 2
     found = [filtered(plain.labelled, f"{key} {value}")["run_id"] for value in (first, second)]
@@ -109,7 +109,7 @@ def test_how_missing_values_are_filled_is_a_setting_like_any_other(harness, tmp_
     runs = load(tmp_path / "runs" / "default")
     analysis = answer(runs, Question(by=("impute",)))
     assert analysis.labelled.height == 4 and not analysis.notes
-    assert analysis.board["loss"].sort().to_list() == ["impute=mean", "impute=median"]
+    assert analysis.board["method"].sort().to_list() == ["impute=mean", "impute=median"]
     assert analysis.differences["num_pairs"].unique().to_list() == [2]
     assert set(answer(runs, Question()).board["settings"]) == {"impute=mean", "impute=median"}
 

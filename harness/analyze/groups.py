@@ -1,9 +1,9 @@
 """Which runs are compared with which: labels, and the choice of hyperparameters on validation.
 
 Every run belongs to a *scenario* (data set, positive rate, and any other setting that varies), has
-a *loss* (its name, and those of its hyperparameters that vary within a scenario), a *tuning* (the
-hyperparameters to choose on validation) and a replicate (its seeds and folds). What is compared
-need not be losses: `by` names the keys, and the column `loss` then holds their values.
+a *method* (what is compared: a loss, or the values of the keys that `by` names, each with those of
+its own hyperparameters that vary within a scenario), a *tuning* (the hyperparameters to choose on
+validation) and a replicate (its seeds and folds).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from harness.analyze.metrics import SELECTION, sign
 from harness.errors import UserError
 
 SCENARIO = naming.SCENARIO
-GROUP = (*SCENARIO, "loss")
+GROUP = (*SCENARIO, "method")
 TUNED = ("optimizer.", "schedule.", "training.")
 """Config columns with these prefixes are hyperparameters, unless they are a `.name`: which
 optimizer to use is a question, at which learning rate is not."""
@@ -43,13 +43,13 @@ def label_runs(
     tuned: Sequence[str] = TUNED,
     by: Sequence[str] = ("loss",),
 ) -> pl.DataFrame:
-    """Add the columns `dataset, positive_rate, settings, loss, tuning, replicate`.
+    """Add the columns `dataset, positive_rate, settings, method, tuning, replicate`.
 
     Args:
         runs: one row a run, of one configuration and data one alone (`latest_runs`).
         keys: its columns that hold the configuration.
         tuned: prefixes of the config columns that are hyperparameters to pick.
-        by: the keys whose values are compared; the column `loss` holds them.
+        by: the keys whose values are compared; the column `method` holds them.
 
     Raises:
         UserError: the runs have no such key.
@@ -79,13 +79,13 @@ def label_runs(
     kept = naming.informative(runs, scenario, given=["dataset", "positive_rate"])
     runs = runs.with_columns(naming.pairs(kept).alias("settings"))
     label = pl.concat_str([naming.label(c, own[c]) for c in compared], separator=", ")
-    return runs.with_columns(label.alias("loss")).sort("run_id")
+    return runs.with_columns(label.alias("method")).sort("run_id")
 
 
 def baseline_label(
     labelled: pl.DataFrame, *, keys: Sequence[str], by: Sequence[str], asked: str = ""
 ) -> str:
-    """The value of `loss` that the others are compared with: `asked`, or bce and no sampler.
+    """The value of `method` that the others are compared with: `asked`, or bce and no sampler.
 
     Of several keys, `asked` may give the first values alone. Without a usual baseline among the
     keys it is the first value in alphabetical order.
@@ -94,7 +94,7 @@ def baseline_label(
         UserError: no run has the value asked for.
     """
     compared = [resolve(key, keys) for key in by]
-    labels = sorted(labelled["loss"].unique())
+    labels = sorted(labelled["method"].unique())
     given = [part.strip() for part in asked.split(",")] if asked and asked not in labels else []
     usual = [_USUAL.get(c, "") for c in compared]
     if asked in labels:

@@ -122,7 +122,7 @@ def steps_to_target(
     history = history.join(chosen.select(*GROUP, "run_id", "shard").lazy(), on=["run_id", "shard"])
     targets = chosen.select(SCENARIO).unique().with_columns(pl.lit(value).alias("target"))
     if value is None:
-        targets = _usual_targets(history.filter(pl.col("loss") == baseline), better)
+        targets = _usual_targets(history.filter(pl.col("method") == baseline), better)
     reached = (
         history.join(targets.lazy(), on=SCENARIO, nulls_equal=True)
         .filter(pl.col("y") * better >= pl.col("target") * better)
