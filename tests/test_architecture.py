@@ -42,9 +42,10 @@ ALLOWED = {
         "errors", "devices", "config", "checkpoints", "data", "identity", "models", "parts",
         "prepare", "train", "record",
     },
-    "analyze": {"errors", "data", "record"},
+    "analyze": {"errors", "files", "data", "record"},
     "reproduce": {
-        "errors", "devices", "config", "data", "evaluate", "identity", "losses", "analyze",
+        "errors", "files", "devices", "config", "data", "evaluate", "identity", "losses",
+        "analyze",
     },
     "app": {"errors", "devices", "config", "evaluate", "sweep"},
     "catalogue": {"errors", "app", "data"},

@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from harness.analyze import Question, analyze, answer, answers, load, metrics
+from harness.analyze import Question, analyze, answer, load, metrics, wording
 from harness.errors import UserError
 from harness.record.schema import Record
 from tests.fabricated import Sweep, fabricate, quiet
@@ -64,7 +64,7 @@ def test_a_metric_without_direction_differs_and_ranks_nobody(folder):
     assert set(across["verdict"]) <= {"differs", "undecided"}
     assert across["wins"].null_count() == across["p_better"].null_count() == across.height == 2
     assert analysis.ranks.is_empty() and not analysis.rank_test
-    said = " ".join(row["sentence"] for row in answers.answers(analysis))
+    said = " ".join(row["sentence"] for row in wording.answers(analysis))
     assert "Different from bce" in said and "beats" not in said and "Worse" not in said
 
 
