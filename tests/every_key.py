@@ -113,7 +113,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.drop": (on(TABLE), [], ["size"]),
     "dataset.categorical": (on(TABLE), [], ["size"]),
     "dataset.encode": (on(TABLE), "one_hot", "embed"),
-    "dataset.max_levels": (on(TABLE), 2, 10),
+    "dataset.max_levels": (on(TABLE), 2, 100),
     "dataset.indicator": (on(TABLE), False, True),
     "dataset.group": (on(TABLE), "ward", None),
     "dataset.time": (on(TABLE), "day", None),
@@ -287,7 +287,7 @@ def _config(changed: Mapping[str, Any], key: str, value: Any, folder: Path) -> C
 
 
 def trainable() -> list[str]:
-    """The keys whose two runs need no download, no run before them and no other key, and are two."""
+    """The keys whose two runs need no download, no earlier run and no other key, and are two."""
     needs = {"init.params", "init.fresh_head", "model.height", "model.channels"}
     # How the same data are called and read: the run is known by what was read.
     reading = [

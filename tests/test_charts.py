@@ -36,7 +36,7 @@ def drawn(record: Record, **changed: Any) -> dict[str, Any]:
 def unscored(record: Record) -> dict[str, Predictions]:
     """The predictions of a run that has no model."""
     return {
-        part: Predictions(curves.rows, curves.logits * np.nan, curves.labels)
+        part: Predictions(scores.rows, scores.logits * np.nan, scores.labels)
         for part, scores in record.predictions.items()
     }
 
@@ -72,7 +72,7 @@ def test_what_a_run_cannot_show_is_left_out() -> None:
         "raw", "corrected", "calibrated perfectly",
     }  # fmt: skip
     no_positives = {
-        part: replace(scores, labels=0 * curves.labels)
+        part: replace(scores, labels=0 * scores.labels)
         for part, scores in record.predictions.items()
     }
     assert PREFIX + "precision_recall" not in drawn(record, predictions=no_positives)

@@ -266,15 +266,11 @@ def test_tables_are_of_all_runs_and_claims_of_those_chosen(tmp_path, monkeypatch
 
 def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
     """The data sets' sources are the same in every row of a name; a rate is not."""
-    columns = {"dataset.name": ["a", "a", "b"], "dataset.source": ["x", "x", "y"]}
-    columns |= {
-        "dataset.positive_rate": [0.1, 0.2, 0.1],
-        "run_id": list("123"),
-        "status": ["done"] * 3,
-    }
+    config = {"dataset.name": ["a", "a", "b"], "dataset.source": ["x", "x", "y"]}
+    config |= {"dataset.positive_rate": [0.1, 0.2, 0.1]}
     written = read(write(tmp_path / "made"))
-    frame = pl.DataFrame(columns)
-    seen = observed.Observed(written, {"runs": frame})
+    frame = pl.DataFrame({**config, "run_id": list("123"), "status": ["done"] * 3})
+    seen = observed.Observed(written, {"runs": frame}, list(config))
     header = results._csv(seen, "runs", frame).decode().splitlines()[0]
     assert header == "run_id,status,dataset.name,dataset.positive_rate"
 

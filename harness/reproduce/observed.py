@@ -33,7 +33,7 @@ class Observed:
 
     experiment: Experiment
     tables: Mapping[str, pl.DataFrame]
-    keys: Sequence[str] = ()
+    keys: Sequence[str]
 
     def pairs(self, claim: Claim) -> Pairs:
         """The differences of ``claim``, a unit each.
