@@ -32,15 +32,15 @@ ALLOWED = {
     "train": {"losses", "models", "optimizers"},
     "config": {"errors", "evaluate", "losses", "models", "optimizers", "data"},
     "identity": {"config"},
-    "parts": {"errors", "config", "data"},
-    "prepare": {
-        "errors", "config", "checkpoints", "data", "losses", "models", "optimizers", "parts",
-        "train",
+    "padding": {"losses", "models", "optimizers", "train"},
+    "run": {
+        "errors", "config", "checkpoints", "data", "identity", "losses", "models", "optimizers",
+        "padding", "train",
     },
-    "record": {"errors", "config", "data", "identity", "prepare", "evaluate"},
+    "record": {"errors", "config", "data", "identity", "run", "evaluate"},
     "sweep": {
-        "errors", "devices", "config", "checkpoints", "data", "identity", "models", "parts",
-        "prepare", "train", "record",
+        "errors", "devices", "config", "checkpoints", "data", "models", "padding", "run", "train",
+        "record",
     },
     "analyze": {"errors", "record"},
     "reproduce": {
@@ -154,12 +154,12 @@ def outside(module: str) -> set[str]:
     return {name.partition(".")[0] for one in reached(module) for name in imported(one)}
 
 
-@pytest.mark.parametrize("module", ["harness.train", "harness.prepare", "harness.analyze"])
+@pytest.mark.parametrize("module", ["harness.train", "harness.run", "harness.analyze"])
 def test_hydra_is_not_within_reach(module):
     assert outside(module) & {"hydra", "omegaconf"} == set()
 
 
-@pytest.mark.parametrize("module", ["harness.train", "harness.prepare"])
+@pytest.mark.parametrize("module", ["harness.train", "harness.run"])
 def test_wandb_is_not_within_reach_of_training(module):
     assert "wandb" not in outside(module)
 
@@ -170,7 +170,7 @@ def test_analysis_loads_wandb_only_for_what_wandb_logged():
 
 
 def test_training_is_not_within_reach_of_analysis():
-    trains = {"harness.train", "harness.losses", "harness.models", "harness.prepare"}
+    trains = {"harness.train", "harness.losses", "harness.models", "harness.run"}
     assert reached("harness.analyze") & trains == set()
 
 

@@ -10,9 +10,8 @@ from sklearn.preprocessing import OneHotEncoder
 from harness.data.sources import Table
 from harness.data.standardise import standardised
 from harness.errors import UserError
-from harness.prepare import prepare
 from harness.sweep import lanes
-from tests.runs import config
+from tests.runs import config, prepared
 
 GOOD = "a,b,y\n1,2.5,0\n2,3.5,1\n3,1.5,0\n"
 
@@ -239,7 +238,7 @@ def test_a_table_with_holes_trains(load, tmp_path, model):
     table = {"kind": "table", "path": str(tmp_path / "data.csv"), "target": "y", "drop": ["who"]}
     one = config(dataset=table, model={"name": model})
     dataset = one.dataset.load()
-    ready = prepare(one, dataset)
-    outcome = lanes.train_alone(ready.program, ready.lane, dataset)
+    ready = prepared(one, dataset)
+    outcome = lanes.train_alone(ready.run, dataset)
     assert ready.program.has_missing and int(outcome.diverged_step) == 0
     assert np.isfinite(np.asarray(outcome.test_logits)).all()

@@ -10,7 +10,7 @@ theirs grows with the square of the batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -67,9 +67,18 @@ class PackedLoss:
         return OF_A_BATCH if self.of_a_batch else POINTWISE
 
 
+def packed_shapes(*, of_a_batch: bool) -> PackedLoss:
+    """The shapes and types of a lane's loss."""
+    return PackedLoss(
+        index=jax.ShapeDtypeStruct((), np.int32),
+        values=jax.ShapeDtypeStruct((_most_hyperparameters(),), np.float32),
+        of_a_batch=of_a_batch,
+    )
+
+
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
-    values = np.zeros(max(len(_hyperparameters(cls)) for cls in LOSSES), dtype=np.float32)
+    values = np.zeros(_most_hyperparameters(), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
     index = (OF_A_BATCH if loss.of_a_batch else POINTWISE).index(type(loss))
@@ -78,6 +87,11 @@ def pack(loss: LossFn) -> PackedLoss:
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:
     return tuple(one.name for one in fields(cls) if not one.metadata.get("static"))
+
+
+@cache
+def _most_hyperparameters() -> int:
+    return max(len(_hyperparameters(cls)) for cls in LOSSES)
 
 
 def _mean(
