@@ -56,8 +56,8 @@ ALLOWED = {
 
 # Who may import these at all, even inside a function.
 HOLDERS = {
-    "hydra": {"app", "sweep"},
-    "omegaconf": {"app", "catalogue", "commands", "sweep"},
+    "hydra": {"app", "config", "sweep"},
+    "omegaconf": {"app", "catalogue", "commands", "config", "sweep"},
     "wandb": {"record"},
     "matplotlib": set(),
     "torch": set(),

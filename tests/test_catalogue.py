@@ -4,8 +4,8 @@ import pytest
 from hydra.core.object_type import ObjectType
 
 from harness import catalogue
+from harness.config.composing import Composer
 from harness.data import wheel
-from harness.sweep.compose import Composer
 from harness.sweep.launch import _ValidatingLoader
 from tests.conftest import TINY
 from tests.packages import everything, use_index

@@ -12,9 +12,9 @@ from hydra.test_utils.launcher_common_tests import (
 from omegaconf import OmegaConf
 
 from harness import app
+from harness.config.composing import Composer
 from harness.errors import UserError
 from harness.record import store
-from harness.sweep.compose import Composer
 from tests.conftest import TINY
 
 # Hydra's suite leaves `version_base` unset, which Hydra warns of.

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from annotated_types import Ge
 
 from harness.data.dataset import Dataset
-from harness.data.streams import Purpose, generator
+from harness.data.streams import Purpose, Seed, generator
 from harness.data.synthetic import Flip
 from harness.data.wheel import Wheel
 
@@ -25,7 +24,7 @@ class Mislabelled(Wheel):
     kind: Literal["mislabelled"] = "mislabelled"  # type: ignore[assignment]
     flip_positives: Flip = 0.0
     flip_negatives: Flip | None = None
-    flip_seed: Annotated[int, Ge(0)] = 0
+    flip_seed: Seed = 0
 
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError as a wheel's does."""

@@ -13,7 +13,7 @@ from harness.data.dataset import Dataset, standardised
 from harness.data.mislabelled import Mislabelled
 from harness.data.openml import OpenML
 from harness.data.spelling import Text
-from harness.data.streams import Purpose, generator
+from harness.data.streams import Purpose, Seed, generator
 from harness.data.synthetic import SYNTHETIC, Cells, Cue, FraudLike, Separable
 from harness.data.table import Table
 from harness.data.wheel import Wheel
@@ -62,7 +62,7 @@ class TwoGaussians:
     num_features: Annotated[int, Ge(1)]
     distance: Annotated[float, Ge(0)]
     positive_rate: Annotated[float, Gt(0), Lt(1)]
-    seed: Annotated[int, Ge(0)]
+    seed: Seed
 
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError where a class would be empty."""

@@ -15,12 +15,12 @@ from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, Str
 
 from harness.data.dataset import Dataset
 from harness.data.splits import Split, check_part, cut_part, part_size, stratified_split
-from harness.data.streams import Purpose, Seed, legacy_seed
+from harness.data.streams import Purpose, Replicate, Seed, legacy_seed
 from harness.errors import UserError
 
 Share = Annotated[float, Gt(0)]
 Folds = Annotated[int, Ge(2)]
-Index = Annotated[int, Ge(0)]
+Index = Annotated[int, Ge(0), Replicate()]
 
 # Below `Purpose.SPLIT`; 0 and 1 are the test and validation cuts of a holdout.
 _FOLDS, _GROUPS = 2, 3

@@ -8,7 +8,12 @@ from annotated_types import Ge, Le
 
 from harness.errors import UserError
 
-Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+
+class Replicate:
+    """Marks a config key whose values repeat a run rather than change what is asked of it."""
+
+
+Seed = Annotated[int, Ge(0), Le(2**32 - 1), Replicate()]
 
 
 class Purpose(IntEnum):

@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from harness.data.dataset import Dataset, standardised
 from harness.data.spelling import Text
-from harness.data.streams import Purpose, generator
+from harness.data.streams import Purpose, Seed, generator
 from harness.errors import UserError
 
 # Numbers the streams within one seed: a number once given is never changed.
@@ -26,7 +26,6 @@ _FEATURES, _LABELS, _NOISE = 1, 2, 3
 Rows = Annotated[int, Ge(2)]
 Rate = Annotated[float, Gt(0), Lt(1)]
 Flip = Annotated[float, Ge(0), Lt(1)]
-DataSeed = Annotated[int, Ge(0)]
 Floats = NDArray[np.float64]
 
 
@@ -51,7 +50,7 @@ class Cue:
     positive_rate: Rate
     flip_positives: Flip = 0.0
     flip_negatives: Flip = 0.0
-    seed: DataSeed
+    seed: Seed
 
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError where a class would be empty."""
@@ -72,7 +71,7 @@ class Cells:
     num_cells: Annotated[int, Ge(2)]
     lowest: Rate
     highest: Rate
-    seed: DataSeed
+    seed: Seed
 
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError where a class would be empty."""
@@ -93,7 +92,7 @@ class Separable:
     num_features: Annotated[int, Ge(1)]
     margin: Annotated[float, Gt(0)]
     positive_rate: Rate
-    seed: DataSeed
+    seed: Seed
 
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError where a class would be empty."""
@@ -116,7 +115,7 @@ class FraudLike:
     num_positives: Annotated[int, Ge(1)]
     distance: Annotated[float, Ge(0)]
     spread: Annotated[float, Ge(1), Le(10)]
-    seed: DataSeed
+    seed: Seed
 
     def load(self) -> Dataset:
         """The data set, cached for the process. Raises UserError where a class would be empty."""

@@ -14,7 +14,7 @@ from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globa
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from harness.sweep.compose import Composer
+from harness.config.composing import Composer
 from harness.sweep.timings import timed
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]

@@ -6,38 +6,22 @@ wrong type or an impossible value is one error naming the key.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import reduce
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache, reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from typing import get_type_hints as type_hints
 
 from annotated_types import Ge, Le, MinLen
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
-from harness.data.streams import Seed
+from harness.data.streams import Replicate, Seed
 from harness.errors import UserError
 from harness.evaluate.settings import Evaluation
-
-if TYPE_CHECKING:  # the unions below are built from tables, which a type checker cannot follow
-    AnyDataset = Any
-    AnySampler = Any
-    AnyLoss = losses.LossFn
-    AnyModel = Any
-    AnyOptimizer = Any
-    AnySchedule = Any
-else:
-    AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
-    AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
-    AnyLoss = Annotated[reduce(or_, losses.LOSSES), Discriminator("name")]
-    AnyModel = Annotated[reduce(or_, models.MODELS), Discriminator("name")]
-    AnyOptimizer = Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")]
-    AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
-AnyBatching = Annotated[
-    batches.Shuffled | batches.Stratified | batches.Balanced, Discriminator("name")
-]
 
 
 def _split_name(split: Any) -> str:
@@ -45,19 +29,27 @@ def _split_name(split: Any) -> str:
     return split.get("name", "holdout") if isinstance(split, Mapping) else split.name
 
 
-AnySplit = Annotated[
-    Annotated[splitters.Holdout, Tag("holdout")]
-    | Annotated[splitters.KFold, Tag("kfold")]
-    | Annotated[splitters.GroupHoldout, Tag("group")]
-    | Annotated[splitters.GroupKFold, Tag("group_kfold")]
-    | Annotated[splitters.TimeSplit, Tag("time")],
-    Discriminator(_split_name),
-]
-
-# Groups whose config is one of several dataclasses.
-_CHOICES = frozenset(
-    {"dataset", "split", "sampler", "batching", "loss", "model", "optimizer", "schedule"}
-)
+if TYPE_CHECKING:  # the unions below are built from tables, which a type checker cannot follow
+    AnyDataset = Any
+    AnySplit = Any
+    AnySampler = Any
+    AnyBatching = Any
+    AnyLoss = losses.LossFn
+    AnyModel = Any
+    AnyOptimizer = Any
+    AnySchedule = Any
+else:
+    AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
+    AnySplit = Annotated[
+        reduce(or_, (Annotated[kind, Tag(kind.name)] for kind in splitters.SPLITTERS)),
+        Discriminator(_split_name),
+    ]
+    AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
+    AnyBatching = Annotated[reduce(or_, batches.BATCHINGS), Discriminator("name")]
+    AnyLoss = Annotated[reduce(or_, losses.LOSSES), Discriminator("name")]
+    AnyModel = Annotated[reduce(or_, models.MODELS), Discriminator("name")]
+    AnyOptimizer = Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")]
+    AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
 
 
 @dataclass(frozen=True)
@@ -137,6 +129,82 @@ class Config:
 _ADAPTER = TypeAdapter(Config, config=None)
 
 
+@cache
+def config_keys() -> Mapping[str, Any]:
+    """Every dotted key of the schema, over all choices of every group, and its type.
+
+    A type is plain: without ranges and marks, and the union where choices differ in it.
+
+    >>> config_keys()["optimizer.learning_rate"], config_keys()["split.fold"]
+    (<class 'float'>, <class 'int'>)
+    """
+    keys: dict[str, Any] = {}
+    for key, annotation in _annotated_keys(Config):
+        plain = _without_marks(annotation)
+        keys[key] = keys[key] | plain if key in keys else plain
+    return keys
+
+
+@cache
+def replicate_keys() -> frozenset[str]:
+    """The keys whose values repeat a run: seeds, folds and repeats, marked by `Replicate`.
+
+    >>> sorted(replicate_keys())
+    ['dataset.flip_seed', 'dataset.seed', 'seed', 'split.fold', 'split.repeat', 'split.seed']
+    """
+    return frozenset(
+        key
+        for key, annotation in _annotated_keys(Config)
+        if any(isinstance(mark, Replicate) for _, marks in _members(annotation) for mark in marks)
+    )
+
+
+@cache
+def _groups_of_choices() -> frozenset[str]:
+    """The groups whose config is one of several dataclasses."""
+    hints = type_hints(Config, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if len(_dataclasses(hint)) > 1)
+
+
+def _annotated_keys(kind: type, *path: str) -> Iterator[tuple[str, Any]]:
+    hints = type_hints(kind, include_extras=True)
+    for name in (one.name for one in fields(kind)):
+        inner = _dataclasses(hints[name])
+        for choice in inner:
+            yield from _annotated_keys(choice, *path, name)
+        if not inner:
+            yield ".".join((*path, name)), hints[name]
+
+
+def _dataclasses(annotation: Any) -> list[type]:
+    return [
+        plain
+        for plain, _ in _members(annotation)
+        if isinstance(plain, type) and is_dataclass(plain)
+    ]
+
+
+def _members(annotation: Any, marks: tuple[Any, ...] = ()) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """Each type of a union, with what annotates it."""
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        yield from _members(annotation, (*marks, *inner))
+    elif get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from _members(one, marks)
+    else:
+        yield annotation, marks
+
+
+def _without_marks(annotation: Any) -> Any:
+    plain, inner = get_origin(annotation), get_args(annotation)
+    if plain is Annotated:
+        return _without_marks(inner[0])
+    if plain in (Union, UnionType):
+        return reduce(or_, map(_without_marks, inner))
+    return plain[tuple(map(_without_marks, inner))] if plain is tuple else annotation
+
+
 def parse(values: Mapping[str, Any]) -> Config:
     """The checked configuration of plain nested ``values``.
 
@@ -193,7 +261,7 @@ def _explain(error: ValidationError, at: tuple[str, ...]) -> str:
     first = errors[0]
     # A union's location carries the chosen member's tag, which is no config key.
     keys = [*at, *(str(part) for part in first["loc"])]
-    if len(keys) > 2 and keys[0] in _CHOICES:
+    if len(keys) > 2 and keys[0] in _groups_of_choices():
         del keys[1]
     message = first["msg"][0].lower() + first["msg"][1:]
     given = first["input"]
