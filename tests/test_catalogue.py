@@ -4,7 +4,6 @@ import pytest
 from hydra.core.object_type import ObjectType
 
 from harness import catalogue
-from harness.data import wheel
 from harness.sweep.compose import Composer
 from harness.sweep.launch import _ValidatingLoader
 from tests.conftest import TINY
@@ -67,8 +66,6 @@ def test_fetching_a_suite_says_what_it_holds(harness, kept):
     ("table", "Missing mandatory value"),
 ])  # fmt: skip
 def test_what_cannot_be_fetched_is_one_error(name, message, harness, offline):
-
-    wheel._load.cache_clear()
     said = harness("data", "fetch", name)
     assert said.code == 2 and message in said.err and "Traceback" not in said.err
     assert everything(offline) == {}

@@ -13,6 +13,7 @@ from typing import Any
 
 from harness import checkpoints
 from harness.config import Config, folder_of
+from harness.data import library
 from harness.data.dataset import Dataset
 from harness.identity import run_id
 from harness.models import cost
@@ -133,8 +134,8 @@ class Group:
 
 
 def load(source: Any) -> Dataset:
-    """The data set of a `dataset` config; sources load once a process, or when a file changed."""
-    return source.load()
+    """The data set of a `dataset` config, shared with all that use it."""
+    return library.datasets.get(source)
 
 
 def make_jobs(configs: Iterable[Config], *, numerics: str) -> list[Job]:
@@ -143,7 +144,7 @@ def make_jobs(configs: Iterable[Config], *, numerics: str) -> list[Job]:
         Job(
             run_id=run_id(
                 config,
-                data_fingerprint=load(config.dataset).fingerprint,
+                data_fingerprint=library.datasets.facts(config.dataset).fingerprint,
                 numerics=numerics,
                 params_fingerprint=_params_fingerprint(config),
             ),
