@@ -52,15 +52,16 @@ def _one_by_one(root: str, name: str) -> None:
     import jax
     import numpy as np
 
+    from harness.data.library import datasets
     from harness.record.collect import collect
     from harness.run import resolve
-    from harness.sweep import lanes, plan
+    from harness.sweep import lanes
     from harness.sweep.recorder import Recorder
 
     configs = [replace(config, root=root, name=name) for config in reference_configs()]
     recorder = Recorder(configs)
     for config in configs:
-        dataset = plan.load(config.dataset)
+        dataset = datasets.get(config.dataset)
         run = resolve(config, dataset)
         outcome = lanes.train_alone(run, dataset)
         batched = jax.tree.map(lambda leaf: np.asarray(leaf)[None], outcome)
@@ -76,11 +77,12 @@ def kernel() -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
+    from harness.data.library import datasets
     from harness.run import resolve
     from harness.sweep import lanes, plan
 
     configs = reference_configs()
-    dataset = plan.load(configs[0].dataset)
+    dataset = datasets.get(configs[0].dataset)
     ((program, batches),) = plan.batches(resolve(config, dataset) for config in configs)
     batch, trainer, data = batches[0], lanes.Trainer(program), lanes.put(dataset, program)
     stacked = trainer.stack([run.lane(dataset) for run in batch])

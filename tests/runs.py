@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.config import Config, parse
 from harness.data.dataset import Dataset
+from harness.data.library import datasets
 from harness.data.run_data import RunData
 from harness.padding import trimmed
 from harness.run import Run, resolve
@@ -55,7 +56,7 @@ class Prepared(NamedTuple):
 
 def prepared(config: Config, dataset: Dataset | None = None) -> Prepared:
     """``config`` on ``dataset``, or on the one that it names."""
-    dataset = plan.load(config.dataset) if dataset is None else dataset
+    dataset = datasets.get(config.dataset) if dataset is None else dataset
     run = resolve(config, dataset)
     return Prepared(run, run.data(dataset), run.lane(dataset), dataset)
 

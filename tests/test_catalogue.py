@@ -5,7 +5,6 @@ from hydra.core.object_type import ObjectType
 
 from harness import catalogue
 from harness.config.composing import Composer
-from harness.data import wheel
 from harness.sweep.launch import _ValidatingLoader
 from tests.conftest import TINY
 from tests.packages import everything, use_index
@@ -67,8 +66,6 @@ def test_fetching_a_suite_says_what_it_holds(harness, kept):
     ("table", "Missing mandatory value"),
 ])  # fmt: skip
 def test_what_cannot_be_fetched_is_one_error(name, message, harness, offline):
-
-    wheel._load.cache_clear()
     said = harness("data", "fetch", name)
     assert said.code == 2 and message in said.err and "Traceback" not in said.err
     assert everything(offline) == {}

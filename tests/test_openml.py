@@ -21,8 +21,7 @@ COLUMNS = (
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch) -> Path:
-    """The cache, empty; nothing is remembered from another test."""
-    openml._load.cache_clear()
+    """The cache, empty."""
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "cache"))
     monkeypatch.setattr("sklearn.datasets._openml.time.sleep", lambda _: None)
     return tmp_path / "cache"
@@ -65,7 +64,6 @@ def test_it_is_fetched_once_and_then_works_offline(server, kept, capsys):
     first = weather().load()
     assert "fetching OpenML 61" in capsys.readouterr().err
     asked = len(server.asked)
-    openml._load.cache_clear()
     assert weather(application="other").load().fingerprint == first.fingerprint
     assert len(server.asked) == asked and capsys.readouterr().err == ""
 
@@ -109,7 +107,6 @@ def test_a_table_that_is_not_what_openml_promised_is_refused(server: OpenMLServe
 @pytest.mark.parametrize("keep", [lambda content: content[:300], lambda _: b""])
 def test_a_damaged_file_is_refused_and_left_alone(keep, server, kept):
     weather().load()
-    openml._load.cache_clear()
     path = kept / "openml" / "61.npz"
     path.write_bytes(keep(path.read_bytes()))
     before = everything(kept)

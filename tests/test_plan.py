@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import pytest
 
+from harness.data.library import datasets
 from harness.identity import run_id
 from harness.models import MLP, LogisticRegression
 from harness.padding import stack
@@ -85,7 +86,7 @@ def test_batches_hold_every_job_once():
 def test_identity_is_what_can_change_the_numbers():
     def identity(**changes):
         one = config(**changes)
-        fingerprint = plan.load(one.dataset).fingerprint
+        fingerprint = datasets.get(one.dataset).fingerprint
         return run_id(one, data_fingerprint=fingerprint, numerics="1")
 
     base = identity()
@@ -100,7 +101,7 @@ def test_identity_is_what_can_change_the_numbers():
     changed = [identity(**change) for change in (FUSES | SPLITS).values()]
     assert base not in changed and len(set(changed)) == len(changed)
     assert run_id(BASE, data_fingerprint="other", numerics="1") != base
-    fingerprint = plan.load(BASE.dataset).fingerprint
+    fingerprint = datasets.get(BASE.dataset).fingerprint
     assert run_id(BASE, data_fingerprint=fingerprint, numerics="2") != base
 
 

@@ -10,6 +10,7 @@ from scipy.special import expit
 from sklearn.preprocessing import StandardScaler
 
 from harness.data.batches import batch_rows
+from harness.data.library import datasets
 from harness.data.sampler import SAMPLERS, SMOTE
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
@@ -246,7 +247,7 @@ def test_a_sweep_over_all_samplers_has_no_failed_run(harness):
 def test_rows_made_of_a_training_part_larger_than_expected():
     """Held-out groups may be small by chance: what a sampler makes must still have room."""
     one = config(dataset=DIGITS, sampler={"name": "smote"}, split={"name": "group"}, model=LOGISTIC)
-    base = plan.load(one.dataset)
+    base = datasets.get(one.dataset)
     rows = np.arange(base.num_rows)
     groups = np.where(rows < base.num_rows // 2, 0, rows % 9)  # one of them half of all rows
     grouped = replace(base, groups=groups.astype(np.int32))

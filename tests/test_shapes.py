@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from harness import models
 from harness.config import Config
+from harness.data.library import datasets
 from harness.models import MLP, Inputs
 from harness.optimizers import OPTIMIZERS
 from harness.padding import MOST_ROWS, rounded_features, rounded_rows, stack
@@ -113,7 +114,7 @@ def test_a_sweep_over_data_sets_goes_on_where_it_stopped(tmp_path):
     assert stored == [True, False] * 3
     assert_same_runs(trained(sweep, tmp_path / "parts"), whole)
     for one in sweep:
-        dataset = plan.load(one.dataset)
+        dataset = datasets.get(one.dataset)
         runs = whole["runs"].filter(pl.col("data_fingerprint") == dataset.fingerprint)
         assert runs["dataset.rows"].to_list() == [dataset.num_rows] * 2
         for run_id in runs["run_id"]:

@@ -58,6 +58,15 @@ def _sha256(path: Path, *_state: int) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
+def file_state(path: str | Path) -> tuple[int, int] | None:
+    """Time of change (ns) and size of a file; None where it cannot be had."""
+    try:
+        state = Path(path).expanduser().stat()
+    except (OSError, ValueError, RuntimeError):
+        return None  # said clearly by whoever opens it
+    return state.st_mtime_ns, state.st_size
+
+
 def say(line: str) -> None:
     """Tells the user of a wait, on standard error: standard output is the command's answer."""
     print(line, file=sys.stderr, flush=True)

@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,10 +66,15 @@ class Dataset:
             groups=self.groups,
             times=self.times,
         )
-        # Loaded data sets are cached and shared by every lane: a write would reach other runs.
-        for array in (self.features, self.labels, self.posterior, self.groups, self.times):
-            if array is not None:
-                array.setflags(write=False)
+        # Data sets are shared by all runs: a write would reach the others.
+        for array in self.arrays:
+            array.setflags(write=False)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All that takes memory."""
+        found = (self.features, self.labels, self.posterior, self.groups, self.times)
+        return tuple(array for array in found if array is not None)
 
     @property
     def num_rows(self) -> int:

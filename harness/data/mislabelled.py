@@ -1,7 +1,6 @@
 """Published data with labels flipped: `dataset.kind=mislabelled`, over a data set from a wheel."""
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -26,17 +25,19 @@ class Mislabelled(Wheel):
     flip_negatives: Flip | None = None
     flip_seed: Seed = 0
 
+    @property
+    def base(self) -> Wheel:
+        """The data set as it is published, which all flips of it share."""
+        return Wheel(**{f.name: getattr(self, f.name) for f in fields(Wheel) if f.name != "kind"})
+
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError as a wheel's does."""
-        return _flipped(self)
+        """Reads it and flips. Raises UserError as a wheel's does."""
+        return self.load_over(self.base.load())
 
-
-@lru_cache(maxsize=256)
-def _flipped(config: Mislabelled) -> Dataset:
-    as_published = {f.name: getattr(config, f.name) for f in fields(Wheel) if f.name != "kind"}
-    dataset = Wheel(**as_published).load()  # read once, however many flips there are
-    draws = generator(config.flip_seed, Purpose.MISLABELLING).random(len(dataset.labels))
-    is_positive = dataset.labels == 1
-    of_negatives = config.flip_positives if config.flip_negatives is None else config.flip_negatives
-    flips = draws < np.where(is_positive, config.flip_positives, of_negatives)
-    return replace(dataset, labels=(is_positive ^ flips).astype(np.int8))
+    def load_over(self, base: Dataset) -> Dataset:
+        """``base`` with labels flipped; its other arrays are shared."""
+        draws = generator(self.flip_seed, Purpose.MISLABELLING).random(base.num_rows)
+        is_positive = base.labels == 1
+        of_negatives = self.flip_positives if self.flip_negatives is None else self.flip_negatives
+        flips = draws < np.where(is_positive, self.flip_positives, of_negatives)
+        return replace(base, labels=(is_positive ^ flips).astype(np.int8))

@@ -5,7 +5,6 @@ import json
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from warnings import catch_warnings, simplefilter
@@ -16,7 +15,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from pydantic import StringConstraints
 
-from harness.data.cache import data_dir, say, temporary_folder
+from harness.data.cache import data_dir, file_state, say, temporary_folder
 from harness.data.columns import columns_of
 from harness.data.dataset import Dataset
 from harness.data.published import Published
@@ -40,11 +39,15 @@ class OpenML(Published):
     content: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def load(self) -> Dataset:
-        """The data set, cached for the process; downloaded on first use.
+        """Reads it; downloaded on first use.
 
         Raises UserError where OpenML cannot be reached, or the data is not what the config says.
         """
         return _load(self)
+
+    def state(self) -> tuple[int, int] | None:
+        """Changes where the downloaded file does; None where there is none."""
+        return file_state(self._path)
 
     def fetch(self) -> str:
         """Downloads what `load` needs; says where it is, and its content hash."""
@@ -97,7 +100,6 @@ class _Table:
         return pl.Series(name, texts, dtype=pl.String)
 
 
-@lru_cache(maxsize=32)
 def _load(config: OpenML) -> Dataset:
     place = f"OpenML {config.id}"
     table = _table(config)

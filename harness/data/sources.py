@@ -1,7 +1,9 @@
-"""Where data comes from: each source is a config, and `load()` gives its Dataset."""
+"""Where data comes from: each source is a config, and `load()` gives its Dataset.
+
+`load()` reads or draws anew each time; `harness.data.library` shares what is loaded.
+"""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -44,7 +46,7 @@ class Sklearn:
     positive: Text
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError for an unknown `positive`."""
+        """Reads it. Raises UserError for an unknown `positive`."""
         return _load_sklearn(self)
 
 
@@ -65,7 +67,7 @@ class TwoGaussians:
     seed: Seed
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty."""
         return _load_two_gaussians(self)
 
 
@@ -75,7 +77,6 @@ DatasetConfig = Sklearn | Generated | Table | Wheel | Mislabelled | OpenML
 DATASETS = (Sklearn, TwoGaussians, *SYNTHETIC, Table, Wheel, Mislabelled, OpenML)
 
 
-@lru_cache(maxsize=16)
 def _load_sklearn(config: Sklearn) -> Dataset:
     loader, source, application = _SKLEARN[config.name]
     bunch = loader()
@@ -99,7 +100,6 @@ def _load_sklearn(config: Sklearn) -> Dataset:
     )
 
 
-@lru_cache(maxsize=16)
 def _load_two_gaussians(config: TwoGaussians) -> Dataset:
     # An exact count, not one Bernoulli draw a row: each row still is positive with the nominal
     # rate, so the known answers hold in expectation, without the prevalence's sampling noise

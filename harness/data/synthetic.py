@@ -5,7 +5,6 @@ Each is pinned by its own `seed`, whatever the run's is, and gives P(y = 1 | x) 
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -53,7 +52,7 @@ class Cue:
     seed: Seed
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty."""
         return _load_cue(self)
 
 
@@ -74,7 +73,7 @@ class Cells:
     seed: Seed
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty."""
         return _load_cells(self)
 
 
@@ -95,7 +94,7 @@ class Separable:
     seed: Seed
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty."""
         return _load_separable(self)
 
 
@@ -118,14 +117,13 @@ class FraudLike:
     seed: Seed
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty."""
         return _load_fraud_like(self)
 
 
 SYNTHETIC = (Cue, Cells, Separable, FraudLike)
 
 
-@lru_cache(maxsize=16)
 def _load_cue(config: Cue) -> Dataset:
     rng = generator(config.seed, Purpose.SYNTHETIC, _FEATURES)
     raw = rng.standard_normal((config.rows, config.num_features))
@@ -157,7 +155,6 @@ def _intercept(signal: Floats, positive_rate: float) -> float:
     )
 
 
-@lru_cache(maxsize=16)
 def _load_cells(config: Cells) -> Dataset:
     rng = generator(config.seed, Purpose.SYNTHETIC, _FEATURES)
     cells = rng.integers(config.num_cells, size=config.rows)
@@ -166,7 +163,6 @@ def _load_cells(config: Cells) -> Dataset:
     return _generated(config, np.eye(config.num_cells)[cells], draws < posterior, posterior)
 
 
-@lru_cache(maxsize=16)
 def _load_separable(config: Separable) -> Dataset:
     labels = _exactly(config, round(config.rows * config.positive_rate))
     raw = generator(config.seed, Purpose.SYNTHETIC, _FEATURES).standard_normal(
@@ -180,7 +176,6 @@ def _load_separable(config: Separable) -> Dataset:
     return _generated(config, raw, labels, labels.astype(np.float64))
 
 
-@lru_cache(maxsize=4)
 def _load_fraud_like(config: FraudLike) -> Dataset:
     labels = _exactly(config, config.num_positives)
     raw = generator(config.seed, Purpose.SYNTHETIC, _FEATURES).standard_normal(

