@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from harness.record.mirrored import as_wandb
 
 from harness.analyze import load
 from harness.record.mirror import Mirror, MirrorRun
-from harness.record.mirrored import as_wandb
 from harness.record.tables import CURVES
 
 NUM_METRICS = 60  # of each part; as many columns as a run of the default evaluation has

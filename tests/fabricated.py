@@ -1,18 +1,23 @@
-"""Sweep folders as the store's contract describes them, made without training."""
+"""Sweep folders written by the recorder's own code, made without training."""
 
 import dataclasses
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 from rich.console import Console
 from sklearn.metrics import average_precision_score, log_loss, matthews_corrcoef, roc_auc_score
+
+from harness.config import dump
+from harness.record import store
+from harness.record.schema import CURVES, Predictions, Record
+from harness.record.tables import tables
+from tests.runs import config as small
 
 LEARNING_RATES = (1e-3, 1e-2)
 NASTY = """</script><script>alert("x")</script>'&\n\N{SNOWMAN} <b>"""
@@ -30,9 +35,10 @@ class Sweep:
     num_rows: int = 400
     num_epochs: int = 8
     noise: float = 0.05
-    columns: dict[str, Any] = dataclasses.field(default_factory=dict)
+    columns: dict[str, Any] = dataclasses.field(default_factory=dict)  # further config keys
 
-    def configs(self) -> list[dict[str, Any]]:
+    def settings(self) -> list[dict[str, Any]]:
+        """What is said of each run's configuration, by dotted key."""
         return [
             {
                 "seed": seed,
@@ -55,72 +61,81 @@ class Sweep:
             for seed in self.seeds
         ]
 
+    def records(self) -> list[Record]:
+        """The runs. Those of one seed share rows and BCE logits."""
+        return [_record(self, settings) for settings in self.settings()]
 
-def fabricate(folder: Path, sweep: Sweep, *, num_shards: int = 3, shard_prefix: str = "s") -> Path:
-    """Write a store as the contract describes it. Runs of one seed share rows and BCE logits."""
-    configs = sweep.configs()
+
+def fabricate(
+    folder: Path,
+    sweep: Sweep,
+    *,
+    num_shards: int = 3,
+    changed: Callable[[Record], Record] = lambda record: record,
+) -> Path:
+    """Writes the runs of ``sweep``, each as ``changed``, dealt out over shards."""
+    records = [changed(record) for record in sweep.records()]
     for shard in range(num_shards):
-        path = folder / "shards" / f"{shard_prefix}{shard}"
-        path.mkdir(parents=True)
-        made = [_run(sweep, config) for config in configs[shard::num_shards]]
-        if not made:
-            continue
-        runs, histories, predictions = zip(*made, strict=True)
-        pl.DataFrame(list(runs), infer_schema_length=None).write_parquet(path / "runs.parquet")
-        pl.concat(histories).write_parquet(path / "history.parquet")
-        schema: dict[str, Any] = {
-            "run_id": pl.String,
-            "split": pl.String,
-            "rows": pl.List(pl.Int32),
-        }
-        schema |= {"logits": pl.List(pl.Float32), "labels": pl.List(pl.Int8)}
-        rows = [row for pair in predictions for row in pair]
-        pl.DataFrame(rows, schema=schema).write_parquet(path / "predictions.parquet")
+        if dealt := records[shard::num_shards]:
+            store.write_shard(folder, tables(dealt))
     return folder
 
 
-def _run(sweep: Sweep, config: dict[str, Any]) -> tuple[dict[str, Any], pl.DataFrame, list[Any]]:
-    text = json.dumps(config, sort_keys=True)
-    run_id = f"{zlib.crc32(text.encode()):08x}{zlib.adler32(text.encode()):08x}"
-    rate = config["imbalance.positive_rate"] or 0.2
-    shared = np.random.default_rng([config["seed"], zlib.crc32(config["dataset.name"].encode())])
+def _config(settings: Mapping[str, Any]) -> dict[str, Any]:
+    config = dump(small())
+    for key, value in settings.items():
+        *path, last = key.split(".")
+        inner = config
+        for part in path:
+            inner = inner.setdefault(part, {})
+        if value is not None or last in inner:
+            inner[last] = value
+    return config
+
+
+def _record(sweep: Sweep, settings: Mapping[str, Any]) -> Record:
+    text = json.dumps(settings, sort_keys=True)
+    rate = settings["imbalance.positive_rate"] or 0.2
+    shared = np.random.default_rng(
+        [settings["seed"], zlib.crc32(settings["dataset.name"].encode())]
+    )
     own = np.random.default_rng(zlib.crc32(text.encode()))
-    effect = sweep.effects[config["loss.name"]] - 40 * abs(config["optimizer.learning_rate"] - 1e-3)
-    row: dict[str, Any] = {
-        "run_id": run_id,
+    learning_rate = settings["optimizer.learning_rate"]
+    effect = sweep.effects[settings["loss.name"]] - 40 * abs(learning_rate - 1e-3)
+    created = datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=int(own.integers(999)))
+    facts: dict[str, Any] = {
         "status": "finished",
-        "diverged_step": None,
         "num_steps": 100,
         "best_epoch": 3,
         "threshold": 0.3,
+        "threshold_logit": float(np.log(0.3 / 0.7)),
         "seconds": 0.1,
-        "created": datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=int(own.integers(999))),
         "numerics": "1",
-        "data_fingerprint": f"{zlib.crc32(config['dataset.name'].encode()):064x}",
+        "data_fingerprint": f"{zlib.crc32(settings['dataset.name'].encode()):064x}",
         "num_train": 3 * sweep.num_rows,
         "num_train_positives": round(3 * sweep.num_rows * rate),
-        **config,
     }
-    predictions = []
+    predictions, metrics = {}, {}
     for split in ("validation", "test"):
         labels = (np.arange(sweep.num_rows) < max(2, sweep.num_rows * rate)).astype(np.int8)
         noise = shared.normal(size=labels.size) + sweep.noise * own.normal(size=labels.size)
         logits = (noise + (2 + effect) * labels - 2.5).astype(np.float32)
-        row |= {f"num_{split}": labels.size, f"num_{split}_positives": int(labels.sum())}
-        row |= _metrics(split, logits, labels)
-        rows = np.arange(labels.size).tolist()
-        predictions.append([run_id, split, rows, logits.tolist(), labels.tolist()])
+        facts |= {f"num_{split}": labels.size, f"num_{split}_positives": int(labels.sum())}
+        metrics |= _metrics(split, logits, labels)
+        predictions[split] = Predictions(np.arange(labels.size), logits, labels)
     epochs = np.arange(1, sweep.num_epochs + 1, dtype=np.int32)
     curve = (0.3 + np.exp(-epochs / 3) + 0.01 * own.normal(size=epochs.size)).astype(np.float32)
-    names = ("train/loss", "train/log_loss", "validation/loss", "validation/log_loss")
-    history = pl.DataFrame({"epoch": epochs, "step": epochs * 10, **dict.fromkeys(names, curve)})
-    history = history.with_columns(run_id=pl.lit(run_id)).with_columns(
-        pl.col("train/loss", "validation/loss") * (0.25 if config["loss.name"] == "focal" else 1)
+    scale = np.float32(0.25 if settings["loss.name"] == "focal" else 1)
+    return Record(
+        run_id=f"{zlib.crc32(text.encode()):08x}{zlib.adler32(text.encode()):08x}",
+        config=_config(settings),
+        facts=facts,
+        metrics=metrics,
+        curves={name: curve * (scale if name.endswith("/loss") else 1) for name in CURVES.values()},
+        steps_per_epoch=10,
+        predictions=predictions,
+        created=created,
     )
-    return row, history, [dict(zip(_PREDICTION, p, strict=True)) for p in predictions]
-
-
-_PREDICTION = ("run_id", "split", "rows", "logits", "labels")
 
 
 def _metrics(split: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from harness.config import dump
 from harness.record import store
-from harness.record.mirror import Mirror
-from harness.record.mirrored import mirror_run
-from harness.record.tables import CURVES, Record, tables
+from harness.record.mirror import Mirror, mirror_run
+from harness.record.schema import CURVES, Predictions, Record
+from harness.record.tables import tables
+from tests.runs import config as small
 
 NASTY = """</script><script>alert("x")</script>\n'&,_target_: os.system"""
 CREATED = datetime(2026, 3, 4, 5, 6, 7, 123456, tzinfo=UTC)
@@ -46,16 +48,18 @@ def _record(loss: str, seed: int, charts: bool) -> Record:
     metrics |= {f"{part}/average_precision": 1.0 for part in parts} | {"test/skill": -math.inf}
     curves = {name: rng.random(3).astype(np.float32) for name in CURVES.values()}
     curves["train/loss"][1:] = (np.nan, np.inf)
+    table = {"kind": "table", "name": NASTY, "path": "here.csv", "target": "y"}
+    plain = dump(small(dataset=table, training__num_epochs=3))
     return Record(
         run_id=f"{loss}{seed:012d}",
         config={
+            **plain,
             "seed": seed,
             "name": "sweep",
-            "dataset": {"kind": "table", "name": NASTY, "path": None},
             "loss": {"name": loss, "whole": 3.0, "tiny": 1e-300, **losses[loss]},
-            "imbalance": {"positive_rate": 0.1},
-            "model": {"name": "mlp", "widths": [64, 32], "rates": [1.0, 2.0]},
-            "training": {"num_epochs": 3, "big": 2**53 - 1},
+            "imbalance": {"positive_rate": 0.1, "where": "train"},
+            "model": {**plain["model"], "widths": [64, 32], "rates": [1.0, 2.0]},
+            "training": {**plain["training"], "big": 2**53 - 1},
             "wandb": {
                 "mode": "auto",
                 "project": "proj",
@@ -68,8 +72,13 @@ def _record(loss: str, seed: int, charts: bool) -> Record:
         metrics=metrics,
         curves=curves,
         steps_per_epoch=5,
-        predictions={part: (np.arange(20), logits, labels) for part in parts},
-        mended={"validation": {}, "test": {"corrected_logits": logits - np.float32(1.5)}},
+        predictions={
+            "validation": Predictions(np.arange(20), logits, labels),
+            "test": Predictions(
+                np.arange(20), logits, labels, corrected_logits=logits - np.float32(1.5)
+            ),
+        },
+        chosen={"threshold_logit@mcc": 1.0, "platt_slope": 0.1 + 0.2},
         created=CREATED + timedelta(microseconds=seed),
     )
 

@@ -18,9 +18,7 @@ ORDER = {
 
 def stored_tables(folder: Path) -> dict[str, pl.DataFrame]:
     """The tables of a sweep folder in one order of rows and columns; of a rerun, its last shard."""
-    tables = {
-        name: pl.concat(_newest_first(folder, name), how="diagonal_relaxed") for name in ORDER
-    }
+    tables = {name: _newest_first(folder, name) for name in ORDER}
     return {
         name: table.select(sorted(set(table.columns) - set(NOT_COMPARED)))
         .select(pl.exclude("^wandb\\..*$"))
@@ -30,13 +28,17 @@ def stored_tables(folder: Path) -> dict[str, pl.DataFrame]:
     }
 
 
-def _newest_first(folder: Path, name: str) -> list[pl.DataFrame]:
-    def created(shard: Path) -> object:
-        return pl.read_parquet(shard / "runs.parquet")["created"].max()
-
-    shards = {path.parent for path in store.shard_paths(folder, "runs")}
-    newest = sorted(shards, key=created, reverse=True)
-    return [pl.read_parquet(shard / f"{name}.parquet") for shard in newest]
+def _newest_first(folder: Path, name: str) -> pl.DataFrame:
+    runs, _ = store.runs(folder)
+    newest = runs.group_by("shard").agg(pl.col("created").max()).sort("created", descending=True)
+    if name == "runs":
+        return (
+            runs.with_columns(newest=pl.col("created").max().over("shard"))
+            .sort("newest", descending=True, maintain_order=True)
+            .drop("newest", "shard")
+        )
+    paths = [folder / "shards" / shard / f"{name}.parquet" for shard in newest["shard"]]
+    return pl.concat([store.scan(path).collect() for path in paths], how="diagonal_relaxed")
 
 
 def assert_same_runs(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> None:

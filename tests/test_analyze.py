@@ -2,7 +2,9 @@
 
 import io
 import json
+import math
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,9 @@ from harness.analyze import (
     summaries,
 )
 from harness.errors import UserError
+from harness.record import store
+from harness.record.schema import Record
+from harness.record.tables import tables as record_tables
 from tests.fabricated import LEARNING_RATES, NASTY, Sweep, fabricate, quiet
 
 
@@ -36,15 +41,16 @@ def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl
     return chosen, summaries.leaderboard(chosen), summaries.differences(chosen)
 
 
-def rerun(folder: Path, **changes: Any) -> None:
-    """Add a shard that repeats the first run of the folder, a day later, with changes."""
-    run = load(folder).runs.drop("shard").head(1)
-    later = run.with_columns(pl.col("created") + timedelta(days=1))
-    path = folder / "shards" / "rerun"
-    path.mkdir()
-    later.with_columns(**{k: pl.lit(v) for k, v in changes.items()}).write_parquet(
-        path / "runs.parquet"
+def rerun(folder: Path, sweep: Sweep, *, run_id: str = "", **facts: Any) -> str:
+    """Adds a shard that repeats the first run of ``sweep``, a day later, with changes; its name."""
+    record = sweep.records()[0]
+    again = replace(
+        record,
+        run_id=run_id or record.run_id,
+        created=record.created + timedelta(days=1),
+        facts={**record.facts, **facts},
     )
+    return store.write_shard(folder, record_tables([again])).name
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +66,16 @@ def planted(tmp_path_factory):
 
 def test_load_takes_the_union_of_shards_and_the_latest_row_of_a_run(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=(0, 1)))
-    rerun(folder, seconds=99.0)
+    shard = rerun(folder, Sweep(seeds=(0, 1)), seconds=99.0)
     runs = load(folder).runs
     assert runs.height == 4 and runs["run_id"].is_sorted()
-    assert runs.filter(pl.col("seconds") == 99)["shard"].to_list() == ["rerun"]
+    assert runs.filter(pl.col("seconds") == 99)["shard"].to_list() == [shard]
 
 
 def test_shards_with_different_columns_are_joined(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=(0, 1)))
     more = Sweep({"poly1": 0}, seeds=(0, 1), columns={"loss.epsilon": 2.0, "note.tag": "b"})
-    fabricate(folder, more, num_shards=1, shard_prefix="more")
+    fabricate(folder, more, num_shards=1)
     runs = load(folder).runs
     assert runs.height == 6
     assert runs["loss.epsilon"].null_count() == 4
@@ -107,7 +113,7 @@ def test_labels_name_only_what_varies(tmp_path):
     columns = {"dataset.path": "here", "model.width": 64}
     folder = fabricate(tmp_path / "s", Sweep(datasets=("a", "b"), columns=columns))
     wide = Sweep(datasets=("a",), columns=columns | {"model.width": 128, "loss.gamma": 3.0})
-    fabricate(folder, wide, shard_prefix="wide")
+    fabricate(folder, wide)
     labelled = groups.label_runs(load(folder).runs)
     assert set(labelled["settings"]) == {"width=64", "width=128"}
     assert set(labelled["loss"]) == {"bce", "focal"}  # gamma goes with the width: no new name
@@ -115,7 +121,7 @@ def test_labels_name_only_what_varies(tmp_path):
 
 def test_a_loss_hyperparameter_that_varies_makes_rows_of_its_own(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep())
-    fabricate(folder, Sweep({"focal": 0}, columns={"loss.gamma": 5.0}), shard_prefix="g")
+    fabricate(folder, Sweep({"focal": 0}, columns={"loss.gamma": 5.0}))
     assert set(groups.label_runs(load(folder).runs)["loss"]) == {
         "bce",
         "focal (gamma=2.0)",
@@ -233,13 +239,14 @@ def test_differences_below_the_resolution_of_float32_are_none(tmp_path):
 
 
 def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
-    folder = fabricate(tmp_path / "s", Sweep(seeds=range(5)))
-    path = next((folder / "shards").glob("*/runs.parquet"))
-    runs = pl.read_parquet(path)
-    hit = runs.filter(pl.col("loss.name") == "focal")["run_id"][0]
-    lost = pl.when(pl.col("run_id") == hit).then(float("nan")).otherwise(pl.col("^test/.*$"))
-    status = pl.when(pl.col("run_id") == hit).then(pl.lit("diverged")).otherwise("status")
-    runs.with_columns(lost.name.keep(), status=status).write_parquet(path)
+    def diverged(record: Record) -> Record:
+        if (record.config["loss"]["name"], record.config["seed"]) != ("focal", 0):
+            return record
+        lost = {name: math.nan for name in record.metrics if name.startswith("test/")}
+        facts = {**record.facts, "status": "diverged", "diverged_step": 7}
+        return replace(record, facts=facts, metrics={**record.metrics, **lost})
+
+    folder = fabricate(tmp_path / "s", Sweep(seeds=range(5)), changed=diverged)
     _, board, differences = tables(folder)
     focal = board.filter(pl.col("loss") == "focal").row(0, named=True)
     assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
@@ -250,7 +257,7 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
 
 def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(3)))
-    rerun(folder, numerics="2", run_id="f" * 16)
+    rerun(folder, Sweep(seeds=range(3)), numerics="2", run_id="f" * 16)
     assert tables(folder)[1]["num_seeds"].to_list() == [3, 3]
 
 

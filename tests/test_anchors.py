@@ -97,7 +97,8 @@ def test_balanced_weights_move_the_calibration_intercept_by_the_prior(rate):
     for name in ("bce", "weighted_bce"):
         data = {**GAUSSIANS, "positive_rate": rate}
         record, _, _ = measured(**TRAINED, dataset=data, loss={"name": name})
-        _, logits, labels = record.predictions["test"]
+        test = record.predictions["test"]
+        logits, labels = test.logits, test.labels
         intercepts[name] = _intercept(logits.astype(np.float64), labels)
     # A few times 1 / sqrt(positives): the error of a fit to the training part.
     error = 6 / np.sqrt(50_000 * rate)
@@ -216,11 +217,10 @@ def test_undersampled_training_is_corrected_to_the_natural_prior():
     assert metrics["test/platt/log_loss"] == pytest.approx(0.118, abs=0.003)
     # One temperature cannot mend a prior.
     assert metrics["test/temperature/log_loss"] > 0.2
-    _, raw, _ = record.predictions["test"]
-    mended = record.mended["test"]
-    np.testing.assert_allclose(mended["corrected_logits"] - raw, facts["prior_shift"], atol=1e-5)
-    line = facts["platt_slope"] * raw.astype(np.float64) + facts["platt_intercept"]
-    np.testing.assert_allclose(mended["calibrated_logits"], line)
+    test, raw = record.predictions["test"], record.predictions["test"].logits
+    np.testing.assert_allclose(test.corrected_logits - raw, facts["prior_shift"], atol=1e-5)
+    line = record.chosen["platt_slope"] * raw.astype(np.float64) + record.chosen["platt_intercept"]
+    np.testing.assert_allclose(test.calibrated_logits, line)
 
 
 def test_imbalance_of_training_alone_is_corrected_and_of_all_parts_is_not():
@@ -242,7 +242,7 @@ def test_a_loss_that_hides_no_posterior_stores_none():
     )
     assert np.isnan(record.metrics["test/corrected/log_loss"])
     assert np.isfinite(record.metrics["test/platt/log_loss"])
-    assert record.mended == {"validation": {}, "test": {}}
+    assert all(list(part.versions) == ["logits"] for part in record.predictions.values())
     stored = tables([record])["predictions"]
     for column in ("corrected_logits", "calibrated_logits"):
         assert stored[column].null_count() == 2 and stored[column].dtype == pl.List(pl.Float32)

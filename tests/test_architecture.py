@@ -37,7 +37,7 @@ ALLOWED = {
         "errors", "config", "checkpoints", "data", "identity", "losses", "models", "optimizers",
         "padding", "train",
     },
-    "record": {"errors", "config", "data", "identity", "run", "evaluate"},
+    "record": {"errors", "files", "config", "data", "identity", "run", "evaluate"},
     "sweep": {
         "errors", "devices", "config", "checkpoints", "data", "models", "padding", "run", "train",
         "record",

@@ -11,10 +11,10 @@ import pytest
 from sklearn.metrics import auc, average_precision_score, confusion_matrix
 
 from harness.analyze import load, scores
-from harness.record.charts import NUM_POINTS, PREFIX, charts, precision_recall, reliability
-from harness.record.mirrored import mirror_run
-from harness.record.sync import Sync
-from harness.record.tables import Record
+from harness.record.mirror import mirror_run
+from harness.record.replay import Sync
+from harness.record.run_charts import NUM_POINTS, PREFIX, charts, precision_recall, reliability
+from harness.record.schema import Predictions, Record
 from harness.record.wandb_read import read_log
 from tests.logged import records, write_offline, write_store
 from tests.test_sources import assert_same, logs
@@ -28,10 +28,17 @@ NAMES = {"precision_recall", "reliability", "confusion"}
 def drawn(record: Record, **changed: Any) -> dict[str, Any]:
     given = {
         "predictions": record.predictions,
-        "mended": record.mended,
         "threshold_logit": record.facts["threshold_logit"],
     }
     return charts(**{**given, **changed})
+
+
+def unscored(record: Record) -> dict[str, Predictions]:
+    """The predictions of a run that has no model."""
+    return {
+        part: Predictions(scores.rows, scores.logits * np.nan, scores.labels)
+        for part, scores in record.predictions.items()
+    }
 
 
 def test_curves_are_those_of_sklearn_and_of_the_report() -> None:
@@ -50,7 +57,7 @@ def test_curves_are_those_of_sklearn_and_of_the_report() -> None:
 
 def test_confusion_is_at_the_tuned_threshold() -> None:
     record = records(1)[0]
-    _, logits, labels = record.predictions["test"]
+    logits, labels = record.predictions["test"].logits, record.predictions["test"].labels
     cut = float(np.sort(logits)[7])  # a row at the cut is positive
     rows = drawn(record, threshold_logit=cut)[PREFIX + "confusion"].rows
     expected = confusion_matrix(labels, logits >= np.float32(cut))
@@ -59,14 +66,15 @@ def test_confusion_is_at_the_tuned_threshold() -> None:
 
 def test_what_a_run_cannot_show_is_left_out() -> None:
     record = records(1)[0]
-    rows, logits, labels = record.predictions["test"]
-    lost = dict.fromkeys(("validation", "test"), (rows, logits * np.nan, labels))
-    assert drawn(record, predictions=lost, mended={}, threshold_logit=math.nan) == {}
+    assert drawn(record, predictions=unscored(record), threshold_logit=math.nan) == {}
     assert set(drawn(record)) == {PREFIX + name for name in NAMES}
     assert {row[0] for row in drawn(record)[PREFIX + "reliability"].rows} == {
         "raw", "corrected", "calibrated perfectly",
     }  # fmt: skip
-    no_positives = dict.fromkeys(("validation", "test"), (rows, logits, 0 * labels))
+    no_positives = {
+        part: replace(scores, labels=0 * scores.labels)
+        for part, scores in record.predictions.items()
+    }
     assert PREFIX + "precision_recall" not in drawn(record, predictions=no_positives)
     assert mirror_run(record, tags=()).charts == {}
 
@@ -103,9 +111,7 @@ def test_offline_the_client_writes_them_and_the_tables_are_the_same(
 
 def test_sync_draws_them_from_the_store(tmp_path: Path, server: StandIn) -> None:
     runs = records(1, charts=True)
-    rows, logits, labels = runs[1].predictions["test"]
-    lost = dict.fromkeys(("validation", "test"), (rows, logits * np.nan, labels))
-    runs[1] = replace(runs[1], predictions=lost, mended={part: {} for part in lost})  # diverged
+    runs[1] = replace(runs[1], predictions=unscored(runs[1]))  # diverged
     write_store(tmp_path / "sweep", runs)
     assert len(list(Sync(tmp_path / "sweep", everything=True).send(timeout=10.0))) == 2
     first, second = (server.runs[run.run_id] for run in runs)

@@ -1,11 +1,29 @@
 """Metrics that are best at a value, or have no direction: tables, verdicts, ranks, answers."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
 from harness.analyze import Question, analyze, answer, answers, load, metrics
 from harness.errors import UserError
+from harness.record.schema import Record
 from tests.fabricated import Sweep, fabricate, quiet
+
+SLOPES = {"bce": 0.7, "focal": 1.1, "brier": 1.6}
+
+
+def with_slopes(record: Record) -> Record:
+    slope = SLOPES[record.config["loss"]["name"]] + record.metrics["test/brier"] / 100
+    names = (
+        "test/calibration_slope",
+        "test/platt/calibration_slope",
+        "validation/calibration_slope",
+        "test/flagged@0.5",
+        "validation/flagged@0.5",
+        "test/platt/log_loss",
+    )
+    return replace(record, metrics={**record.metrics, **dict.fromkeys(names, slope)})
 
 
 @pytest.fixture(scope="module")
@@ -13,19 +31,7 @@ def folder(tmp_path_factory):
     """On six data sets focal's slope is nearer to 1 than BCE's, from the other side of it."""
     effects = {"bce": 0.0, "focal": 0.0, "brier": 0.0}
     sweep = Sweep(effects=effects, datasets=list("abcdef"), seeds=range(4), num_rows=60)
-    folder = fabricate(tmp_path_factory.mktemp("sweeps") / "s", sweep)
-    loss, noise = pl.col("loss.name"), pl.col("test/brier") / 100
-    slope = pl.when(loss == "bce").then(0.7).when(loss == "focal").then(1.1).otherwise(1.6)
-    for path in (folder / "shards").glob("*/runs.parquet"):
-        pl.read_parquet(path).with_columns(
-            (slope + noise).alias("test/calibration_slope"),
-            (slope + noise).alias("test/platt/calibration_slope"),
-            (slope + noise).alias("validation/calibration_slope"),
-            (slope + noise).alias("test/flagged@0.5"),
-            (slope + noise).alias("validation/flagged@0.5"),
-            (slope + noise).alias("test/platt/log_loss"),
-        ).write_parquet(path)
-    return folder
+    return fabricate(tmp_path_factory.mktemp("sweeps") / "s", sweep, changed=with_slopes)
 
 
 def test_the_distance_from_the_target_is_compared(folder):

@@ -105,7 +105,7 @@ def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_pa
         ]
     ]
     returns = hydra_sweep.launch(task, jobs)
-    runs = store.scan(tmp_path / "runs" / "default", "runs").collect().to_dicts()
+    runs = store.runs(tmp_path / "runs" / "default")[0].to_dicts()
     # Jobs 2 and 4 differ in what a search is told alone, so they are one run.
     assert len(runs) == 3 and len({one.return_value for one in returns}) == len(jobs)
     for one in returns:
@@ -130,7 +130,7 @@ def test_a_job_that_cannot_train_fails_alone(hydra_sweep, tmp_path, monkeypatch)
     ]
     with pytest.raises(UserError, match=r"imbalance.positive_rate 0.0001.*keep no positive"):
         _ = returns[1].return_value
-    runs = store.scan(tmp_path / "runs" / "default", "runs").collect()
+    runs = store.runs(tmp_path / "runs" / "default")[0]
     assert sorted(runs["imbalance.positive_rate"]) == [0.1, 0.2]
     stored = dict(runs.select("imbalance.positive_rate", "validation/average_precision").rows())
     assert [returns[0].return_value, returns[2].return_value] == [stored[0.2], stored[0.1]]

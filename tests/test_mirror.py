@@ -18,13 +18,11 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.record import wandb_log
-from harness.record.ledger import OWED_FILE
-from harness.record.mirror import Mirror, MirrorRun
+from harness.record.mirror import LEDGER_FILE, Mirror
 from harness.record.wandb_access import Mode
-from harness.record.wandb_framing import BLOCK, CHUNK, MAGIC, pack, unpack
-from harness.record.wandb_log import Columns, Rows, RunLog
+from harness.record.wandb_client import LEAN
+from harness.record.wandb_log import BLOCK, CHUNK, MAGIC, Columns, Rows, RunLog, pack, unpack
 from harness.record.wandb_read import read_log
-from harness.record.wandb_upload import LEAN
 from harness.record.wandb_write import write_log
 from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
@@ -40,7 +38,7 @@ ROWS: list[dict[str, Any]] = [
     {"epoch": 3, "train/loss": np.float32(0.1), "validation/loss": -math.inf},
     {"epoch": 4, "train/loss": None, "note": "é" * 40_000},
 ]
-RUN = MirrorRun(
+RUN = RunLog(
     run_id="00112233445566ff",
     name="focal ✓ 雪",
     config={
@@ -96,7 +94,7 @@ def inspect(path: Path) -> dict[str, Any]:
     return seen
 
 
-def write_by_public_api(run: MirrorRun, folder: Path) -> None:
+def write_by_public_api(run: RunLog, folder: Path) -> None:
     import wandb
 
     live = wandb.init(
@@ -265,7 +263,7 @@ def test_online_twice_uploads_the_run_once(server: StandIn, tmp_path: Path) -> N
     for _ in range(2):
         assert mirror.write([RUN]) == [RUN.run_id]
         check_served(server)
-    assert mirror.owed() == []
+    assert mirror.unsent() == []
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written and not [path for path in written if KEY.encode() in path.read_bytes()]
 
@@ -293,14 +291,14 @@ def test_a_server_in_trouble_costs_little_and_loses_nothing(
     assert time.monotonic() - begun - taken < 0.5  # it is not asked again at once
     (warning,) = [text for name, _, text in caplog.record_tuples if name.startswith("harness")]
     assert "harness sync" in warning and KEY not in caplog.text
-    assert make_mirror(tmp_path).owed() == [run.run_id for run in runs]
+    assert make_mirror(tmp_path).unsent() == [run.run_id for run in runs]
     # Later the server is well: what is owed is paid, and is owed no more.
     forget_server()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     server.stream_status = 200
     later = make_mirror(tmp_path, mode="online", timeout=10.0)
     assert later.write(runs[:2]) == [run.run_id for run in runs[:2]]
-    assert later.owed() == [run.run_id for run in runs[2:]]
+    assert later.unsent() == [run.run_id for run in runs[2:]]
     assert len(server.runs[runs[0].run_id].history) == 4
 
 
@@ -308,11 +306,11 @@ def test_one_unwritable_run_is_owed_alone(tmp_path: Path, caplog: pytest.LogCapt
     bad = [replace(RUN, run_id="../up"), replace(RUN, run_id="u", history={"a": [1], "b": [1, 2]})]
     mirror = make_mirror(tmp_path)
     assert mirror.write([bad[0], RUN, bad[1]]) == [RUN.run_id]
-    assert mirror.owed() == ["../up", "u"]
-    with open(tmp_path / OWED_FILE, "a") as file:
+    assert mirror.unsent() == ["../up", "u"]
+    with open(tmp_path / LEDGER_FILE, "a") as file:
         file.write('[1]\n{"owed": ["t"')  # a writer killed in mid-line
     assert mirror.write([replace(RUN, run_id="u")]) == ["u"]
-    assert mirror.owed() == ["../up"]
+    assert mirror.unsent() == ["../up"]
     assert len(caplog.records) == 1
 
 
@@ -327,7 +325,7 @@ def test_what_a_killed_process_was_at_is_owed(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("harness.record.mirror.write_log", killed)
         mirror.write([replace(RUN, run_id="k"), replace(RUN, run_id="l")])
-    assert mirror.owed() == ["k", "l"]
+    assert mirror.unsent() == ["k", "l"]
 
 
 def test_no_folder_and_no_client_are_survived(
@@ -358,7 +356,7 @@ def test_mode_follows_the_key_and_wandb_mode(
     assert make_mirror(tmp_path, "auto").mode == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     mirror = make_mirror(tmp_path, "auto")
-    assert mirror.write([RUN]) == [] and mirror.owed() == []
+    assert mirror.write([RUN]) == [] and mirror.unsent() == []
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(UserError, match="WANDB_MODE"):
         make_mirror(tmp_path, "auto")
@@ -366,7 +364,7 @@ def test_mode_follows_the_key_and_wandb_mode(
 
 def test_online_without_a_key_does_not_ask_for_one(tmp_path: Path) -> None:
     assert make_mirror(tmp_path, "online").write([RUN]) == []
-    assert make_mirror(tmp_path, "online").owed() == [RUN.run_id]
+    assert make_mirror(tmp_path, "online").unsent() == [RUN.run_id]
 
 
 def test_importing_the_mirror_does_not_import_wandb() -> None:

@@ -48,7 +48,7 @@ def batches(monkeypatch):
 def search(harness, tmp_path, *arguments):
     said = harness(*SEARCH, *arguments)
     assert (said.code, said.err) == (0, ""), said
-    runs = store.scan(tmp_path / "runs" / "default", "runs").collect()
+    runs = store.runs(tmp_path / "runs" / "default")[0]
     return runs, OmegaConf.load(tmp_path / "runs" / "default" / "optimization_results.yaml")
 
 

@@ -33,9 +33,7 @@ def folder(tmp_path_factory):
     effects = {"bce": 0.0, "focal": 0.4, "brier": 0.0}
     sweep = Sweep(effects, datasets=list("abcdef"), seeds=range(3), num_rows=80)
     fabricate(folder, sweep)
-    fabricate(
-        folder, replace(sweep, effects={"bce": 0, "focal": 0.4}, datasets="g"), shard_prefix="g"
-    )
+    fabricate(folder, replace(sweep, effects={"bce": 0, "focal": 0.4}, datasets="g"))
     return folder
 
 

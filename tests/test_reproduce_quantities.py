@@ -15,6 +15,7 @@ from harness.data.sources import TwoGaussians
 from harness.data.synthetic import Cue
 from harness.data.wheel import Wheel
 from harness.errors import UserError
+from harness.record.schema import Columns
 from harness.reproduce import gaussians
 from harness.reproduce.computed import correlations, scored
 from harness.reproduce.quantities import MEASURES
@@ -38,7 +39,7 @@ def history(curves, best):
         for run, curve in curves.items()
         for epoch, value in enumerate(curve, start=1)
     ]
-    return Rows(table, (Runs("made", table, pl.LazyFrame(lines), ()),))
+    return Rows(table, (Runs("made", table, pl.LazyFrame(lines), (), Columns()),))
 
 
 def predicted(config, numbers, logits, split="test"):
@@ -49,7 +50,8 @@ def predicted(config, numbers, logits, split="test"):
     lines = {"run_id": ["a", "b"], "shard": ["s"] * 2, "split": [split] * 2}
     lines |= {"rows": [numbers.tolist()] * 2, "logits": [logits.tolist()] * 2}
     lines |= {"labels": [labels.tolist()] * 2}
-    return Rows(table, (Runs("made", table, pl.LazyFrame({}), (pl.LazyFrame(lines),)),))
+    scores = (pl.LazyFrame(lines),)
+    return Rows(table, (Runs("made", table, pl.LazyFrame({}), scores, Columns()),))
 
 
 def test_a_curve_at_the_epoch_kept_and_at_the_last():
@@ -134,7 +136,7 @@ def test_mislabelled_data_are_scored_against_their_own_labels(monkeypatch):
     expected = sklearn_metrics.roc_auc_score(dataset.labels, logits)
     assert expected != sklearn_metrics.roc_auc_score(flipped, logits)
     rows = predicted(config, numbers, logits)
-    table = rows.table.with_columns(pl.lit("").alias("dataset.drop"))  # as the store has it
+    table = rows.table.with_columns(pl.lit([], pl.List(pl.String)).alias("dataset.drop"))
     found = derive("clean", Rows(table, rows.runs), score="auroc")
     assert found == pytest.approx([expected, expected])
     assert derive("floor", Rows(table, rows.runs)) == [None, None]

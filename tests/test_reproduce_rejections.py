@@ -10,6 +10,7 @@ from scipy import stats
 from harness.analyze import load
 from harness.analyze.runs import Runs
 from harness.errors import UserError
+from harness.record.schema import Columns
 from harness.reproduce.computed import rejections
 from harness.reproduce.quantities import Rows, error_beyond, share_within, steps_to
 from tests.fabricated import Sweep, fabricate
@@ -109,7 +110,7 @@ def two_runs():
         }
     )
     table = pl.DataFrame({"run_id": ["b", "a"], "shard": "s", "threshold": [0.9, 0.2]})
-    runs = Runs("toy", table, pl.LazyFrame(), (predictions.lazy(),))
+    runs = Runs("toy", table, pl.LazyFrame(), (predictions.lazy(),), Columns())
     return Rows(table, (runs,))
 
 

@@ -32,17 +32,18 @@ FOLDER = Path("runs") / "default"
 # A sweep whose process gets a signal while it writes the first table of its second shard.
 SIGNALLED = """
 import os, sys
+import polars as pl
 from harness import app, cli
 from harness.record import store
 from harness.sweep import recorder
 recorder.RUNS_PER_SHARD = {runs_per_shard}
-flush, written = store._flush_to_disk, []
-def flush_and_die(path):
-    flush(path)
+write, written = pl.DataFrame.write_parquet, []
+def write_and_die(frame, path, **options):
+    write(frame, path, **options)
     written.append(path)
     if len(written) == len(store.TABLES) + 1:
         os.kill(os.getpid(), {signal})
-store._flush_to_disk = flush_and_die
+pl.DataFrame.write_parquet = write_and_die
 sys.argv[0] = "harness"
 cli.main()
 """
@@ -112,7 +113,7 @@ def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     assert (done.returncode, done.stderr) == (130, "")
     assert "the same command trains the rest" in done.stdout
     assert list((tmp_path / FOLDER / "shards").glob(".*")) == []
-    ids = store.scan(tmp_path / FOLDER, "runs").collect()["run_id"].to_list()
+    ids = store.runs(tmp_path / FOLDER)[0]["run_id"].to_list()
     assert len(ids) == len(set(ids)) and 0 < len(ids) < NUM_RUNS
     said = harness(*SWEEP)
     assert said.out.startswith(f"{NUM_RUNS - len(ids)} trained, {len(ids)} already stored")
@@ -146,7 +147,7 @@ def test_readers_ignore_a_shard_in_writing(tmp_path):
     leftover.mkdir()
     (leftover / "runs.parquet").write_bytes((shard / "runs.parquet").read_bytes()[:100])
     assert_same_runs(stored_tables(folder), tables)
-    assert set(store.stored(folder, [])) == set(tables["runs"]["run_id"])
+    assert set(store.stored(folder)) == set(tables["runs"]["run_id"])
     assert load(folder).runs.height == 1
     assert train([config(seed=0)], tmp_path)[0].was_stored
 

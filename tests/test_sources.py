@@ -17,11 +17,11 @@ from harness.analyze.load import INCOMPLETE, Runs, complete
 from harness.analyze.metrics import SELECTION
 from harness.analyze.sources import parallel
 from harness.errors import UserError
-from harness.record import wandb_api, wandb_read, wandb_rows
-from harness.record.sync import Sync
+from harness.record import wandb_client, wandb_read
+from harness.record.replay import Sync
+from harness.record.wandb_client import LEAN
 from harness.record.wandb_log import RunLog
 from harness.record.wandb_read import read_log
-from harness.record.wandb_upload import LEAN
 from harness.record.wandb_write import write_log
 from tests.logged import NASTY, records, write_offline, write_store
 from tests.wandb_client import DEAD, KEY, forget_server
@@ -56,7 +56,7 @@ def test_three_sources_one_truth(tmp_path: Path, server: StandIn, monkeypatch: A
     write_store(folder, records(num_seeds=2)[3:])
     write_offline(folder, records(num_seeds=2))
     assert len(list(Sync(folder).send(timeout=10.0))) == 4
-    monkeypatch.setattr(wandb_api, "RUNS_PER_PAGE", 3)
+    monkeypatch.setattr(wandb_client, "RUNS_PER_PAGE", 3)
     stored, offline, served = map(load, (folder, str(folder / "wandb"), "ent/proj/sweep"))
     assert_same(stored, offline)
     assert_same(stored, served)
@@ -226,7 +226,7 @@ def test_a_service_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: Any) ->
         load("ent/proj")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", DEAD)
-    monkeypatch.setattr(wandb_api, "TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(wandb_client, "READING_SECONDS", 1)
     with pytest.raises(UserError, match="cannot read ent/proj from W&B") as caught:
         load("ent/proj")
     assert KEY not in str(caught.value) and "\n" not in str(caught.value)
@@ -281,12 +281,13 @@ def test_rows_of_one_shape_are_read_as_protobuf_reads_them(
         {"epoch": i, "a/b": 10.0**i, "text": texts[i % len(texts)] * (40 * i)} for i in range(12)
     ]
     odd = [*history, {"epoch": 3}, {"a/b": math.nan, "epoch": 4, "text": "later keys differ"}]
+    row_pattern = wandb_read.row_pattern
     monkeypatch.setattr(wandb_read, "row_pattern", lambda _: None)
     for rows in (history, odd, history[:1], []):
         write_log(RunLog("r", history=rows, exit_code=0), tmp_path)
         slow = read_log(logs(tmp_path)[0])
         with monkeypatch.context() as fast:
-            fast.setattr(wandb_read, "row_pattern", wandb_rows.row_pattern)
+            fast.setattr(wandb_read, "row_pattern", row_pattern)
             fast.setattr(wandb_read, "_history", None if rows is history else wandb_read._history)
             assert str(read_log(logs(tmp_path)[0]).rows) == str(slow.rows)  # NaN too
         assert [row["epoch"] for row in slow.rows] == [row["epoch"] for row in rows]

@@ -11,9 +11,9 @@ import pytest
 from harness import cli
 from harness.analyze import load
 from harness.errors import UserError
-from harness.record import wandb_summary
+from harness.record import wandb_client
+from harness.record.wandb_client import log_summary, summary_id
 from harness.record.wandb_read import read_log
-from harness.record.wandb_summary import log_summary, summary_id
 from tests.logged import NASTY, records, write_offline, write_store
 from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
@@ -74,7 +74,7 @@ def test_trouble_is_one_line(
         log_summary(output, **where)
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_BASE_URL", DEAD)
-    monkeypatch.setattr(wandb_summary, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(wandb_client, "SUMMARY_SECONDS", 1.0)
     with pytest.raises(UserError, match="does not take the report") as caught:
         log_summary(output, **where)
     assert KEY not in str(caught.value) and "\n" not in str(caught.value)

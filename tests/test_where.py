@@ -120,7 +120,7 @@ def folder(tmp_path_factory):
             num_rows=60,
             columns={"sampler.name": sampler, "sampler.k": 5 if sampler == "smote" else None},
         )
-        fabricate(folder, sweep, num_shards=1, shard_prefix=sampler)
+        fabricate(folder, sweep, num_shards=1)
     return folder
 
 
@@ -153,7 +153,7 @@ def test_a_samplers_parameter_that_varies_makes_rows_of_its_own(folder, tmp_path
     shutil.copytree(folder, tmp_path / "more")
     columns = {"sampler.name": "smote", "sampler.k": 3}
     more = Sweep({"bce": 0.2}, seeds=range(4), num_rows=60, columns=columns)
-    fabricate(tmp_path / "more", more, num_shards=1, shard_prefix="three")
+    fabricate(tmp_path / "more", more, num_shards=1)
     analysis = answer(load(tmp_path / "more"), Question(by=("sampler",), where="loss = bce"))
     assert set(analysis.board["loss"]) == {"none", "smote (k=3)", "smote (k=5)"}
     assert set(analysis.differences["num_pairs"]) == {4}

@@ -11,6 +11,7 @@ from harness.analyze.sources.offline import log_files, read_offline
 from harness.analyze.sources.service import is_path, read_service
 from harness.analyze.sources.store import read_store
 from harness.errors import UserError
+from harness.record.store import union
 
 __all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "complete", "join", "load"]
 
@@ -35,24 +36,26 @@ def join(parts: Sequence[Runs]) -> Runs:
 
     Where W&B itself was set to log is no setting of a run and left out.
     """
-    runs = pl.concat(map(_ranked, parts), how="diagonal_relaxed")
+    runs, columns = union([(_ranked(part), part.columns) for part in parts])
     runs = runs.sort(*RANKS, "created", "shard", descending=[False, False, True, True])
     runs = runs.unique("run_id", keep="first")
+    logging = [name for name in columns.config if name.partition(".")[0] == "wandb"]
     notes = [*(note for part in parts for note in part.notes), *_lacks(runs)]
     return Runs(
         name=" + ".join(dict.fromkeys(part.name for part in parts)),
         # Shards come in the order they were trained; no table may depend on it.
-        runs=runs.select(pl.exclude(r"^wandb\..*$", *RANKS)).sort("run_id"),
+        runs=runs.drop(*RANKS, *logging).sort("run_id"),
         history=pl.concat([part.history for part in parts], how="diagonal_relaxed"),
         predictions=tuple(frame for part in parts for frame in part.predictions),
+        columns=columns.without(logging),
         notes=tuple(notes),
         keep=tuple(part.keep for part in parts),
     )
 
 
 def _ranked(part: Runs) -> pl.DataFrame:
-    status = pl.col("status") if "status" in part.runs.columns else pl.lit("")
-    ranks = (status.eq_missing(INCOMPLETE), pl.lit(not part.predictions))
+    incomplete = pl.col("status").eq_missing(INCOMPLETE)
+    ranks = (incomplete, pl.lit(not part.predictions))
     return part.runs.with_columns(rank.alias(name) for name, rank in zip(RANKS, ranks, strict=True))
 
 
@@ -74,8 +77,6 @@ def complete(runs: Runs) -> Runs:
     Raises:
         UserError: there are no others.
     """
-    if "status" not in runs.runs.columns:
-        return runs
     kept = runs.runs.filter(pl.col("status").ne_missing(INCOMPLETE))
     if kept.is_empty():
         raise UserError(f"all {runs.runs.height} runs of {runs.name} are incomplete; train them")

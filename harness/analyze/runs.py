@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from harness.record.schema import Columns
+
 INCOMPLETE = "incomplete"
 """The status of a run whose log, or whose upload, ends before the run did."""
 
@@ -17,10 +19,11 @@ class Runs:
 
     Attributes:
         name: what to call the sweep in a report.
-        runs: one row a run, sorted by run_id, with its `shard`.
+        runs: one row a run, sorted by run_id, with its `shard`; flat, see `columns`.
         history: lazy rows (run_id, shard, epoch, `<split>/<metric>`...).
         predictions: one lazy frame a shard, so that a reader holds one shard at a time.
             Rows (run_id, shard, split, logits, labels). W&B has none.
+        columns: which column of `runs` is configuration, which a fact, which a metric.
         notes: sentences on what the sources lack.
         keep: holds the files that `history` reads, for as long as the runs live.
 
@@ -32,5 +35,6 @@ class Runs:
     runs: pl.DataFrame
     history: pl.LazyFrame
     predictions: tuple[pl.LazyFrame, ...]
+    columns: Columns
     notes: tuple[str, ...] = ()
     keep: Any = None

@@ -53,7 +53,7 @@ def _project(text: str) -> tuple[str | None, str]:
 
 def _log_report(output: Path, sources: list[str], *, entity: str | None, project: str) -> str:
     """Logs an analysis as the summary run of its sweep; where it went."""
-    from harness.record.wandb_summary import log_summary
+    from harness.record.wandb_client import log_summary
 
     folder = Path(sources[0]) if (Path(sources[0]) / "shards").is_dir() else output
     sweep = " + ".join(dict.fromkeys(Path(source).resolve().name for source in sources))

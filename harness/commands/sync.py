@@ -18,7 +18,7 @@ def sync(arguments: list[str]) -> None:
     parser.add_argument("--all", action="store_true", help=everything)
     given = parser.parse_args(arguments)
 
-    from harness.record.sync import Sync, sweep_folder
+    from harness.record.replay import Sync, sweep_folder
 
     console = wide_console()
     folders = [sweep_folder(source) for source in given.source]
@@ -28,5 +28,5 @@ def sync(arguments: list[str]) -> None:
         shown = track(
             job.send(), "sending", total=total, console=console, disable=not console.is_terminal
         )
-        done = f"{sum(1 for _ in shown)} sent" if total else "nothing is owed"
+        done = f"{sum(1 for _ in shown)} sent" if total else "nothing to send"
         console.print(f"{folder}: {done}", markup=False, highlight=False, soft_wrap=True)

@@ -1,6 +1,7 @@
 """From a trained batch to records: metrics, curves, predictions and the facts about each run."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,9 +12,9 @@ from harness.config import dump
 from harness.data.dataset import Dataset
 from harness.data.run_data import RunData
 from harness.evaluate.corrections import prior_shift, shift_prior
-from harness.evaluate.evaluate import Evaluated, Scored, by_evaluation, evaluate
+from harness.evaluate.evaluate import Scored, by_evaluation, evaluate
 from harness.identity import numerics
-from harness.record.tables import CURVES, Record
+from harness.record.schema import CURVES, Predictions, Record
 from harness.run import Run
 
 
@@ -56,7 +57,6 @@ def collect(
             corrected=_corrected(runs, data, raw, shifts, outcome.best_epoch),
         )
     evaluated = _evaluate(runs, scored)
-    thresholds = evaluated.facts["threshold_logit"]
     created = datetime.now(UTC)
     version = numerics()
     return [
@@ -67,32 +67,28 @@ def collect(
                 **_status(outcome, i),
                 "num_steps": int(outcome.num_epochs[i]) * run.sizes.steps_per_epoch,
                 "best_epoch": int(outcome.best_epoch[i]),
-                "threshold": float(expit(thresholds[i])),
-                **{name: float(values[i]) for name, values in evaluated.facts.items()},
+                "threshold": float(expit(found.threshold_logit)),
+                "threshold_logit": found.threshold_logit,
                 "prior_shift": shifts[i],
                 "seconds": seconds,
                 "numerics": version,
                 "data_fingerprint": dataset.fingerprint,
                 **_counts(own, dataset.labels),
             },
-            metrics={name: float(values[i]) for name, values in evaluated.metrics.items()},
+            chosen=found.chosen,
+            metrics=found.metrics,
             curves={
                 shown: getattr(outcome.curves, field)[i, : outcome.num_epochs[i]]
                 for field, shown in CURVES.items()
             },
             steps_per_epoch=run.sizes.steps_per_epoch,
             predictions={
-                part: (
-                    rows[part][i][scored[part].valid[i]],
-                    scored[part].logits[i][scored[part].valid[i]],
-                    scored[part].labels[i][scored[part].valid[i]],
-                )
+                part: _predictions(rows[part][i], scored[part], found.calibrated[part], i)
                 for part in rows
             },
-            mended={part: _mended(scored[part], evaluated.calibrated[part], i) for part in rows},
             created=created,
         )
-        for i, (run, own) in enumerate(zip(runs, data, strict=True))
+        for i, (run, own, found) in enumerate(zip(runs, data, evaluated, strict=True))
     ]
 
 
@@ -101,21 +97,35 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
     return np.pad(rows, (0, size - len(rows)), mode="edge")
 
 
-def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> Evaluated:
-    """Of all runs; what is not measured under some run's settings is NaN there."""
-    whole = Evaluated(
-        {}, {}, {part: np.full(all_.logits.shape, np.nan) for part, all_ in scored.items()}
-    )
+@dataclass(frozen=True, eq=False)
+class _Evaluated:
+    """What is known of one run: what its own settings ask for, whatever its company's do."""
+
+    metrics: dict[str, float]
+    threshold_logit: float
+    chosen: dict[str, float]
+    calibrated: dict[str, np.ndarray | None]  # by part, (n,)
+
+
+def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> list[_Evaluated]:
+    """Of all runs, in their order."""
+    whole: dict[int, _Evaluated] = {}
     groups = by_evaluation([run.config.evaluation for run in runs])
     for evaluation, at in groups.items():
         parts = {part: all_.of(at) for part, all_ in scored.items()}
-        some = evaluate(**parts, evaluation=evaluation)
-        for into, found in ((whole.metrics, some.metrics), (whole.facts, some.facts)):
-            for name, column in found.items():
-                into.setdefault(name, np.full(len(runs), np.nan))[at] = column
-        for part, calibrated in some.calibrated.items():
-            whole.calibrated[part][at] = calibrated
-    return whole
+        measured = evaluate(**parts, evaluation=evaluation)
+        for place, position in enumerate(at):
+            chosen = {name: float(values[place]) for name, values in measured.facts.items()}
+            whole[position] = _Evaluated(
+                metrics={name: float(values[place]) for name, values in measured.metrics.items()},
+                threshold_logit=chosen.pop("threshold_logit"),
+                chosen=chosen,
+                calibrated={
+                    part: measured.calibrated[part][place] if part in measured.calibrated else None
+                    for part in scored
+                },
+            )
+    return [whole[position] for position in range(len(runs))]
 
 
 def _shift(own: RunData) -> float:
@@ -148,13 +158,22 @@ def _corrected(
     return corrected
 
 
-def _mended(scored: Scored, calibrated: np.ndarray, i: int) -> dict[str, np.ndarray]:
-    """Versions of a run's logits that it has, by their column."""
+def _predictions(
+    rows: np.ndarray, scored: Scored, calibrated: np.ndarray | None, i: int
+) -> Predictions:
+    """One part of a run, without padding and without the scores that the run does not have."""
     valid = scored.valid[i]
-    versions = {"corrected_logits": scored.corrected[i], "calibrated_logits": calibrated[i]}
-    return {
-        name: logits[valid] for name, logits in versions.items() if np.isfinite(logits[valid]).any()
-    }
+    versions = {"corrected_logits": scored.corrected[i], "calibrated_logits": calibrated}
+    return Predictions(
+        rows=rows[valid],
+        logits=scored.logits[i][valid],
+        labels=scored.labels[i][valid],
+        **{
+            name: logits[valid]
+            for name, logits in versions.items()
+            if logits is not None and np.isfinite(logits[valid]).any()
+        },
+    )
 
 
 def _status(outcome: Any, i: int) -> dict[str, Any]:

@@ -1,78 +1,50 @@
-"""The store's rows of trained runs: what the tables `runs`, `history` and `predictions` say."""
+"""Trained runs as the three tables of a shard: `runs`, `history` and `predictions`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-CURVES = {
-    "train_loss": "train/loss",
-    "train_log_loss": "train/log_loss",
-    "validation_loss": "validation/loss",
-    "validation_log_loss": "validation/log_loss",
-    "validation_brier": "validation/brier",
-}
-
-# Further versions of the logits: under the natural prior, and by the configured calibrator. Null
-# where the loss hides no posterior, or no calibrator is configured.
-MENDED = ("corrected_logits", "calibrated_logits")
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One trained run, as it is stored and mirrored."""
-
-    run_id: str
-    config: Mapping[str, Any]
-    facts: Mapping[str, Any]  # status, counts, best epoch, ...
-    metrics: Mapping[str, float]
-    curves: Mapping[str, np.ndarray]  # by stored name, one value an epoch trained
-    steps_per_epoch: int
-    predictions: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]  # rows, logits, labels
-    mended: Mapping[str, Mapping[str, np.ndarray]]  # logits by part, then by column of MENDED
-    created: datetime
-
-    @property
-    def num_epochs(self) -> int:
-        """Epochs trained: fewer than asked where the run stopped early."""
-        return len(next(iter(self.curves.values())))
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys joined by dots; lists as text, so that a column has one type.
-
-    >>> flatten({"loss": {"name": "focal", "gamma": 2.0}, "seed": 0})
-    {'loss.name': 'focal', 'loss.gamma': 2.0, 'seed': 0}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = ",".join(map(str, value)) if isinstance(value, list) else value
-    return flat
+from harness.record.config_struct import caster, widened
+from harness.record.schema import CURVES, FACTS, RUN, SCORES, Record
 
 
 def tables(records: Sequence[Record]) -> dict[str, pl.DataFrame]:
-    """The three frames of one shard."""
+    """The tables of one shard, as `harness.record.schema` describes them.
+
+    Raises:
+      ValueError: a record has a fact that the schema does not name.
+    """
     return {
-        "runs": pl.from_dicts([_run(record) for record in records], infer_schema_length=None),
+        "runs": _runs(records),
         "history": _history(records),
         "predictions": _predictions(records),
     }
 
 
-def _run(record: Record) -> dict[str, Any]:
-    return {
-        "run_id": record.run_id,
-        "created": record.created,
-        **record.facts,
-        **flatten(record.config),
-        **record.metrics,
-    }
+def _runs(records: Sequence[Record]) -> pl.DataFrame:
+    if unknown := {name for record in records for name in record.facts} - FACTS.keys():
+        raise ValueError(f"facts that harness.record.schema.FACTS does not name: {unknown}")
+    dtype = widened(record.config for record in records)
+    cast = caster(dtype)
+    columns = [
+        *(pl.Series(name, [getattr(r, name) for r in records], kind) for name, kind in RUN.items()),
+        *(pl.Series(name, [r.facts.get(name) for r in records], k) for name, k in FACTS.items()),
+        pl.Series("config", [cast(record.config) for record in records], dtype),
+        # Parquet holds no struct without fields: what no run has is left out.
+        *_numbers("chosen", [record.chosen for record in records]),
+        *_numbers("metrics", [record.metrics for record in records]),
+    ]
+    return pl.DataFrame(columns)
+
+
+def _numbers(group: str, values: Sequence[Any]) -> Iterable[pl.Series]:
+    """A struct column of floats, in the order of their names, null where a run lacks one."""
+    names = sorted({name for one in values for name in one})
+    if names:
+        fields = [pl.Series(name, [one.get(name) for one in values], pl.Float64) for name in names]
+        yield pl.DataFrame(fields).to_struct(group)
 
 
 def _history(records: Sequence[Record]) -> pl.DataFrame:
@@ -90,22 +62,17 @@ def _history(records: Sequence[Record]) -> pl.DataFrame:
 
 
 def _predictions(records: Sequence[Record]) -> pl.DataFrame:
-    parts = [
-        (record.run_id, split, *part, *(record.mended[split].get(name) for name in MENDED))
-        for record in records
-        for split, part in record.predictions.items()
-    ]
-    run_ids, splits, rows, logits, labels, *mended = zip(*parts, strict=True)
+    run_ids, splits, parts = zip(
+        *((one.run_id, *item) for one in records for item in one.predictions.items()), strict=True
+    )
     return pl.DataFrame(
         {
             "run_id": run_ids,
             "split": splits,
-            "rows": _lists(rows, np.int32),
-            "logits": _lists(logits, np.float32),
-            "labels": _lists(labels, np.int8),
+            "rows": _lists([part.rows for part in parts], np.int32),
+            "labels": _lists([part.labels for part in parts], np.int8),
             **{
-                name: _lists(column, np.float32)
-                for name, column in zip(MENDED, mended, strict=True)
+                name: _lists([getattr(part, name) for part in parts], np.float32) for name in SCORES
             },
         }
     )

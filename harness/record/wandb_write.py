@@ -17,8 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.record.wandb_framing import pack
-from harness.record.wandb_log import STEP, RunLog, proto, row_times
+from harness.record.wandb_log import STEP, RunLog, pack, proto, row_times
 
 OLDEST_READER = "0.70.0"  # as this client writes it
 _PLAIN = {float, int, bool, type(None)}

@@ -76,18 +76,18 @@ def _score(name: str) -> Callable[[Ranking, float], Any]:
 def _configs(rows: Rows) -> dict[str, Any]:
     """By run, the config of its data set; None where its labels hide nothing that is known."""
     names = [c for c in rows.table.columns if c.startswith("dataset.")]
-    known: dict[tuple[Any, ...], Any] = {}  # many runs share one, and reading it takes time
+    known: dict[str, Any] = {}  # many runs share one, and reading it takes time
     configs = {}
     for run, *row in rows.table.select("run_id", *names).iter_rows():
-        if tuple(row) not in known:
-            known[tuple(row)] = _known(dict(zip(names, row, strict=True)))
-        configs[run] = known[tuple(row)]
+        if (key := repr(row)) not in known:
+            known[key] = _known(dict(zip(names, row, strict=True)))
+        configs[run] = known[key]
     return configs
 
 
 def _known(columns: Mapping[str, Any]) -> Any:
-    # What only other kinds of data set have is null, and an empty list is stored as no text.
-    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v not in (None, "")}
+    # What only other kinds of data set have is null.
+    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v is not None}
     return parse_as(AnyDataset, given, at="dataset") if given["kind"] in _KNOWN else None
 
 

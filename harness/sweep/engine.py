@@ -21,7 +21,7 @@ from harness.data.run_data import RunData
 from harness.errors import UserError
 from harness.padding import trimmed
 from harness.record.collect import collect
-from harness.record.tables import Record
+from harness.record.schema import Record
 from harness.run import Key, Run
 from harness.sweep import lanes, plan
 from harness.sweep.plan import Batch
@@ -64,7 +64,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
         runs = [run for run in resolved if isinstance(run, Run)]
         columns = sorted({objective(config) for config in configs})
         results = {
-            key: Result(key[1], {column: row[column] for column in columns}, was_stored=True)
+            key: Result(key[1], _told(row, columns), was_stored=True)
             for key, row in stored_runs(runs, columns).items()
         }
         programs = list(plan.batches(run for run in runs if run.key not in results))
@@ -74,13 +74,18 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
             for started in _one_ahead(_start(programs, results)):
                 records = zip(started.runs, _finish(started), _params(started), strict=True)
                 for run, record, params in records:
-                    wanted = {column: record.metrics[column] for column in columns}
-                    results[run.key] = Result(run.run_id, wanted)
+                    results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, params=params)
                 advance(len(started.runs))
         finally:
             recorder.flush()
     return [results[one.key] if isinstance(one, Run) else Result("", error=one) for one in resolved]
+
+
+def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:
+    """What searches may ask for: each job's own objective, and what else there is of others'."""
+    found = ((column, values.get(column)) for column in columns)
+    return {column: value for column, value in found if value is not None}
 
 
 def _start(

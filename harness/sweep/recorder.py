@@ -10,9 +10,9 @@ from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
 from harness.errors import UserError
 from harness.record import store
-from harness.record.mirror import Mirror
-from harness.record.mirrored import mirror_run
-from harness.record.tables import Record, tables
+from harness.record.mirror import Mirror, mirror_run
+from harness.record.schema import Record
+from harness.record.tables import tables
 from harness.sweep.timings import timed
 
 # A shard is written when this many runs wait or this many seconds have passed.

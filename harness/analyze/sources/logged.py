@@ -1,8 +1,9 @@
 """From the logs of W&B runs to tables: the same as the store's, without predictions."""
 
+import json
 import shutil
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count, islice
 from pathlib import Path
 from tempfile import mkdtemp
@@ -12,10 +13,20 @@ import polars as pl
 
 from harness.analyze.runs import INCOMPLETE, Runs
 from harness.errors import UserError
-from harness.record.restored import Origin, history_columns, is_summary, origin, run_row
+from harness.record.schema import FACTS, RUN, Columns, without_absent
+from harness.record.store import union
+from harness.record.wandb_form import (
+    Origin,
+    Restored,
+    history_columns,
+    is_summary,
+    origin,
+    restored,
+)
 from harness.record.wandb_log import RunLog
 
 RUNS_PER_FILE = 500
+COLUMNS = "columns"  # the key, in a file's Parquet metadata, of which column is what
 HISTORY_TYPES: dict[str, Any] = {
     "run_id": pl.String,
     "shard": pl.String,
@@ -37,17 +48,19 @@ class Parts:
         Raises:
             UserError: there is no run.
         """
-        runs = [pl.read_parquet(file, glob=False) for file in self._files("runs")]
-        if not runs:
+        read = [_read_runs(file) for file in self._files("runs")]
+        if not read:
             raise UserError(
                 f"{place} holds no run of this harness ({num_foreign} of others); "
                 "give runs that `harness train` logged"
             )
         curves = [pl.scan_parquet(file, glob=False) for file in self._files("history")]
         note = f"{place}: {num_foreign} runs of others were passed over."
+        runs, columns = union(read)
         return Runs(
             name=name,
-            runs=pl.concat(runs, how="diagonal_relaxed"),
+            runs=runs,
+            columns=columns,
             history=pl.concat(curves, how="diagonal_relaxed"),
             predictions=(),
             notes=(note,) if num_foreign else (),
@@ -81,32 +94,71 @@ def write_parts(logs: Iterable[tuple[str, RunLog]], folder: Path, *, prefix: str
         num_foreign += len(batch) - len(ours)
         if ours:
             stem = f"{prefix}{next(numbers):06d}"
-            runs = frame([_row(*one) for one in ours])
-            runs.write_parquet(folder / f"{stem}.runs", compression="lz4")
+            _write_runs(ours, folder / f"{stem}.runs")
             _write_history(ours, folder / f"{stem}.history")
     return num_foreign
 
 
-def frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """Rows of unequal keys as a frame; a column of mixed kinds is text."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return pl.DataFrame([_series(name, [row.get(name) for row in rows]) for name in names])
+def _write_runs(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> None:
+    rows = [
+        (shard, log, restored(log.run_id, log.config, log.summary, s)) for shard, log, s in ours
+    ]
+    table, columns = frame([row for _, _, row in rows])
+    ended = [log.exit_code is not None and "status" in row.facts for _, log, row in rows]
+    status = (
+        pl.when(pl.Series(ended, dtype=pl.Boolean)).then("status").otherwise(pl.lit(INCOMPLETE))
+    )
+    table = table.with_columns(status, pl.Series("shard", [shard for shard, _, _ in rows]))
+    kinds = {COLUMNS: json.dumps(vars(columns))}
+    table.write_parquet(path, compression="lz4", metadata=kinds)
 
 
-def _series(name: str, values: list[Any]) -> pl.Series:
+def _read_runs(path: Path) -> tuple[pl.DataFrame, Columns]:
+    kinds = json.loads(pl.read_parquet_metadata(path)[COLUMNS])
+    columns = Columns(**{group: tuple(names) for group, names in kinds.items()})
+    return pl.read_parquet(path, glob=False), columns
+
+
+def frame(rows: Sequence[Restored]) -> tuple[pl.DataFrame, Columns]:
+    """The flat table of restored runs; a column of mixed kinds is text."""
+    types = {key: kind for row in rows for key, kind in row.types.items()}
+    config = dict.fromkeys(name for row in rows for name in row.config)
+    chosen = dict.fromkeys(
+        name for row in rows for name in row.facts if name not in {*FACTS, *config}
+    )
+    metrics = dict.fromkeys(name for row in rows for name in row.metrics)
+    series = [
+        *(
+            pl.Series(name, [getattr(row, name) for row in rows], kind)
+            for name, kind in RUN.items()
+        ),
+        *(pl.Series(name, [row.facts.get(name) for row in rows], k) for name, k in FACTS.items()),
+        *(pl.Series(name, [row.facts.get(name) for row in rows], pl.Float64) for name in chosen),
+        *(
+            _series(name, [row.config.get(name) for row in rows], types.get(name))
+            for name in config
+        ),
+        *(pl.Series(name, [row.metrics.get(name) for row in rows], pl.Float64) for name in metrics),
+    ]
+    columns = Columns(config=tuple(config), facts=(*FACTS, *chosen), metrics=tuple(metrics))
+    return without_absent(pl.DataFrame(series), columns)
+
+
+def _series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.Series:
+    """A config column, of ``dtype`` where no value says another."""
     kinds = {type(value) for value in values if value is not None}
+    if list in kinds and len(kinds) == 1:
+        items = {type(item) for value in values for item in value or () if item is not None}
+        if len(items) > 1 and items != {int, float}:
+            values = [None if v is None else [str(item) for item in v] for v in values]
+        return pl.Series(name, values, None if items else dtype, strict=False)
+    if not kinds:
+        return pl.Series(name, values, dtype)
     if kinds == {int, float}:
         values = [None if value is None else float(value) for value in values]
     elif len(kinds) > 1:
         values = [None if value is None else str(value) for value in values]
     return pl.Series(name, values)
-
-
-def _row(shard: str, log: RunLog, sent: Origin) -> dict[str, Any]:
-    row = run_row(log.run_id, log.config, log.summary, sent)
-    if log.exit_code is None or "status" not in row:
-        row["status"] = INCOMPLETE
-    return row | {"shard": shard}
 
 
 def _write_history(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from harness.analyze.runs import Runs
 from harness.analyze.sources.logged import gather
-from harness.record.wandb_api import served_runs
+from harness.record.wandb_client import served_runs
 
 
 def is_path(source: str) -> bool:

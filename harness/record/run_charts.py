@@ -13,12 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness.record.schema import SCORES, Predictions
+
 PREFIX = "charts/"  # of their keys in W&B; what reads runs passes such keys over
 NUM_POINTS = 200  # of a curve at most
 NUM_BINS = 10  # of equal size, as in the report
+VERSIONS = dict(zip(SCORES, ("raw", "corrected", "calibrated"), strict=True))
 
 Floats = NDArray[np.float64]
-Scores = Mapping[str, tuple[NDArray, NDArray, NDArray]]  # rows, logits, labels by part
+Parts = Mapping[str, Predictions]
 Points = list[list[Any]]
 
 
@@ -42,28 +45,27 @@ class Chart:
 
 def charts(
     *,
-    predictions: Scores,
-    mended: Mapping[str, Mapping[str, NDArray]],
+    predictions: Parts,
     threshold_logit: float,
 ) -> dict[str, Chart]:
     """The charts of one run, by key; none of what it cannot show.
 
     Args:
       predictions: of `validation` and `test`.
-      mended: further versions of their logits, as `harness.record.tables.Record` has them.
       threshold_logit: the tuned cut; a row is positive from there on.
     """
     drawn = {
         "precision_recall": _precision_recall(predictions),
-        "reliability": _reliability(predictions, mended.get("test", {})),
+        "reliability": _reliability(predictions),
         "confusion": _confusion(predictions, threshold_logit),
     }
     return {PREFIX + name: chart for name, chart in drawn.items() if chart.rows}
 
 
-def _precision_recall(predictions: Scores) -> Chart:
+def _precision_recall(predictions: Parts) -> Chart:
     rows: Points = []
-    for part, (_, logits, labels) in predictions.items():
+    for part, of in predictions.items():
+        logits, labels = of.logits, of.labels
         if labels.any() and np.isfinite(logits).all():
             rows += [[part, *point] for point in precision_recall(logits, labels)]
     return Chart(
@@ -92,14 +94,13 @@ def precision_recall(logits: NDArray, labels: NDArray) -> Points:
     return chosen.tolist()
 
 
-def _reliability(predictions: Scores, mended: Mapping[str, NDArray]) -> Chart:
-    _, raw, labels = predictions["test"]
-    versions = {"raw": raw} | {name.removesuffix("_logits"): mended[name] for name in mended}
+def _reliability(predictions: Parts) -> Chart:
+    test = predictions["test"]
     rows: Points = [
-        [name, predicted, observed]
-        for name, logits in versions.items()
+        [VERSIONS[name], predicted, observed]
+        for name, logits in test.versions.items()
         if len(logits) and np.isfinite(logits).all()
-        for predicted, observed in reliability(logits, labels)
+        for predicted, observed in reliability(logits, test.labels)
     ]
     if rows:
         rows += [["calibrated perfectly", 0.0, 0.0], ["calibrated perfectly", 1.0, 1.0]]
@@ -121,8 +122,8 @@ def reliability(logits: NDArray, labels: NDArray) -> Iterator[tuple[float, float
             yield float(probs[start:stop].mean()), float(sorted_labels[start:stop].mean())
 
 
-def _confusion(predictions: Scores, threshold_logit: float) -> Chart:
-    _, logits, labels = predictions["test"]
+def _confusion(predictions: Parts, threshold_logit: float) -> Chart:
+    logits, labels = predictions["test"].logits, predictions["test"].labels
     positive = logits.astype(float) >= threshold_logit
     told = not math.isnan(threshold_logit) and bool(np.isfinite(logits).all())
     names = ("negative", "positive")
