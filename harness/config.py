@@ -19,7 +19,7 @@ from harness import losses, models, optimizers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Seed
 from harness.errors import UserError
-from harness.evaluate.settings import Evaluation
+from harness.metrics.settings import Evaluation
 
 if TYPE_CHECKING:  # the unions below are built from tables, which a type checker cannot follow
     AnyDataset = Any

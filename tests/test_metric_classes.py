@@ -8,13 +8,18 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from harness.metrics.metrics import SCORE_METRICS, score_metrics
 
 from harness.analyze.metrics import sign
-from harness.evaluate.decisions import THRESHOLD_METRICS, decide, net_benefit, threshold_metrics
-from harness.evaluate.evaluate import Scored, evaluate
-from harness.evaluate.metrics import SCORE_METRICS, score_metrics
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import (
+from harness.metrics.decision_metrics import (
+    THRESHOLD_METRICS,
+    decide,
+    net_benefit,
+    threshold_metrics,
+)
+from harness.metrics.evaluate import Scored, evaluate
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.settings import (
     Costs,
     Evaluation,
     HigherIsBetter,

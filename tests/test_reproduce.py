@@ -11,8 +11,8 @@ import yaml
 from scipy import stats
 
 from harness.errors import UserError
-from harness.evaluate import metrics
 from harness.losses import BCE
+from harness.metrics import probability_metrics
 from harness.reproduce import Request, observed, read, reproduce, results, sequential
 from harness.reproduce.judge import Pairs, judge
 from harness.reproduce.schema import Claim, Side, experiments
@@ -381,13 +381,13 @@ def test_a_sweep_may_start_from_another(harness, tmp_path):
 
 def test_a_broken_metric_fails_the_command(harness, tmp_path, monkeypatch):
     write(tmp_path / "experiments" / "constant", sweeps=PRIOR_ONLY)
-    whole = metrics.proper_scores
+    whole = probability_metrics.proper_scores
 
     def broken(*arguments):
         values = whole(*arguments)
         return values | {"log_loss": values["log_loss"] * 1.01}
 
-    monkeypatch.setattr(metrics, "proper_scores", broken)
+    monkeypatch.setattr(probability_metrics, "proper_scores", broken)
     answer = harness("reproduce", "constant", "--quick")
     assert answer.code == 1 and "constant/entropy" in answer.err
 

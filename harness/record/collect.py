@@ -9,9 +9,9 @@ from scipy.special import expit
 
 from harness.config import dump
 from harness.data.dataset import Dataset
-from harness.evaluate.corrections import prior_shift, shift_prior
-from harness.evaluate.evaluate import Evaluated, Scored, by_evaluation, evaluate
 from harness.identity import numerics
+from harness.metrics.calibration import prior_shift, shift_prior
+from harness.metrics.evaluate import Evaluated, Scored, by_evaluation, evaluate
 from harness.prepare import Prepared
 from harness.record.tables import CURVES, Record
 
