@@ -73,7 +73,7 @@ def parse(text: str) -> MetricName:
     MetricName(metric='log_loss', split='validation', version='platt', rule='', end='')
     >>> parse("test/auroq")
     Traceback (most recent call last):
-    ValueError: no metric is called 'auroq'; did you mean auroc or partial_auroc?
+    ValueError: no metric is called 'auroq'; did you mean auroc?
     """
     *places, rest = text.split("/")
     split = places.pop(0) if places and places[0] in get_args(Split) else ""
@@ -157,7 +157,7 @@ def _check_rule(text: str) -> None:
 
 def _meant(text: str, spellings: dict[str, str]) -> str:
     """`; did you mean ...?`, of names by all of their spellings; nothing where none is near."""
-    near = get_close_matches(text[:60].lower(), spellings, n=3, cutoff=0.6)
+    near = get_close_matches(text[:60].lower(), spellings, n=3, cutoff=0.65)
     names = list(dict.fromkeys(spellings[spelling] for spelling in near))
     return f"; did you mean {' or '.join(names)}?" if names else ""
 
