@@ -49,7 +49,8 @@ ALLOWED = {
     "app": {"errors", "devices", "config", "sweep"},
     "catalogue": {"errors", "app", "data"},
     "commands": {
-        "errors", "app", "catalogue", "config", "data", "analyze", "record", "reproduce",
+        "errors", "app", "catalogue", "config", "data", "metrics", "analyze", "record",
+        "reproduce",
     },
     "cli": {"errors", "app", "commands"},
 }  # fmt: skip

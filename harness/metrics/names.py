@@ -157,7 +157,8 @@ def _check_rule(text: str) -> None:
 
 def _meant(text: str, spellings: dict[str, str]) -> str:
     """`; did you mean ...?`, of names by all of their spellings; nothing where none is near."""
-    near = get_close_matches(text[:60].lower(), spellings, n=3, cutoff=0.65)
+    text = text[:60].lower()
+    near = [text] if text in spellings else get_close_matches(text, spellings, n=3, cutoff=0.65)
     names = list(dict.fromkeys(spellings[spelling] for spelling in near))
     return f"; did you mean {' or '.join(names)}?" if names else ""
 
