@@ -132,9 +132,7 @@ def _sortable(value: float | None, config: Any) -> float:
 
     Hydra's Optuna sweeper ends a search at the first NaN.
     """
-    from harness.evaluate.settings import lowest_is_best
-
-    worst = math.inf if lowest_is_best(config.evaluation.objective) else -math.inf
+    worst = math.inf if config.evaluation.minimises else -math.inf
     return worst if value is None or math.isnan(value) else value
 
 

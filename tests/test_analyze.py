@@ -20,9 +20,9 @@ from harness.analyze import (
     answers,
     figures,
     groups,
+    headings,
     learning,
     load,
-    metrics,
     rows,
     scores,
     summaries,
@@ -37,7 +37,7 @@ from tests.fabricated import LEARNING_RATES, NASTY, Sweep, fabricate, quiet
 def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Chosen runs, leaderboard and differences of a folder."""
     labelled = groups.label_runs(load(folder).runs, **options)
-    chosen = groups.chosen_runs(labelled, metric=metrics.SELECTION)
+    chosen = groups.chosen_runs(labelled, metric=headings.SELECTION)
     return chosen, summaries.leaderboard(chosen), summaries.differences(chosen)
 
 
@@ -142,11 +142,11 @@ def test_test_scores_cannot_change_the_choice(planted):
     labelled = groups.label_runs(load(planted).runs)
     shuffled = labelled.with_columns(pl.col("^test/.*$").shuffle(seed=0))
     picks = [
-        groups.chosen_runs(x, metric=metrics.SELECTION)["run_id"] for x in (labelled, shuffled)
+        groups.chosen_runs(x, metric=headings.SELECTION)["run_id"] for x in (labelled, shuffled)
     ]
     assert picks[0].equals(picks[1])
     with pytest.raises(ValueError, match="validation"):
-        groups.choose_configurations(labelled, metric=metrics.SELECTION)
+        groups.choose_configurations(labelled, metric=headings.SELECTION)
 
 
 @pytest.mark.parametrize("metric", ["test/auroc", "validation/nonsense"])
@@ -301,7 +301,7 @@ def test_reliability_bins_are_equal_and_average_to_the_prevalence():
 
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
-    chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=metrics.SELECTION)
+    chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=headings.SELECTION)
     table = learning.learning_curves(runs, chosen)
     epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
     assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)

@@ -10,12 +10,12 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from harness.config import parse
-from harness.evaluate.decisions import threshold_metrics
-from harness.evaluate.metrics import score_metrics
-from harness.evaluate.order import average_precision
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import Evaluation
-from harness.evaluate.thresholds import choose_threshold
+from harness.metrics.decision_metrics import threshold_metrics
+from harness.metrics.evaluate import score_metrics
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.ranking_metrics import average_precision
+from harness.metrics.settings import Evaluation
+from harness.metrics.thresholds import choose_threshold
 from harness.record.collect import collect
 from harness.record.tables import tables
 from tests.runs import SMALL, train_alone

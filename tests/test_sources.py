@@ -13,8 +13,8 @@ from polars.testing import assert_frame_equal
 from rich.console import Console
 
 from harness.analyze import analyze, groups, load, summaries
+from harness.analyze.headings import SELECTION
 from harness.analyze.load import INCOMPLETE, Runs, complete
-from harness.analyze.metrics import SELECTION
 from harness.analyze.sources import parallel
 from harness.errors import UserError
 from harness.record import wandb_client, wandb_read

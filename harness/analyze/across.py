@@ -8,7 +8,7 @@ import polars as pl
 
 from harness.analyze import multiple, ranking, statistics
 from harness.analyze.groups import SCENARIO
-from harness.analyze.metrics import compared, compared_sign
+from harness.analyze.headings import compared, compared_sign
 from harness.analyze.summaries import RESOLUTION, ROPE
 
 SCHEMA: dict[str, Any] = {

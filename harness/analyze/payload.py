@@ -7,8 +7,13 @@ import polars as pl
 
 from harness.analyze.charts import STANDALONE, definitions
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import compared_heading, direction, heading
-from harness.analyze.metrics import compared_sign, target
+from harness.analyze.headings import (
+    compared_heading,
+    compared_sign,
+    direction,
+    heading,
+    target,
+)
 from harness.analyze.question import Analysis
 from harness.analyze.rows import MAX_METRICS, ChartRows
 from harness.analyze.scores import THRESHOLDS

@@ -7,10 +7,9 @@ from typing import Any
 import polars as pl
 
 from harness.analyze import across, groups, summaries
-from harness.analyze.headings import asked_metrics, test_metrics
+from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
 from harness.analyze.keys import config_columns, replicate_columns
 from harness.analyze.load import Runs
-from harness.analyze.metrics import COMPARED, SELECTION
 from harness.analyze.where import filtered
 from harness.errors import UserError
 

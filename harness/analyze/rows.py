@@ -11,7 +11,7 @@ from scipy.special import expit
 from harness.analyze import learning, training
 from harness.analyze.charts import MAX_LOSSES, colours
 from harness.analyze.groups import SCENARIO
-from harness.analyze.metrics import sign
+from harness.analyze.headings import sign
 from harness.analyze.question import Analysis
 from harness.analyze.scores import THRESHOLDS, score_curves
 

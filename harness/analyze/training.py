@@ -7,9 +7,9 @@ import polars as pl
 
 from harness.analyze import multiple
 from harness.analyze.groups import GROUP, SCENARIO
+from harness.analyze.headings import picking_sign, sign
 from harness.analyze.keys import varying_columns
 from harness.analyze.load import Runs
-from harness.analyze.metrics import sign
 from harness.errors import UserError
 
 MAX_TRIALS = 200
@@ -76,7 +76,8 @@ def parse_target(text: str) -> tuple[str, float | None]:
     """`validation/log_loss=0.2` as its curve and value; no value where the text is empty.
 
     Raises:
-        UserError: not of that form, of a curve not measured on validation, or without direction.
+        UserError: not of that form, of a curve not measured on validation, of an unknown metric or
+            of one without direction.
     """
     if not text:
         return "validation/log_loss", None
@@ -88,8 +89,7 @@ def parse_target(text: str) -> tuple[str, float | None]:
         number = float("nan")
     if not np.isfinite(number) or not curve.startswith("validation/"):
         raise UserError(f"--target {text}: write such as validation/log_loss=0.2")
-    if not sign(curve):
-        raise UserError(f"--target {text}: neither high nor low {curve} is better")
+    picking_sign(curve, asked=f"--target {text}")
     return curve, number
 
 

@@ -1,11 +1,13 @@
 """`harness analyze`."""
 
 import argparse
+import inspect
 from pathlib import Path
 from typing import Any
 
 from harness.commands.terminal import Parser, wide_console
 from harness.errors import UserError
+from harness.metrics.names import listing
 
 
 def analyze(arguments: list[str]) -> None:
@@ -13,7 +15,12 @@ def analyze(arguments: list[str]) -> None:
 
     A source is a sweep folder, W&B's offline folders, or entity/project[/group] on W&B.
     """
-    parser = Parser(prog="harness analyze", description=analyze.__doc__)
+    parser = Parser(
+        prog="harness analyze",
+        description=inspect.cleandoc(analyze.__doc__ or ""),
+        epilog=listing(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("source", nargs="+", help="such as runs/demo, or me/bce-harness/demo")
     place = "where to write (default: FOLDER/analysis of a sweep folder, else ./analysis)"
     parser.add_argument("--output", type=Path, help=place)
@@ -62,7 +69,11 @@ def _log_report(output: Path, sources: list[str], *, entity: str | None, project
 
 def _add_question(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--metric", default="", help="test metrics of the tables, the first one the headline")
+    add(
+        "--metric",
+        default="",
+        help="test metrics of the tables, the first one the headline; below",
+    )
     add("--by", default="loss", help="config keys to compare: loss,sampler (default: loss)")
     add("--baseline", default="", help="the value the others are compared with (default: bce)")
     add("--where", default="", help="which runs: 'loss in (bce, focal) and positive_rate < .1'")

@@ -21,7 +21,7 @@ from harness import losses, models, optimizers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Replicate, Seed
 from harness.errors import UserError
-from harness.evaluate.settings import Evaluation
+from harness.metrics.settings import Evaluation
 
 
 def _split_name(split: Any) -> str:

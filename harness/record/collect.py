@@ -11,9 +11,9 @@ from scipy.special import expit
 from harness.config import dump
 from harness.data.dataset import Dataset
 from harness.data.run_data import RunData
-from harness.evaluate.corrections import prior_shift, shift_prior
-from harness.evaluate.evaluate import Scored, by_evaluation, evaluate
 from harness.identity import numerics
+from harness.metrics.calibration import prior_shift, shift_prior
+from harness.metrics.evaluate import Scored, by_evaluation, evaluate
 from harness.record.schema import CURVES, Predictions, Record
 from harness.run import Run
 

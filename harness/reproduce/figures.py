@@ -9,7 +9,7 @@ from harness.analyze import across
 from harness.analyze.charts import definitions
 from harness.analyze.charts.base import PALETTE
 from harness.analyze.figures import draw, with_data
-from harness.analyze.metrics import title
+from harness.analyze.headings import heading
 from harness.analyze.payload import rank_rows
 from harness.reproduce.observed import Observed, select
 from harness.reproduce.schema import Figure
@@ -49,7 +49,7 @@ def _ranks(table: pl.DataFrame, figure: Figure) -> dict[str, Any]:
 
 def _named(column: str) -> str:
     """A metric in prose, any other column as it is."""
-    return title(column) if column.startswith(("test/", "validation/")) else column
+    return heading(column) if column.startswith(("test/", "validation/")) else column
 
 
 def _spec(rows: pl.DataFrame, figure: Figure) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def starting_points(folder: Path, sweep: Sweep) -> list[str]:
 def _tuned(runs: pl.DataFrame, tune: Tune) -> pl.DataFrame:
     """The runs of the configurations that validation chooses, for each sweep by itself."""
     chosen = [
-        chosen_runs(label_runs(rows, tuned=tune.keys), metric=tune.by)
+        chosen_runs(label_runs(rows, tuned=tune.keys), metric=tune.by, sign=tune.sign)
         for rows in runs.partition_by("sweep", maintain_order=True)
     ]
     return pl.concat(chosen, how="diagonal_relaxed").sort("run_id", "sweep")

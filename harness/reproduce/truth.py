@@ -14,10 +14,10 @@ from harness.data.mislabelled import Mislabelled
 from harness.data.sources import TwoGaussians
 from harness.data.synthetic import SYNTHETIC, Cue
 from harness.errors import UserError
-from harness.evaluate import order
-from harness.evaluate.decisions import decide, decision_metrics
-from harness.evaluate.ranking import Ranking, rank_rows
-from harness.evaluate.settings import Costs
+from harness.metrics.decision_metrics import decide, decision_metrics
+from harness.metrics.ranked_rows import Ranking, rank_rows
+from harness.metrics.ranking_metrics import auroc, average_precision
+from harness.metrics.settings import Costs
 from harness.reproduce.rows import Rows, test_rows
 
 _KNOWN = {kind.kind for kind in (TwoGaussians, *SYNTHETIC, Mislabelled)}
@@ -60,7 +60,7 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
 
 
 def _score(name: str) -> Callable[[Ranking, float], Any]:
-    ranks = {"auroc": order.auroc, "average_precision": order.average_precision}
+    ranks = {"auroc": auroc, "average_precision": average_precision}
     if name in ranks:
         return lambda ranking, cut: ranks[name](ranking)
 

@@ -1,28 +1,29 @@
 """Intervals of test metrics: how far they would move with other rows of the same kinds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.evaluate.ranking import Array, Counts, Ranking
+from harness.metrics.ranked_rows import Array, Counts, Ranking
 
 # Values held at once, so that memory does not grow with rows times resamples.
 _CHUNK = 4_000_000
 
-Statistics = Callable[[Ranking], dict[str, Array]]
+Name = TypeVar("Name", bound=Hashable)
 
 
 def intervals(
     *,
     logits: Array,
     labels: NDArray,
-    statistics: Statistics,
+    statistics: Callable[[Ranking], Mapping[Name, Array]],
     num_resamples: int,
     level: float,
     seed: int = 0,
-) -> dict[str, float]:
-    """Percentile bootstrap intervals of one run's metrics, as ``<metric>_low`` and ``_high``.
+) -> dict[Name, tuple[float, float]]:
+    """Percentile bootstrap intervals of one run's metrics: their low and their high end.
 
     Positives and negatives are drawn with replacement each among themselves, so that the
     prevalence stands still. Which rows are drawn follows from the seed and the labels alone: runs
@@ -40,15 +41,15 @@ def intervals(
         Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13.
     """
     tails = 100 * np.array([(1 - level) / 2, (1 + level) / 2])
-    parts: dict[str, list[Array]] = {}
+    parts: dict[Name, list[Array]] = {}
     for ranking in _resampled(logits, labels, num_resamples, seed):
         for name, values in statistics(ranking).items():
             parts.setdefault(name, []).append(values)
     found = {}
     with np.errstate(invalid="ignore"):  # infinite slopes have no distance
         for name, chunks in parts.items():
-            ends = np.percentile(np.concatenate(chunks), tails)
-            found[f"{name}_low"], found[f"{name}_high"] = map(float, ends)
+            low, high = np.percentile(np.concatenate(chunks), tails)
+            found[name] = float(low), float(high)
     return found
 
 

@@ -5,23 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.evaluate.ranking import Array, Counts, Ranking, rank_rows, ratio
-from harness.evaluate.settings import Costs
-
-THRESHOLD_METRICS = (
-    "accuracy",
-    "balanced_accuracy",
-    "precision",
-    "recall",
-    "specificity",
-    "f1",
-    "f_beta",
-    "mcc",
-    "g_mean",
-    "p4",
-    "flagged",
-    "expected_cost",
-)
+from harness.metrics.ranked_rows import Array, Counts, Ranking, rank_rows, ratio
+from harness.metrics.settings import Costs
 
 
 @dataclass(frozen=True)
@@ -44,7 +29,7 @@ def threshold_metrics(
     beta: float = 2.0,
     costs: Costs | None = None,
 ) -> dict[str, Array]:
-    """The metrics of decisions: `THRESHOLD_METRICS`, each (runs,).
+    """The metrics of decisions, each (runs,).
 
     A row is predicted positive when its logit is *at or above* the threshold, so that logit 0 is
     probability >= 0.5. Where a ratio is undefined scikit-learn's conventions hold: precision,

@@ -1,4 +1,4 @@
-"""Metrics of the order of the scores alone: no monotone map of the logits changes them.
+"""Metrics of the order of the scores alone: no increasing map of the logits changes them.
 
 All take a `Ranking` and give (runs,) values. Curves step from group to group of equal logits, so
 that ties count as what they are.
@@ -8,7 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from harness.evaluate.ranking import Array, Ranking
+from harness.metrics.ranked_rows import Array, Ranking
+
+
+def ranking_metrics(
+    ranking: Ranking, *, max_fpr: float, alerts: float, min_precision: float, min_recall: float
+) -> dict[str, Array]:
+    """All of them, of rows already ranked.
+
+    On logits: the sigmoid saturates, which makes ties that the model did not.
+    """
+    with np.errstate(all="ignore"):
+        values = {
+            "auroc": auroc(ranking),
+            "partial_auroc": partial_auroc(ranking, max_fpr=max_fpr),
+            "average_precision": average_precision(ranking),
+            "random_average_precision": random_average_precision(ranking),
+            **top_of_ranking(ranking, alerts=alerts),
+            "recall_at_precision": recall_at_precision(ranking, min_precision=min_precision),
+            "precision_at_recall": precision_at_recall(ranking, min_recall=min_recall),
+        }
+    return ranking.where_usable(values)
 
 
 def auroc(ranking: Ranking) -> Array:

@@ -1,22 +1,24 @@
-"""Post-hoc calibrators: non-decreasing maps of the logits, fitted on the validation part.
+"""Scores mended after training: calibrated by a map fitted on validation, corrected by formula.
 
-Fitting takes the ranking of one part; applying takes logits of any. What is fitted never sees
-what it is judged on. Every map here is non-decreasing, so that it leaves AUROC and average
-precision as they are but for ties: a run whose scores rank backwards on validation becomes a
-constant. The parametric ones are fitted to Platt's targets, (P + 1) / (P + 2) for a positive and
+Fitting a calibrator takes the ranking of one part; applying it takes logits of any. What is fitted
+never sees what it is judged on. Every map here is non-decreasing, so that it leaves AUROC and
+average precision as they are but for ties: a run whose scores rank backwards on validation becomes
+a constant. The parametric ones are fitted to Platt's targets, (P + 1) / (P + 2) for a positive and
 1 / (N + 2) for a negative, in place of 1 and 0: a validation part whose classes a cut separates
 then has finite parameters too.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from math import log
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from harness.evaluate.decomposition import isotonic_fit
-from harness.evaluate.logistic import Groups, fit_logistic, groups_of, standardised
-from harness.evaluate.ranking import Array, Ranking
+from harness.metrics.definitions import VERSIONS, Calibrator
+from harness.metrics.logistic import Groups, fit_logistic, groups_of, standardised
+from harness.metrics.probability_metrics import isotonic_fit
+from harness.metrics.ranked_rows import Array, Ranking
 
 _LARGEST_TEMPERATURE = 1e6
 
@@ -26,7 +28,8 @@ class Fitted:
     """A calibrator fitted to each run.
 
     Attributes:
-        parameters: by stored name, (runs,) each; NaN where a run could not be fitted.
+        parameters: by stored name (`definitions.VERSIONS`), (runs,) each; NaN where a run could
+            not be fitted.
         apply: (runs, n) raw logits to calibrated ones.
     """
 
@@ -52,7 +55,7 @@ def fit_temperature(validation: Ranking) -> Fitted:
         return np.maximum(slope, 1 / _LARGEST_TEMPERATURE)[:, None]
 
     (slope,) = _fitted(validation, inverse, 1).T
-    return Fitted({"temperature": 1 / slope}, lambda logits: logits * slope[:, None])
+    return Fitted(_named("temperature", 1 / slope), lambda logits: logits * slope[:, None])
 
 
 def fit_platt(validation: Ranking) -> Fitted:
@@ -64,7 +67,7 @@ def fit_platt(validation: Ranking) -> Fitted:
 
     slope, intercept = _fitted(validation, lambda groups: _line(groups, groups.logits), 2).T
     return Fitted(
-        {"platt_slope": slope, "platt_intercept": intercept},
+        _named("platt", slope, intercept),
         lambda logits: slope[:, None] * logits + intercept[:, None],
     )
 
@@ -85,7 +88,7 @@ def fit_beta(validation: Ranking) -> Fitted:
         low, high = _beta_features(logits)
         return a[:, None] * low + b[:, None] * high + c[:, None]
 
-    return Fitted({"beta_a": a, "beta_b": b, "beta_c": c}, apply)
+    return Fitted(_named("beta", a, b, c), apply)
 
 
 def _beta_features(logits: Array) -> tuple[Array, Array]:
@@ -146,15 +149,19 @@ def fit_isotonic(validation: Ranking) -> Fitted:
         return calibrated
 
     steps = [len(np.unique(shares)) for _, shares in fits]
-    return Fitted({"isotonic_steps": np.where(usable, np.array(steps), np.nan)}, apply)
+    return Fitted(_named("isotonic", np.where(usable, np.array(steps), np.nan)), apply)
 
 
-CALIBRATORS: Mapping[str, Callable[[Ranking], Fitted]] = {
+CALIBRATORS: Mapping[Calibrator, Callable[[Ranking], Fitted]] = {
     "temperature": fit_temperature,
     "platt": fit_platt,
     "isotonic": fit_isotonic,
     "beta": fit_beta,
 }
+
+
+def _named(calibrator: Calibrator, *parameters: Array) -> dict[str, Array]:
+    return dict(zip(VERSIONS[calibrator].parameters, parameters, strict=True))
 
 
 def _fittable(validation: Ranking) -> NDArray[np.bool_]:
@@ -176,3 +183,47 @@ def _fitted(validation: Ranking, solve: Callable[[Groups], Array], num: int) -> 
             replace(groups, positives=positives, negatives=rows - positives)
         )
     return parameters
+
+
+# The logit of the largest float below 1: a recovered probability of 0 or 1 is no surer than this.
+LARGEST_LOGIT = float(-np.log(2.0**-53))
+
+
+def shift_prior(logits: ArrayLike, *, shift: float) -> Array:
+    """Posterior logits under one prior as those under another: z + shift.
+
+    Args:
+        logits: of eta, any shape. Infinite ones (a recovered probability of 0 or 1) become the
+            largest logit a probability has before they are shifted.
+        shift: see `prior_shift`.
+    """
+    finite = np.nan_to_num(
+        np.asarray(logits, dtype=np.float64),
+        nan=np.nan,
+        posinf=LARGEST_LOGIT,
+        neginf=-LARGEST_LOGIT,
+    )
+    return finite + shift
+
+
+def prior_shift(*, training_rate: float, natural_rate: float) -> float:
+    """logit(natural_rate) - logit(training_rate): exact where training differs from the world only
+    in how often each class occurs, as after random over- or undersampling of a class.
+
+    It is the way back from undersampling, p = b p_s / (b p_s + 1 - p_s) for a share b of negatives
+    kept. Synthetic rows (SMOTE) are no exact prior shift.
+
+    Args:
+        training_rate, natural_rate: shares of positives, in (0, 1).
+
+    References:
+        Saerens et al., Adjusting the outputs of a classifier to new a priori probabilities (2002);
+        Dal Pozzolo et al., Calibrating probability with undersampling (2015).
+
+    >>> round(prior_shift(training_rate=0.5, natural_rate=0.05), 4)
+    -2.9444
+    """
+    for name, rate in (("training_rate", training_rate), ("natural_rate", natural_rate)):
+        if not 0 < rate < 1:
+            raise ValueError(f"{name} must be in (0, 1), got {rate}")
+    return log(natural_rate / (1 - natural_rate)) - log(training_rate / (1 - training_rate))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from harness.evaluate.ranking import Array, Ranking
+from harness.metrics.ranked_rows import Array, Ranking
 
 _MAX_STEPS = 100
 _TOO_STEEP = 0.25  # a step is halved where the slope at its end is this share of that at its start

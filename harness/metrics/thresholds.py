@@ -1,7 +1,8 @@
 """Choosing a decision threshold on the validation split.
 
-Functions here take the rows of one split and return a threshold; `decisions.threshold_metrics`
-applies it to another. What chooses never sees what it is judged on.
+Functions here take the rows of one split and return a threshold;
+`decision_metrics.threshold_metrics` applies it to another. What chooses never sees what it is
+judged on.
 """
 
 import math
@@ -13,9 +14,10 @@ from typing import get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.evaluate.order import num_flagged
-from harness.evaluate.ranking import Array, Counts, Ranking, rank_rows
-from harness.evaluate.settings import Costs, Criterion, Evaluation
+from harness.metrics.definitions import Criterion
+from harness.metrics.ranked_rows import Array, Counts, Ranking, rank_rows
+from harness.metrics.ranking_metrics import num_flagged
+from harness.metrics.settings import Costs, Evaluation
 
 _DEFAULTS = Evaluation()
 
@@ -50,14 +52,14 @@ def choose_threshold(
             cost matrix. `recall_at_precision` takes most positives among the cuts with at least
             `min_precision` (none, where no cut has it), `precision_at_recall` the best precision
             among those with at least `min_recall`, `alerts` as many rows as the budget allows.
-        logits, labels, valid: the *validation* rows, (runs, n), as in `ranking.rank_rows`.
+        logits, labels, valid: the *validation* rows, (runs, n), as in `ranked_rows.rank_rows`.
         settings: the numbers behind a criterion: beta, costs, minima, alerts.
 
     Returns:
         (runs,), finite in all but one case: predicting none may take +inf above the largest float.
 
     Raises:
-        ValueError: an unknown criterion, or what `ranking.rank_rows` raises.
+        ValueError: an unknown criterion, or what `ranked_rows.rank_rows` raises.
 
     >>> choose_threshold(criterion="f1", logits=[[3.0, 1.0, -1.0, -2.0]], labels=[[1, 1, 0, 1]],
     ...                  valid=[[True, True, True, True]])

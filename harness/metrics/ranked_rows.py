@@ -86,6 +86,10 @@ class Ranking:
             usable=usable,
         )
 
+    def where_usable(self, values: dict[str, Array]) -> dict[str, Array]:
+        """(runs,) values by name; NaN for a run that is not `usable`."""
+        return {name: np.where(self.usable, value, np.nan) for name, value in values.items()}
+
     def of(self, runs: NDArray) -> "Ranking":
         """Some runs of the batch, by position or mask."""
         return Ranking(**{name: values[runs] for name, values in vars(self).items()})
