@@ -9,7 +9,8 @@ import pytest
 from harness.data import library
 from harness.data.dataset import Dataset
 from harness.data.library import Datasets
-from harness.data.sources import Table, TwoGaussians
+from harness.data.sources import Table
+from harness.data.synthetic import TwoGaussians
 from harness.sweep import plan
 from tests.runs import config
 

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from harness import catalogue
 from harness.app import conf_dir
 from harness.commands.terminal import Parser, wide_console
+from harness.data.catalogue import Catalogue, listing
 from harness.errors import UserError
 
 
@@ -28,20 +28,22 @@ def data(arguments: list[str]) -> None:
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
     one.add_argument("--output", type=Path, help="a picture as .svg or .png, or a page as .html")
     given = parser.parse_args(arguments)
+    catalogue = Catalogue(conf_dir())
     console = wide_console(200 if given.command == "list" else 160)
     if given.command == "list":
-        console.print(catalogue.table(list(catalogue.entries(given.pattern))))
+        console.print(listing(list(catalogue.overviews(given.pattern))))
     elif given.command == "fetch":
-        _fetch(given.names, console)
+        _fetch(catalogue, given.names, console)
     else:
-        _describe(given.name, given.overrides, given.output, console)
+        _describe(catalogue, given.name, given.overrides, given.output, console)
 
 
-def _describe(name: str, overrides: list[str], output: Path | None, console: Console) -> None:
-    from harness.data.describe import describe
-    from harness.data.render import render
+def _describe(
+    catalogue: Catalogue, name: str, overrides: list[str], output: Path | None, console: Console
+) -> None:
+    from harness.data.describe import describe, render
 
-    dataset = _source(name, overrides).load()
+    dataset = _source(catalogue, name, overrides).load()
     description = describe(dataset)
     if output is not None:
         from harness.data.picture import write_picture
@@ -52,11 +54,11 @@ def _describe(name: str, overrides: list[str], output: Path | None, console: Con
         console.print(f"Picture: {output.resolve().as_uri()}", soft_wrap=True, highlight=False)
 
 
-def _fetch(asked: list[str], console: Console) -> None:
+def _fetch(catalogue: Catalogue, asked: list[str], console: Console) -> None:
     """Downloads what is missing; each data set is loaded, which checks it. Stops at an error."""
     wanted = list(dict.fromkeys(name for text in asked for name in catalogue.members(text)))
     for index, name in enumerate(wanted, start=1):
-        source = _source(name, [])
+        source = _source(catalogue, name, [])
         place = source.fetch() if hasattr(source, "fetch") else "nothing to fetch"
         loaded = source.load()
         counts = f"{loaded.num_rows:,} x {loaded.num_features:,}, {loaded.num_positives:,} positive"
@@ -65,9 +67,8 @@ def _fetch(asked: list[str], console: Console) -> None:
         )
 
 
-def _source(name: str, overrides: list[str]) -> Any:
+def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
     """The data source `name` of conf/dataset, with ``key=value`` changes."""
-    path = conf_dir() / "dataset" / f"{name}.yaml"
     if name not in catalogue.names():
         close = difflib.get_close_matches(name, catalogue.names(), n=3)
         meant = f"did you mean {', '.join(close)}? " if close else ""
@@ -76,7 +77,8 @@ def _source(name: str, overrides: list[str]) -> Any:
 
     changes = [text.removeprefix("dataset.") for text in overrides]
     try:
-        values = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(changes))
+        recorded = OmegaConf.load(catalogue.path(name))
+        values = OmegaConf.merge(recorded, OmegaConf.from_dotlist(changes))
         plain = OmegaConf.to_container(values, throw_on_missing=True)
     except yaml.YAMLError:
         raise UserError(

@@ -25,6 +25,21 @@ class SourceColumn:
     levels: tuple[str, ...] = ()  # of a category: those of its features; of one feature, not it, it
 
 
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What a source says of its data set unloaded. Counts are None where only loading would tell,
+    and `features` may count columns, of which text becomes several; `fetched`: None where nothing
+    needs to be."""
+
+    rows: int | None
+    features: int | None
+    positives: int | None
+    application: str
+    licence: str
+    source: str
+    fetched: bool | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A binary classification data set, checked when it is made and read-only afterwards.
@@ -36,6 +51,7 @@ class Dataset:
     cardinalities: the last so many features are integer codes 0 .. k-1 (0 = missing or unknown),
     neither standardised nor imputed.  groups: int32 (n,), and times: float64 (n,), are for
     splitting and enter no model.  columns and notes: what the source's columns became.
+    draw: which of several random draws this is, where such may happen to be equal.
     Raises UserError where `check` does.
     """
 
@@ -54,6 +70,7 @@ class Dataset:
     times: NDArray[np.float64] | None = None
     columns: tuple[SourceColumn, ...] = ()
     notes: tuple[str, ...] = ()
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -101,7 +118,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 (hex) of features and labels with their shapes; names do not enter it.
 
-        Cardinalities, groups and times enter where there are any.
+        Cardinalities, groups, times and the draw enter where there are any.
         """
         digest = hashlib.sha256()
         arrays: list[tuple[NDArray, str]] = [(self.features, "<f4"), (self.labels, "i1")]
@@ -113,4 +130,6 @@ class Dataset:
                 digest.update(np.ascontiguousarray(block, dtype=dtype).data)
         if self.cardinalities:
             digest.update(repr(self.cardinalities).encode())
+        if self.draw is not None:
+            digest.update(f"draw {self.draw}".encode())
         return digest.hexdigest()

@@ -9,8 +9,7 @@ import numpy as np
 import vl_convert
 
 from harness.data.dataset import Dataset
-from harness.data.describe import LEAK_AUROC, Column, Description, category_codes
-from harness.data.render import page
+from harness.data.describe import LEAK_AUROC, Column, Description, category_codes, page
 from harness.errors import UserError
 
 FORMATS = (".svg", ".png", ".html")

@@ -10,8 +10,7 @@ from scipy.special import logit
 
 from harness.config import AnyDataset, parse_as
 from harness.data import library
-from harness.data.mislabelled import Mislabelled
-from harness.data.sources import TwoGaussians
+from harness.data.packages import Mislabelled
 from harness.data.synthetic import SYNTHETIC, Cue
 from harness.errors import UserError
 from harness.metrics.decision_metrics import decide, decision_metrics
@@ -20,7 +19,7 @@ from harness.metrics.ranking_metrics import auroc, average_precision
 from harness.metrics.settings import Costs
 from harness.reproduce.rows import Rows, test_rows
 
-_KNOWN = {kind.kind for kind in (TwoGaussians, *SYNTHETIC, Mislabelled)}
+_KNOWN = {kind.kind for kind in (*SYNTHETIC, Mislabelled)}
 
 
 def floor(rows: Rows) -> pl.Series:

@@ -7,12 +7,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.categories import Levels, one_hot
 from harness.data.check import blocks
-from harness.data.culprits import TableFile
+from harness.data.columns import Column, Levels, one_hot
 from harness.data.dataset import SourceColumn
-from harness.data.encode import Column
 from harness.data.standardise import FeatureSummary, standardised_column, summary_of
+from harness.data.table_file import TableFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +29,7 @@ class _Part:
     cardinality: int | None = None
 
 
-class Assembly:
+class Matrix:
     """Takes `Column`s in any order; the features keep the order of the table, codes last.
 
     First `plan` those whose number of features is not known beforehand, then `allocate` the
@@ -54,8 +53,6 @@ class Assembly:
             self._parts[column.name] = _number_parts(column, indicator=self._indicator)
         elif column.levels is None:
             self.leave_out(column.name, column.note, missing=column.missing)
-        elif len(column.levels.names) == 1 and not column.missing:
-            self.leave_out(column.name, "the same text in every row")
         else:
             part = _code_part if self._codes else _one_hot_part
             self._parts[column.name] = [part(column, column.levels)]
@@ -158,9 +155,11 @@ def _one_hot_part(column: Column, levels: Levels) -> _Part:
     counts = np.bincount(levels.codes, minlength=len(table))
     mean = counts @ table / counts.sum()
     std = np.sqrt(mean * (1 - mean))
-    values = ((table - mean) / std).astype(np.float32)
-    summary = np.stack([mean, std, np.zeros_like(mean), np.ones_like(mean)], axis=1)
+    constant = std == 0  # one level in every row
+    values = np.divide(table - mean, std, out=np.zeros_like(table), where=~constant)
+    summary = np.stack([mean, std, np.where(constant, mean, 0.0), np.ones_like(mean)], axis=1)
     source = SourceColumn(column.name, "category", column.missing, len(names), column.note, shown)
+    values = values.astype(np.float32)
     return _Part(source, names, summary, levels.codes, values)
 
 

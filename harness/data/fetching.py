@@ -1,38 +1,19 @@
-"""Where fetched data is kept, and how a file gets there whole or not at all."""
+"""Where fetched data is kept, and that it is what was asked for."""
 
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from harness.errors import UserError
+from harness.files import cache_dir
 
 
 def data_dir() -> Path:
-    """`$HARNESS_DATA`, or `bce-harness/data` in the user's cache folder (XDG); may not exist."""
+    """`$HARNESS_DATA`, or `data` in the harness's cache folder; may not exist."""
     chosen = os.environ.get("HARNESS_DATA")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    if not cache.is_absolute():  # as the XDG specification has it
-        cache = Path("~/.cache").expanduser()
-    return cache / "bce-harness" / "data"
-
-
-@contextmanager
-def temporary_folder(beside: Path) -> Iterator[Path]:
-    """A folder on the file system of ``beside``, so that what is made in it can be renamed there.
-
-    Two processes that fetch one file at once both fetch it, and the last rename wins: each sees
-    a whole file, with no lock that a killed process could leave behind.
-    """
-    beside.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=beside.parent, prefix=".fetching-") as folder:
-        yield Path(folder)
+    return Path(chosen).expanduser().absolute() if chosen else cache_dir() / "data"
 
 
 def verified(path: Path, sha256: str, *, what: str) -> Path:
