@@ -52,7 +52,6 @@ def _one_by_one(root: str, name: str) -> None:
     import jax
     import numpy as np
 
-    from harness.identity import numerics
     from harness.prepare import prepare
     from harness.record.collect import collect
     from harness.sweep import lanes, plan
@@ -60,7 +59,7 @@ def _one_by_one(root: str, name: str) -> None:
 
     configs = [replace(config, root=root, name=name) for config in reference_configs()]
     recorder = Recorder(configs)
-    for job in plan.make_jobs(configs, numerics=numerics()):
+    for job in plan.make_jobs(configs):
         dataset = plan.load(job.config.dataset)
         ready = prepare(job.config, dataset)
         outcome = lanes.train_alone(ready.program, ready.lane, dataset)
@@ -77,11 +76,10 @@ def kernel() -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from harness.identity import numerics
     from harness.prepare import prepare
     from harness.sweep import lanes, plan
 
-    (group,) = plan.group(plan.make_jobs(reference_configs(), numerics=numerics()))
+    (group,) = plan.group(plan.make_jobs(reference_configs()))
     data = group.put()
     batch = next(group.batches())
     runs = [prepare(job.config, group.dataset).lane for job in batch]

@@ -36,7 +36,7 @@ def measured(**changes):
     """Everything measured of one run, as it would be stored."""
     config = parse({**SMALL, "dataset": GAUSSIANS, "model": {"name": "logistic"}, **changes})
     dataset = plan.load(config.dataset)
-    (job,) = plan.make_jobs([config], numerics="test")
+    (job,) = plan.make_jobs([config])
     ready = prepare(config, dataset)
     outcome = lanes.train_alone(ready.program, ready.lane, dataset)
     batched = _batched(outcome)

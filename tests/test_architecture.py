@@ -31,7 +31,7 @@ ALLOWED = {
     "data": {"errors"},
     "train": {"losses", "models", "optimizers"},
     "config": {"errors", "evaluate", "losses", "models", "optimizers", "data"},
-    "identity": {"config"},
+    "identity": {"errors", "config", "data", "evaluate", "losses", "models", "optimizers"},
     "parts": {"errors", "config", "data"},
     "prepare": {
         "errors", "config", "checkpoints", "data", "losses", "models", "optimizers", "parts",

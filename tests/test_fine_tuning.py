@@ -121,7 +121,7 @@ def test_a_frozen_body_costs_less(source):
     plain, probe = config(), config(init={"freeze_body": True})
     flops = [plan.signature(one, plan.load(one.dataset)).run_flops for one in (plain, probe)]
     assert flops[1] < flops[0]
-    assert len(plan.group(plan.make_jobs([plain, probe], numerics="test"))) == 2
+    assert len(plan.group(plan.make_jobs([plain, probe]))) == 2
 
 
 def test_fine_tuned_lanes_fuse_and_keep_their_bits(source):
@@ -139,13 +139,13 @@ def test_identity_is_that_of_the_parameters_wherever_they_lie(source, tmp_path):
     os.system(f"cp -r {folder / 'params' / run_id} {tmp_path / 'moved'}")
 
     def identity(**init):
-        (job,) = plan.make_jobs([config(init=init)], numerics="test")
+        (job,) = plan.make_jobs([config(init=init)])
         return job.run_id
 
     there, moved = f"{folder}/{run_id}", str(tmp_path / "moved")
     assert identity(params=there) == identity(params=moved)
     assert len({identity(), identity(params=there), identity(params=there, fresh_head=True)}) == 3
-    (kept,) = plan.make_jobs([config(training__save_params=True)], numerics="test")
+    (kept,) = plan.make_jobs([config(training__save_params=True)])
     assert kept.run_id == identity()
 
 

@@ -245,7 +245,7 @@ def test_a_run_can_start_saturated():
     pi = dataset.labels[ready.parts.split.train].mean()
     assert outcome.curves.train_log_loss[0] == pytest.approx(20 * (1 - pi), rel=1e-5)
     one, other = config(model=model), config()
-    assert len(plan.group(plan.make_jobs([one, other], numerics="test"))) == 1
+    assert len(plan.group(plan.make_jobs([one, other]))) == 1
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -287,7 +287,7 @@ def test_costs_are_those_of_the_layers(name):
 def test_lane_bytes_bound_what_xla_says(model):
     digits = {"kind": "sklearn", "name": "digits", "positive": "8"}
     one = config(dataset=digits, model=model, training__batch_size=256)
-    (group,) = plan.group(plan.make_jobs([one], numerics="test"))
+    (group,) = plan.group(plan.make_jobs([one]))
     stacked = lanes.stack([prepare(one, group.dataset).lane], group.width)
     trainer = lanes.Trainer(group.signature.program, stacked, lanes.put(group.dataset))
     per_lane = trainer.memory() / group.signature.lanes_per_device

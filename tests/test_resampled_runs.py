@@ -145,7 +145,7 @@ def test_all_samplers_that_make_rows_share_one_program():
         for name in ("smote", "adasyn", "kmeans_smote")
         for rate in (0.05, 0.9)
     ]
-    assert len(plan.group(plan.make_jobs([plain, *made], numerics="test"))) == 2
+    assert len(plan.group(plan.make_jobs([plain, *made]))) == 2
     assert len({str(traced(one)) for one in made}) == 1
     assert traced(plain) != traced(made[0])
 
@@ -173,14 +173,14 @@ def test_planning_runs_no_sampler(monkeypatch):
     ]
     for kind in SAMPLERS:
         monkeypatch.setattr(kind, "resample", lambda *_, **__: pytest.fail("a sampler ran"))
-    (group,) = plan.group(plan.make_jobs(configs, numerics="test"))
+    (group,) = plan.group(plan.make_jobs(configs))
     assert len(group.jobs) == len(MAKING) * 40
     assert group.signature.program.num_synthetic == 1079
 
 
 def test_made_rows_count_in_a_lanes_memory():
     one = config(dataset=DIGITS, sampler={"name": "smote"})
-    (group,) = plan.group(plan.make_jobs([one], numerics="test"))
+    (group,) = plan.group(plan.make_jobs([one]))
     lane = prepare(one, group.dataset).lane
     trainer = group.compile([lane])
     per_lane = trainer.memory() / group.signature.lanes_per_device
@@ -198,7 +198,7 @@ def test_company_changes_no_bit_of_runs_on_made_rows():
         for seed, name in enumerate(MAKING)
         for loss in losses
     ]
-    (group,) = plan.group(plan.make_jobs(runs, numerics="test"))
+    (group,) = plan.group(plan.make_jobs(runs))
     trainer = group.compile([prepare(runs[0], group.dataset).lane])
     for _, same_alone, same_reordered, difference in verify.compare(group, trainer):
         # The plain loop rounds differently; logits reach 10, and hinge and Adam amplify.

@@ -39,7 +39,7 @@ def gaussians(size, **changes) -> Config:
 
 
 def groups(*configs: Config) -> list[plan.Group]:
-    return plan.group(plan.make_jobs(configs, numerics="test"))
+    return plan.group(plan.make_jobs(configs))
 
 
 @given(st.integers(1, 100_000))

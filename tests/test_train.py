@@ -22,7 +22,7 @@ def train_alone(one):
 
 def train_together(*configs):
     """The outcomes of configs of one program, as lanes of one batch."""
-    (group,) = plan.group(plan.make_jobs(configs, numerics="test"))
+    (group,) = plan.group(plan.make_jobs(configs))
     ready = [prepare(one, group.dataset) for one in configs]
     data = lanes.put(group.dataset)
     stacked = lanes.stack([run.lane for run in ready], group.width)

@@ -57,7 +57,6 @@ def collect(
     evaluated = _evaluate(jobs, scored)
     thresholds = evaluated.facts["threshold_logit"]
     created = datetime.now(UTC)
-    version = numerics()
     return [
         Record(
             run_id=job.run_id,
@@ -70,7 +69,7 @@ def collect(
                 **{name: float(values[i]) for name, values in evaluated.facts.items()},
                 "prior_shift": shifts[i],
                 "seconds": seconds,
-                "numerics": version,
+                "numerics": numerics(job.config),
                 "data_fingerprint": dataset.fingerprint,
                 **_counts(ready, dataset.labels),
             },

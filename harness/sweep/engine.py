@@ -18,7 +18,6 @@ import numpy as np
 from harness import checkpoints
 from harness.config import Config, objective
 from harness.errors import UserError
-from harness.identity import numerics
 from harness.prepare import Prepared, prepare
 from harness.record.collect import collect
 from harness.record.tables import Record
@@ -59,7 +58,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     """
     recorder = Recorder(configs)
     with timed("identify"):
-        jobs = plan.make_jobs(configs, numerics=numerics())
+        jobs = plan.make_jobs(configs)
         columns = sorted({objective(config) for config in configs})
         results = {
             key: Result(key[1], {column: row[column] for column in columns}, was_stored=True)

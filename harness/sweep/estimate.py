@@ -11,7 +11,6 @@ from rich.table import Table
 
 from harness import devices
 from harness.config import Config
-from harness.identity import numerics
 from harness.sweep import lanes, plan
 from harness.sweep.stored import stored_runs
 
@@ -22,7 +21,7 @@ SHARE_OF_PEAK = 0.45
 
 def show_plan(configs: Sequence[Config], *, console: Console) -> None:
     """Prints the groups of ``configs``: their lanes, memory and estimated time."""
-    jobs = plan.make_jobs(configs, numerics=numerics())
+    jobs = plan.make_jobs(configs)
     done = stored_runs(jobs, [])
     missing = [job for job in jobs if job.key not in done]
     programs = plan.programs(plan.group(missing))

@@ -20,7 +20,7 @@ from harness.models import cost
 from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, train_run
 
 MAX_LANES = 8
-# Bytes one device may use for its lanes. Raise `NUMERICS` in harness/identity.py with it.
+# Bytes one device may use for its lanes.
 LANE_BUDGET = 512 * 2**20
 
 

@@ -137,14 +137,13 @@ def load(source: Any) -> Dataset:
     return source.load()
 
 
-def make_jobs(configs: Iterable[Config], *, numerics: str) -> list[Job]:
+def make_jobs(configs: Iterable[Config]) -> list[Job]:
     """The jobs of ``configs``, in their order."""
     return [
         Job(
             run_id=run_id(
                 config,
                 data_fingerprint=load(config.dataset).fingerprint,
-                numerics=numerics,
                 params_fingerprint=_params_fingerprint(config),
             ),
             config=config,

@@ -22,8 +22,7 @@ from harness.parts import held_out_sizes
 from harness.prepare import program_of
 from harness.train import Lane, Outcome, Program
 
-# Data up to this size is padded; see docs/decisions/012. Raise `NUMERICS` in harness/identity.py
-# with what is here.
+# Data up to this size is padded; see docs/decisions/012.
 MOST_ROWS = 8192
 MOST_FEATURES = 32
 

@@ -15,7 +15,6 @@ from rich.table import Table
 
 from harness.config import Config
 from harness.errors import UserError
-from harness.identity import numerics
 from harness.prepare import Prepared, prepare
 from harness.sweep import lanes, plan
 from harness.sweep.plan import Group
@@ -32,7 +31,7 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
     """
     table = Table("run", "alone", "reordered", "plain loop: largest difference of a logit")
     changed = []
-    for groups in plan.programs(plan.group(plan.make_jobs(configs, numerics=numerics()))):
+    for groups in plan.programs(plan.group(plan.make_jobs(configs))):
         trainer = groups[0].compile([_first(groups[0]).lane])
         for run_id, same_alone, same_reordered, difference in chain(
             *(compare(group, trainer) for group in groups)
