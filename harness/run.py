@@ -19,7 +19,7 @@ from harness.config import Config, Init, folder_of
 from harness.data.dataset import Dataset
 from harness.data.run_data import RunData, held_out_sizes, most_synthetic, run_data
 from harness.errors import UserError
-from harness.identity import numerics, run_id
+from harness.identity import run_id
 from harness.losses import pack
 from harness.models import Inputs, param_shapes, takes_padding
 from harness.optimizers import Optimizer, learning_rates, plateau_rule
@@ -152,7 +152,6 @@ def resolve(config: Config, dataset: Dataset) -> Run:
         run_id=run_id(
             config,
             data_fingerprint=dataset.fingerprint,
-            numerics=numerics(),
             params_fingerprint=_params_fingerprint(config),
         ),
         config=config,

@@ -31,7 +31,7 @@ ALLOWED = {
     "data": {"errors", "files"},
     "train": {"losses", "models", "optimizers"},
     "config": {"errors", "metrics", "losses", "models", "optimizers", "data"},
-    "identity": {"config"},
+    "identity": {"errors", "config", "data", "metrics", "losses", "models", "optimizers"},
     "padding": {"losses", "models", "optimizers", "train"},
     "run": {
         "errors", "config", "checkpoints", "data", "identity", "losses", "models", "optimizers",

@@ -215,7 +215,7 @@ def test_units_without_a_value_are_not_dropped():
 
 def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10, **store):
     """Reproduces over a made-up store in which losses differ as ``effects`` say."""
-    monkeypatch.setattr(observed, "numerics", lambda: "1")
+    monkeypatch.setattr(observed, "numerics_named", lambda names: "1")
     sweeps = {"main": {"set": {"loss": "bce,focal"}, "seeds": seeds}}
     experiment = read(write(tmp_path / "experiments" / "made", claims, sweeps))
 

@@ -21,7 +21,7 @@ from jax import Array
 from harness.losses import focusing, likelihood, margin, overlap, ranking
 from harness.losses.base import LossFn
 
-# The order is part of the compiled program: append, and raise `NUMERICS` in harness/identity.py.
+# The order is part of the compiled program: append.
 POINTWISE: tuple[type[LossFn], ...] = (
     likelihood.BCE,
     likelihood.WeightedBCE,

@@ -58,7 +58,6 @@ def collect(
         )
     evaluated = _evaluate(runs, scored)
     created = datetime.now(UTC)
-    version = numerics()
     return [
         Record(
             run_id=run.run_id,
@@ -71,7 +70,7 @@ def collect(
                 "threshold_logit": found.threshold_logit,
                 "prior_shift": shifts[i],
                 "seconds": seconds,
-                "numerics": version,
+                "numerics": numerics(run.config),
                 "data_fingerprint": dataset.fingerprint,
                 **_counts(own, dataset.labels),
             },

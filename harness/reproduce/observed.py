@@ -13,7 +13,7 @@ from harness.analyze.groups import chosen_runs, label_runs
 from harness.analyze.runs import Runs
 from harness.analyze.where import rows_where
 from harness.errors import UserError
-from harness.identity import numerics
+from harness.identity import NAMED, numerics_named
 from harness.reproduce.computed import TABLES
 from harness.reproduce.judge import Pairs
 from harness.reproduce.quantities import MEASURES
@@ -116,9 +116,18 @@ def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]
 
 def _current(runs: pl.DataFrame, sweep: Sweep) -> pl.DataFrame:
     """A sweep's runs under the current numerics, the latest where data changed under them."""
-    runs = runs.filter((pl.col("numerics") == numerics()) & (pl.col(sweep.vary) < sweep.seeds))
+    runs = _under_current_numerics(runs.filter(pl.col(sweep.vary) < sweep.seeds))
     config = [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
     return runs.sort("created", "run_id").unique(config, keep="last")
+
+
+def _under_current_numerics(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those that would be computed now as they were then."""
+    columns = {group: f"{group}.name" for group in NAMED if f"{group}.name" in runs.columns}
+    kinds = runs.select(numerics="numerics", **columns).unique()
+    is_current = [row.pop("numerics") == numerics_named(row) for row in kinds.iter_rows(named=True)]
+    current = kinds.filter(is_current).rename(columns)
+    return runs.join(current, on=current.columns, how="semi", nulls_equal=True)
 
 
 def starting_points(folder: Path, sweep: Sweep) -> list[str]:

@@ -15,7 +15,7 @@ import polars as pl
 import harness
 from harness import devices
 from harness.analyze.export import write_atomically
-from harness.identity import numerics
+from harness.identity import environment
 from harness.reproduce import figures, wording
 from harness.reproduce.judge import Verdict
 from harness.reproduce.observed import RUNS, Observed
@@ -169,12 +169,21 @@ def _provenance(observed: Observed, made: Made) -> dict[str, Any]:
         "finished": made.finished,
         "seconds": round(made.seconds, 1),
         "runs": runs.height,
-        "numerics": numerics(),
+        "numerics": environment(),
+        "code": _codes(runs),
         "versions": {"harness": harness.__version__, "python": platform.python_version()}
         | {name: version(name) for name in packages},
         "machine": f"{platform.machine()}, {devices.describe()}",
         "data_fingerprints": prints,
     }
+
+
+def _codes(runs: pl.DataFrame) -> list[str]:
+    """The hashes of the code that ``runs`` were computed by, one a family."""
+    if "numerics" not in runs.columns:
+        return []
+    every = runs["numerics"].unique()
+    return sorted({numerics.partition(";")[0].removeprefix("code=") for numerics in every})
 
 
 def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
