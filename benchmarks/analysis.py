@@ -42,15 +42,16 @@ LIMITS = {
 
 def fabricate(folder: Path, seeds: int) -> int:
     """Writes the sweep through the store's own writer; returns the number of runs."""
-    from harness.record import store, tables
+    from harness.record import store
+    from harness.record.tables import tables
 
     runs = list(product(LOSSES, DATASETS, RATES, LEARNING_RATES, range(seeds)))
     rng = np.random.default_rng(0)
-    plain = _base_config()
+    plain = base_config()
     metrics = {rate: _metrics(rng, rate) for rate in RATES}
     for batch in _batches(runs):
         records = [_record(rng, plain, metrics[run[2]], *run) for run in batch]
-        store.write_shard(folder, tables.tables(records))
+        store.write_shard(folder, tables(records))
     return len(runs)
 
 
@@ -61,7 +62,8 @@ def _batches(runs: list[Any]) -> Iterator[list[Any]]:
         yield [runs[i] for i in order[start : start + RUNS_PER_SHARD]]
 
 
-def _base_config() -> dict[str, Any]:
+def base_config() -> dict[str, Any]:
+    """A configuration as a run has it, with every key."""
     from harness.config import dump, parse
 
     groups = {"sampler": "none", "model": "mlp", "loss": "bce", "optimizer": "adam"}
@@ -94,7 +96,7 @@ def _metrics(rng: np.random.Generator, rate: float) -> dict[str, float]:
 
 
 def _record(rng: np.random.Generator, plain: dict, metrics: dict, *run: Any) -> Any:
-    from harness.record.tables import CURVES, Record
+    from harness.record.schema import CURVES, Predictions, Record
 
     loss, dataset, rate, learning_rate, seed = run
     config = {
@@ -132,11 +134,14 @@ def _record(rng: np.random.Generator, plain: dict, metrics: dict, *run: Any) -> 
         },
         steps_per_epoch=10,
         predictions={
-            part: (np.arange(NUM_ROWS), logits, labels) for part, (logits, labels) in parts.items()
-        },
-        mended={
-            part: dict.fromkeys(("corrected_logits", "calibrated_logits"), logits)
-            for part, (logits, _) in parts.items()
+            part: Predictions(
+                np.arange(NUM_ROWS),
+                logits,
+                labels,
+                corrected_logits=logits,
+                calibrated_logits=logits,
+            )
+            for part, (logits, labels) in parts.items()
         },
         created=datetime.now(UTC),
     )

@@ -13,42 +13,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-from harness.record.mirrored import as_wandb
 
+from benchmarks.analysis import base_config
 from harness.analyze import load
-from harness.record.mirror import Mirror, MirrorRun
-from harness.record.tables import CURVES
+from harness.record.mirror import Mirror, mirror_run
+from harness.record.schema import CURVES, FACTS, Record
+from harness.record.wandb_log import RunLog
 
 NUM_METRICS = 60  # of each part; as many columns as a run of the default evaluation has
 
 
-def example(num_epochs: int) -> MirrorRun:
+def example(num_epochs: int) -> RunLog:
     """A run as wide as ours are; of random numbers, whose digits do not compress."""
     rng = np.random.default_rng(0)
     names = [f"{part}/metric_{i}" for part in ("validation", "test") for i in range(NUM_METRICS)]
-    config = {
-        "seed": 0,
-        "dataset": {"name": "synthetic", "kind": "gaussians", "num_rows": 10_000, "dim": 20},
-        "loss": {"name": "focal", "gamma": 2.0, "alpha": 0.25},
-        "imbalance": {"positive_rate": 0.01, "where": "train"},
-        "model": {"name": "mlp", "widths": [64, 64], "dropout": 0.1},
-        "optimizer": {"name": "adamw", "learning_rate": 1e-3, "weight_decay": 1e-4},
-        "training": {"num_epochs": num_epochs, "batch_size": 256, "patience": 0},
-    }
-    facts = {"status": "finished", "seconds": 1.5, "best_epoch": 7, "threshold": 0.3}
-    facts |= {f"num_{i}": i for i in range(10)}
-    curves = {name: rng.random(num_epochs).astype(np.float32).tolist() for name in CURVES.values()}
-    steps = {"epoch": list(range(1, num_epochs + 1)), "step": list(range(4, 4 * num_epochs + 4, 4))}
-    return as_wandb(
+    facts = {name: 7 if kind.is_integer() else 0.3 for name, kind in FACTS.items()}
+    texts = {"status": "finished", "numerics": "benchmark", "data_fingerprint": "0" * 64}
+    record = Record(
         run_id="0" * 16,
-        config=config,
-        facts=facts,
+        config=base_config(),
+        facts={**facts, **texts},
         metrics=dict(zip(names, rng.random(len(names)).tolist(), strict=True)),
-        history={**steps, **curves},
-        tags=("bench",),
+        curves={name: rng.random(num_epochs).astype(np.float32) for name in CURVES.values()},
+        steps_per_epoch=4,
+        predictions={},
         created=datetime(2026, 1, 2, tzinfo=UTC),
-        charts={},
     )
+    return mirror_run(record, tags=("bench",))
 
 
 def main(num_runs: int, num_epochs: int) -> dict[str, float]:

@@ -95,18 +95,21 @@ class Columns:
 
 
 def joined(parts: Iterable[Columns]) -> Columns:
-    """All columns that some part has, in the order in which they first appear.
+    """All columns that some part has: the facts as `FACTS` lists them, all others by their names.
+
+    The order of the parts, which is that of their training, makes no difference.
 
     >>> joined([Columns(config=("seed",)), Columns(config=("seed", "loss.gamma"))]).config
-    ('seed', 'loss.gamma')
+    ('loss.gamma', 'seed')
     """
     parts = list(parts)
-    return Columns(
-        **{
-            group: tuple(dict.fromkeys(name for part in parts for name in getattr(part, group)))
-            for group in ("config", "facts", "metrics")
-        }
+    config, facts, metrics = (
+        sorted({name for part in parts for name in getattr(part, group)})
+        for group in ("config", "facts", "metrics")
     )
+    fixed = tuple(name for name in FACTS if name in facts)
+    chosen = tuple(name for name in facts if name not in FACTS)
+    return Columns(config=tuple(config), facts=(*fixed, *chosen), metrics=tuple(metrics))
 
 
 @dataclass(frozen=True, eq=False)
