@@ -444,11 +444,12 @@ def test_a_metric_nobody_knows_is_refused_before_anything_is_trained(tmp_path, m
 def test_an_own_measure_picks_as_it_says(tmp_path, monkeypatch, better, rate):
     slowness = {"derive": "formula", "sql": '-ln("optimizer.learning_rate")'}
     tune = {"keys": ["optimizer.learning_rate"], "by": "validation/slowness", "better": better}
-    claims = of_losses() | {"measures": {"validation/slowness": slowness}, "tune": tune}
+    chosen = {"of": {"measure": "optimizer.learning_rate"}, "than": {"value": rate}}
+    claims = of_losses(**chosen, expect="equal", by=1e-9, test="exact", unit=["run_id"])
+    claims |= {"measures": {"validation/slowness": slowness}, "tune": tune}
     effects = {"bce": 0.0, "focal": 0.0}
     done = fabricated(tmp_path, claims, effects, monkeypatch, seeds=3, learning_rates=(1e-3, 1e-1))
-    chosen = pl.read_csv(done.folder / "runs.csv")["optimizer.learning_rate"]
-    assert set(chosen) == {rate}
+    assert done.verdicts[0].word == "supported" and done.verdicts[0].num_units == 6
 
 
 def test_a_folder_without_expectations_is_refused(tmp_path):
