@@ -14,10 +14,10 @@ from omegaconf import OmegaConf
 from rich.table import Table
 from rich.text import Text
 
-from harness.app import conf_dir
 from harness.data.cache import data_dir
 from harness.data.package import Package
 from harness.errors import UserError
+from harness.files import conf_dir
 
 
 @dataclass(frozen=True, kw_only=True)

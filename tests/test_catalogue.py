@@ -1,12 +1,11 @@
 """`harness data list` and `fetch`, and suites of data sets in a sweep."""
 
 import pytest
-from hydra.core.object_type import ObjectType
 
 from harness import catalogue
+from harness.cli.expanding import group_choices
 from harness.config.composing import Composer
 from harness.data import wheel
-from harness.sweep.launch import _ValidatingLoader
 from tests.conftest import TINY
 from tests.packages import everything, use_index
 
@@ -91,9 +90,7 @@ def test_a_suite_is_no_single_job(harness, offline):
 
 
 def test_globs_reach_into_folders(hydra_sweep):
-    loader = _ValidatingLoader(hydra_sweep.loader, Composer(hydra_sweep.loader, hydra_sweep.config))
-    assert sorted(loader.get_group_options("dataset")) == catalogue.names()
-    assert loader.get_group_options("dataset", ObjectType.GROUP) == ["keel", "openml", "synthetic"]
+    assert sorted(group_choices("dataset", hydra_sweep.loader)) == catalogue.names()
 
 
 def test_a_sweep_trains_on_a_glob_of_packaged_sets(harness, kept):

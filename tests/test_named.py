@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from harness import catalogue
-from harness.app import conf_dir
 from harness.config import AnyDataset, parse_as
 from harness.data import sources
 from harness.data.columns import Columns, columns_of, read_text
 from harness.data.package import read
 from harness.data.wheel import Wheel
+from harness.files import conf_dir
 
 # Rows, features, imbalance ratio: the tables of the KEEL repository's page of imbalanced sets.
 KEEL = {

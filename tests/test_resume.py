@@ -32,7 +32,7 @@ FOLDER = Path("runs") / "default"
 # A sweep whose process gets a signal while it writes the first table of its second shard.
 SIGNALLED = """
 import os, sys
-from harness import app, cli
+from harness import cli
 from harness.record import store
 from harness.sweep import recorder
 recorder.RUNS_PER_SHARD = {runs_per_shard}

@@ -11,7 +11,6 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeS
 
 from harness import parts as parts_module
 from harness.analyze.groups import label_runs
-from harness.app import conf_dir
 from harness.config import dump, parse
 from harness.data.dataset import Dataset
 from harness.data.imbalance import PARTS
@@ -26,6 +25,7 @@ from harness.data.splitters import (
 )
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
+from harness.files import conf_dir
 from harness.parts import held_out_sizes
 from harness.prepare import prepare
 from tests.conftest import TINY

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from harness.commands.terminal import Parser, wide_console
+from harness.cli.terminal import Parser, wide_console
 from harness.errors import UserError
 
 
