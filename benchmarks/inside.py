@@ -24,8 +24,8 @@ def reference_configs() -> list:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from harness.app import conf_dir
     from harness.config import parse
+    from harness.files import conf_dir
 
     configs = []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):

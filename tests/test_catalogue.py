@@ -1,14 +1,13 @@
 """`harness data list` and `fetch`, and suites of data sets in a sweep."""
 
 import pytest
-from hydra.core.object_type import ObjectType
 from pydantic import TypeAdapter
 
-from harness.app import conf_dir
+from harness.cli.expanding import group_choices
 from harness.config.composing import Composer
 from harness.data.catalogue import Catalogue
 from harness.data.sources import AnySource
-from harness.sweep.launch import _ValidatingLoader
+from harness.files import conf_dir
 from tests.conftest import TINY
 from tests.packages import everything, use_index
 
@@ -116,9 +115,7 @@ def test_a_suite_is_no_single_job(harness, offline):
 
 
 def test_globs_reach_into_folders(hydra_sweep):
-    loader = _ValidatingLoader(hydra_sweep.loader, Composer(hydra_sweep.loader, hydra_sweep.config))
-    assert sorted(loader.get_group_options("dataset")) == CATALOGUE.names()
-    assert loader.get_group_options("dataset", ObjectType.GROUP) == ["keel", "openml", "synthetic"]
+    assert sorted(group_choices("dataset", hydra_sweep.loader)) == CATALOGUE.names()
 
 
 def test_a_sweep_trains_on_a_glob_of_packaged_sets(harness, kept):

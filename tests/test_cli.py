@@ -61,7 +61,7 @@ BAD_VALUES = {
     "NaN learning rate": (["optimizer.learning_rate=nan"], ["optimizer.learning_rate", "nan"]),
     "no such loss": (["loss=focol"], ["loss/focol", "focal"]),
     "no such loss name": (["loss.name=focol"], ["loss", "focol", "focal"]),
-    "no such group": (["los=bce"], ["los", "+los=bce"]),
+    "no such group": (["los=bce"], ["los", "did you mean loss?"]),
     "unknown key": (["optimizer.lr=0.1"], ["optimizer.lr"]),
     "unknown key, added": (["+optimizer.lr=0.1"], ["optimizer.lr"]),
     "unknown key, added on top": (["+epochs=3"], ["epochs"]),

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from harness.commands.data import data
+from harness.cli.data_command import data
 from harness.data.describe import (
     describe,
     findings,

@@ -11,7 +11,7 @@ from hydra.test_utils.launcher_common_tests import (
 )
 from omegaconf import OmegaConf
 
-from harness import app
+from harness.cli import application
 from harness.config.composing import Composer
 from harness.errors import UserError
 from harness.record import store
@@ -20,7 +20,7 @@ from tests.conftest import TINY
 # Hydra's suite leaves `version_base` unset, which Hydra warns of.
 pytestmark = [
     pytest.mark.filterwarnings(r"ignore:\s*Future Hydra versions:UserWarning"),
-    pytest.mark.usefixtures("hydra_restore_singletons", "no_clean_up"),
+    pytest.mark.usefixtures("hydra_restore_singletons"),
 ]
 
 
@@ -94,7 +94,7 @@ def test_the_configuration_of_a_return_is_hydras_own_and_built_when_asked_for(
 
 def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = app._task(app._train)
+    task = application.Task(application._train)
     jobs = [
         (*TINY, f"seed={seed}", f"loss={loss}", f"evaluation.objective={metric}")
         for seed, loss, metric in [
@@ -122,7 +122,7 @@ def test_a_job_that_cannot_train_fails_alone(hydra_sweep, tmp_path, monkeypatch)
         (*TINY, "imbalance=induced", f"imbalance.positive_rate={rate}")
         for rate in ("0.2", "0.0001", "0.1")
     ]
-    returns = hydra_sweep.launch(app._task(app._train), jobs)
+    returns = hydra_sweep.launch(application.Task(application._train), jobs)
     assert [one.status for one in returns] == [
         JobStatus.COMPLETED,
         JobStatus.FAILED,

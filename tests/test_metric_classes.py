@@ -14,7 +14,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from harness.analyze.headings import sign
-from harness.app import conf_dir
+from harness.files import conf_dir
 from harness.metrics.__main__ import markdown
 from harness.metrics.calibration import CALIBRATORS
 from harness.metrics.decision_metrics import decide, net_benefit, threshold_metrics

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.app import conf_dir
 from harness.config import AnyDataset, parse_as
 from harness.data import sources
 from harness.data.catalogue import Catalogue
 from harness.data.dataset import Dataset
 from harness.data.packages import Wheel
+from harness.files import conf_dir
 
 CATALOGUE = Catalogue(conf_dir())
 # What the file of every such data set says, so that a command line can override it.

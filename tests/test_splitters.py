@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
 from harness.analyze.groups import label_runs
-from harness.app import conf_dir
 from harness.config import dump, parse
 from harness.data.dataset import Dataset
 from harness.data.imbalance import PARTS
@@ -26,6 +25,7 @@ from harness.data.splitters import (
 )
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
+from harness.files import conf_dir
 from tests.conftest import TINY
 from tests.runs import config, prepared
 from tests.stored import stored_tables

@@ -18,6 +18,7 @@ from annotated_types import Ge, Le, MinLen
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
+from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Replicate, Seed
 from harness.errors import UserError
@@ -214,6 +215,9 @@ def parse(values: Mapping[str, Any]) -> Config:
     for key in _missing(values):
         raise UserError(f"{key} is not set: give {key}=...")
     config = _validated(_ADAPTER, values, ())
+    for key, name in (("name", config.name), ("root", config.root)):
+        if not name.isprintable():
+            raise UserError(f"{key}={name!r} must be a folder's name, without control characters")
     if any(part in config.name for part in ("/", "\\")) or config.name in {".", ".."}:
         raise UserError(f"name={config.name!r} must be a folder name without slashes")
     if config.init.fresh_head and config.init.params is None:
@@ -236,9 +240,12 @@ def parse_as(kind: Any, values: Any, *, at: str) -> Any:
 
 def _validated(adapter: TypeAdapter, values: Any, at: tuple[str, ...]) -> Any:
     try:
-        return adapter.validate_python(dict(values))
+        read = adapter.validate_python(dict(values))
     except ValidationError as error:
-        raise UserError(_explain(error, at)) from None
+        raise UserError(explained(error, at=at, groups=_groups_of_choices())) from None
+    for mistake in loose_numbers(values, read, *at):
+        raise UserError(mistake)
+    return read
 
 
 def dump(config: Config) -> dict[str, Any]:
@@ -254,21 +261,3 @@ def folder_of(config: Config) -> Path:
 def objective(config: Config) -> str:
     """The stored column that a hyperparameter search gets back; of the validation part alone."""
     return f"validation/{config.evaluation.objective}"
-
-
-def _explain(error: ValidationError, at: tuple[str, ...]) -> str:
-    errors = error.errors()
-    first = errors[0]
-    # A union's location carries the chosen member's tag, which is no config key.
-    keys = [*at, *(str(part) for part in first["loc"])]
-    if len(keys) > 2 and keys[0] in _groups_of_choices():
-        del keys[1]
-    message = first["msg"][0].lower() + first["msg"][1:]
-    given = first["input"]
-    if first["type"] == "unexpected_keyword_argument":
-        message, shown = "no such key in this choice; see `harness train --cfg job`", ""
-    else:
-        message = message.removeprefix("input ")
-        shown = "" if isinstance(given, Mapping) else f", got {given!r}"
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return f"{'.'.join(keys)}: {message}{shown}{more}"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from harness.commands.terminal import Parser, wide_console
+from harness.cli.terminal import Parser, wide_console
 
 
 def sync(arguments: list[str]) -> None:

@@ -5,9 +5,10 @@ import shlex
 import sys
 from pathlib import Path
 
-from harness import app  # first: it chooses the devices before anything imports jax
-from harness.commands.terminal import Parser, wide_console
+from harness.cli import application  # first: it chooses the devices before jax is imported
+from harness.cli.terminal import Parser, wide_console
 from harness.errors import UserError
+from harness.files import conf_dir
 
 QUICK_RESULTS = Path("runs/reproduce/quick")
 COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow"}
@@ -62,7 +63,7 @@ def reproduce(arguments: list[str]) -> None:
 
 
 def _train(overrides: list[str]) -> None:
-    app.run("train", ["-m", *overrides])
+    application.run("train", ["-m", *overrides])
 
 
 def _flags(given: argparse.Namespace) -> list[str]:
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _experiments() -> Path:
     here = Path("experiments")
-    return here if here.is_dir() else app.conf_dir().parent / "experiments"
+    return here if here.is_dir() else conf_dir().parent / "experiments"
 
 
 def _positive(text: str) -> int:

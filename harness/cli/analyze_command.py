@@ -5,7 +5,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from harness.commands.terminal import Parser, wide_console
+from harness.cli.terminal import Parser, wide_console
 from harness.errors import UserError
 from harness.metrics.names import listing
 

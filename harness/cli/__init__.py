@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Callable
 
+LONGEST = 400  # characters of an error
+
 USAGE = """\
 harness: which loss should train my binary classifier, and how sure can I be?
 
@@ -33,7 +35,8 @@ def main() -> None:
 
         print(__version__)
         return
-    runner = _COMMANDS.get(command)
+    # Hydra's completion scripts call the command alone, whatever is being typed.
+    runner = _complete if command in {"-sc", "--shell-completion"} else _COMMANDS.get(command)
     if runner is None:
         _fail(f"harness {command}: no such command; one of {', '.join(_COMMANDS)}")
     else:
@@ -59,50 +62,63 @@ def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
 
 
 def _fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {_one_line(message)}", file=sys.stderr)
     sys.exit(2)
 
 
-def _train(arguments: list[str]) -> None:
-    from harness import app
+def _one_line(message: str) -> str:
+    """Without control characters, which could rewrite what the terminal shows, and not too long."""
+    words = " ".join(message.split())
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 4]} ..."
 
-    app.run("train", arguments)
+
+def _train(arguments: list[str]) -> None:
+    from harness.cli import application
+
+    application.run("train", arguments)
 
 
 def _plan(arguments: list[str]) -> None:
-    from harness import app
+    from harness.cli import application
 
-    app.run("plan", arguments)
+    application.run("plan", arguments)
 
 
 def _verify(arguments: list[str]) -> None:
-    from harness import app
+    from harness.cli import application
 
-    app.run("verify", arguments)
+    application.run("verify", arguments)
 
 
 def _analyze(arguments: list[str]) -> None:
-    from harness.commands.analyze import analyze
+    from harness.cli.analyze_command import analyze
 
     analyze(arguments)
 
 
 def _reproduce(arguments: list[str]) -> None:
-    from harness.commands.reproduce import reproduce
+    from harness.cli.reproduce_command import reproduce
 
     reproduce(arguments)
 
 
 def _sync(arguments: list[str]) -> None:
-    from harness.commands.sync import sync
+    from harness.cli.sync_command import sync
 
     sync(arguments)
 
 
 def _data(arguments: list[str]) -> None:
-    from harness.commands.data import data
+    from harness.cli.data_command import data
 
     data(arguments)
+
+
+def _complete(arguments: list[str]) -> None:
+    from harness.cli.completion import complete
+
+    complete(arguments, list(_COMMANDS))
 
 
 _COMMANDS = {

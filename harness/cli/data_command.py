@@ -9,10 +9,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from harness.app import conf_dir
-from harness.commands.terminal import Parser, wide_console
+from harness.cli.terminal import Parser, wide_console
 from harness.data.catalogue import Catalogue, listing
 from harness.errors import UserError
+from harness.files import conf_dir
 
 
 def data(arguments: list[str]) -> None:
