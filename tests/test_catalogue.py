@@ -5,7 +5,7 @@ from hydra.core.object_type import ObjectType
 from pydantic import TypeAdapter
 
 from harness.app import conf_dir
-from harness.data.catalogue import Catalogue
+from harness.data.named import Catalogue
 from harness.data.sources import AnySource
 from harness.sweep.compose import Composer
 from harness.sweep.launch import _ValidatingLoader

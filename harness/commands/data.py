@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness.app import conf_dir
 from harness.commands.terminal import Parser, wide_console
-from harness.data.catalogue import Catalogue, listing
+from harness.data.named import Catalogue, listing
 from harness.errors import UserError
 
 
