@@ -5,7 +5,7 @@ from pydantic import TypeAdapter
 
 from harness.cli.expanding import group_choices
 from harness.config.composing import Composer
-from harness.data.catalogue import Catalogue
+from harness.data.named import Catalogue
 from harness.data.sources import AnySource
 from harness.files import conf_dir
 from tests.conftest import TINY

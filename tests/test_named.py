@@ -9,8 +9,8 @@ import yaml
 
 from harness.config import AnyDataset, parse_as
 from harness.data import sources
-from harness.data.catalogue import Catalogue
 from harness.data.dataset import Dataset
+from harness.data.named import Catalogue
 from harness.data.packages import Wheel
 from harness.files import conf_dir
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.data import openml
 from harness.data.dataset import Dataset
+from harness.data.describe import describe
 from harness.data.openml import OpenML
 from harness.data.packages import Wheel
 from harness.data.table import Table
@@ -192,3 +193,10 @@ def test_marks_are_the_users_to_choose(kept):
 def test_published_counts_can_be_checked_of_any_table(kept):
     with pytest.raises(UserError, match=r"has 2 rows where dataset it says 3: .*rows=null"):
         own(b"a,y\n1,x\n2,z\n", "data.csv", kept, target="y", rows=3).load()
+
+
+def test_a_text_that_never_varies_is_a_feature_that_never_varies(kept):
+    dataset = own(b"a,c,y\n1,k,x\n2,k,z\n3,k,x\n", "data.csv", kept, target="y").load()
+    assert dataset.feature_names == ("a", "c=k") and not dataset.features[:, 1].any()
+    _, constant = describe(dataset).columns
+    assert (constant.levels, constant.auroc) == ((("k", 1.0),), 0.5)

@@ -12,8 +12,9 @@ from threadpoolctl import ThreadpoolController
 from harness.data import sampler
 from harness.data.dataset import Dataset
 from harness.data.sampler import SAMPLERS, Resampled, TrainingPart
-from harness.data.sources import Sklearn, TwoGaussians
+from harness.data.sources import Sklearn
 from harness.data.streams import Purpose, legacy_seed
+from harness.data.synthetic import TwoGaussians
 from harness.errors import UserError
 from tests.runs import config, prepared
 

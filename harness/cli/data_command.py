@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from harness.cli.terminal import Parser, wide_console
-from harness.data.catalogue import Catalogue, listing
+from harness.data.named import Catalogue, listing
 from harness.errors import UserError
 from harness.files import conf_dir
 

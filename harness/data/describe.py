@@ -18,8 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import rankdata
 
-from harness.data.check import blocks
-from harness.data.dataset import Dataset, SourceColumn
+from harness.data.dataset import Dataset, SourceColumn, blocks
 from harness.data.splits import stratified_split
 from harness.data.standardise import standardised_column
 from harness.errors import UserError
@@ -252,7 +251,7 @@ def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
 def _category(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     assert dataset.raw is not None
     shares = dataset.raw.mean[features].tolist()
-    if len(shares) == 1:
+    if len(shares) < len(source.levels):  # two levels are one feature
         shares = [1 - shares[0], *shares]
     codes = category_codes(dataset, features)
     levels = zip(source.levels, shares, strict=True)

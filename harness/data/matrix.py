@@ -7,9 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.check import blocks
-from harness.data.columns import Column, Levels, one_hot
-from harness.data.dataset import SourceColumn
+from harness.data.dataset import SourceColumn, blocks
+from harness.data.encoding import Column, Levels, one_hot
 from harness.data.standardise import FeatureSummary, standardised_column, summary_of
 from harness.data.table_file import TableFile
 

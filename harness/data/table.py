@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import polars as pl
 from annotated_types import Ge, Le
 
-from harness.data.columns import MISSING_MARKS, Encoding, encoded
 from harness.data.dataset import Dataset, Overview, SourceColumn
+from harness.data.encoding import MISSING_MARKS, Encoding, encoded
 from harness.data.fetching import file_state
 from harness.data.matrix import Matrix
 from harness.data.reading import Reader, open_reader

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
-from harness.data.columns import Encoding, encoded
+from harness.data.encoding import Encoding, encoded
 from harness.data.table_file import TableFile
 
 

@@ -1,4 +1,6 @@
-"""SMOTE and its kin: new rows of the rarer class, made between real ones and their neighbours.
+"""SMOTE and its kin: synthetic rows of the rarer class, between real ones and their neighbours.
+
+SMOTETomek and SMOTEENN then clean what overlaps, real rows and synthetic ones of both classes.
 
 Neighbours are sought and rows are made in the run's standardised features. None of these is an
 exact change of the prior: rows between neighbours lie closer together than the class does, so
@@ -12,15 +14,17 @@ import numpy as np
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from harness.data.sampler.fitting import (
+from harness.data.sampler.cleaning import edited_nearest_neighbours, kept_places, tomek_links
+from harness.data.sampler.training_part import (
     Neighbors,
     Ratio,
+    Resampled,
+    TrainingPart,
     check_neighbors,
     check_numeric,
     check_ratio,
     fit_resample,
 )
-from harness.data.sampler.part import Resampled, TrainingPart
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
 
@@ -43,7 +47,7 @@ class SMOTE:
     def resample(self, part: TrainingPart, *, seed: int) -> Resampled:
         """Raises UserError for a `ratio` below the rows', or fewer rows than `k_neighbors` + 1."""
         check_neighbors(part, self.name, self.k_neighbors)
-        method = plain_smote(part, ratio=self.ratio, k_neighbors=self.k_neighbors, seed=seed)
+        method = _plain_smote(part, ratio=self.ratio, k_neighbors=self.k_neighbors, seed=seed)
         return _oversampled(method, self, part, remedy="use sampler=random_over")
 
 
@@ -161,7 +165,45 @@ class ADASYN:
         return _oversampled(ADASYN(**common), self, part, remedy="use sampler=smote")
 
 
-def plain_smote(part: TrainingPart, *, ratio: float, k_neighbors: int, seed: int) -> Any:
+@dataclass(frozen=True)
+class SMOTETomek:
+    """SMOTE, then both rows of every Tomek link are dropped.
+
+    Batista et al. 2003.
+    """
+
+    name: Literal["smote_tomek"] = "smote_tomek"
+    ratio: Ratio = 1.0
+    k_neighbors: Neighbors = 5
+    makes_rows: ClassVar[bool] = True
+
+    def resample(self, part: TrainingPart, *, seed: int) -> Resampled:
+        """Raises UserError for a `ratio` below the rows', or fewer rows than `k_neighbors` + 1."""
+        return _cleaned(tomek_links("both"), self, part, seed)
+
+
+@dataclass(frozen=True)
+class SMOTEENN:
+    """SMOTE, then every row is dropped that has one of the other class among its
+    `cleaning_neighbors`.
+
+    Batista et al. 2004. Where the classes overlap it drops much of the commoner one, and `ratio` is
+    not what remains.
+    """
+
+    name: Literal["smote_enn"] = "smote_enn"
+    ratio: Ratio = 1.0
+    k_neighbors: Neighbors = 5
+    cleaning_neighbors: Neighbors = 3
+    makes_rows: ClassVar[bool] = True
+
+    def resample(self, part: TrainingPart, *, seed: int) -> Resampled:
+        """Raises UserError also where cleaning leaves a class without a row."""
+        method = edited_nearest_neighbours("both", self.cleaning_neighbors, "all")
+        return _cleaned(method, self, part, seed)
+
+
+def _plain_smote(part: TrainingPart, *, ratio: float, k_neighbors: int, seed: int) -> Any:
     """imbalanced-learn's SMOTE for the kinds of columns that `part` has."""
     from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
@@ -173,10 +215,10 @@ def plain_smote(part: TrainingPart, *, ratio: float, k_neighbors: int, seed: int
     return SMOTENC(list(range(part.num_numeric, part.features.shape[1])), **common)
 
 
-def with_made_rows(
+def _with_synthetic(
     method: Any, part: TrainingPart, *, name: str, ratio: float, remedy: str
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
-    """Standardised features and labels: those of `part` in their order, and then the made ones.
+    """Standardised features and labels: those of `part` in their order, then the synthetic ones.
 
     Raises UserError where `ratio` is below the rows', or `method` refuses.
     """
@@ -193,7 +235,7 @@ def with_made_rows(
 
 
 def _oversampled(method: Any, sampler: Any, part: TrainingPart, *, remedy: str) -> Resampled:
-    features, labels = with_made_rows(
+    features, labels = _with_synthetic(
         method, part, name=sampler.name, ratio=sampler.ratio, remedy=remedy
     )
     size = len(part.rows)
@@ -206,3 +248,24 @@ def _common(ratio: float, k_neighbors: int, seed: int) -> dict[str, Any]:
         "k_neighbors": k_neighbors,
         "random_state": legacy_seed(seed, Purpose.SAMPLER),
     }
+
+
+def _cleaned(
+    cleaning: Any, sampler: SMOTETomek | SMOTEENN, part: TrainingPart, seed: int
+) -> Resampled:
+    """imbalanced-learn's classes of these names do the same, but keep no account of which rows
+    remain."""
+    check_neighbors(part, sampler.name, sampler.k_neighbors)
+    features, labels = _with_synthetic(
+        _plain_smote(part, ratio=sampler.ratio, k_neighbors=sampler.k_neighbors, seed=seed),
+        part,
+        name=sampler.name,
+        ratio=sampler.ratio,
+        remedy="use sampler=random_over",
+    )
+    kept = kept_places(
+        cleaning, part, features, labels, name=sampler.name, remedy="use sampler=smote"
+    )
+    is_real = kept < len(part.rows)
+    synthetic = kept[~is_real]
+    return part.resampled(kept[is_real], features[synthetic], labels[synthetic])
