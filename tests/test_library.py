@@ -13,6 +13,7 @@ from harness.data.sources import Table
 from harness.data.synthetic import TwoGaussians
 from harness.sweep import plan
 from tests.runs import config
+from tests.test_resume import train
 
 GAUSSIANS = TwoGaussians(rows=1000, num_features=10, distance=1.0, positive_rate=0.1, seed=0)
 BYTES = sum(array.nbytes for array in GAUSSIANS.load().arrays)
@@ -103,20 +104,38 @@ def test_what_is_made_from_another_data_set_shares_its_arrays():
     assert len(datasets._kept) == 21  # their features are counted once
 
 
-def test_planning_a_sweep_draws_each_data_set_once(monkeypatch):
+def test_a_sweep_draws_each_data_set_once_and_keeps_few(monkeypatch, tmp_path):
+    """Once to know it, and once more where it was dropped before it was trained on."""
     monkeypatch.setattr(library, "datasets", Datasets(4 * BYTES))
-    drawn = []
+    drawn, alive = [], []
     load = TwoGaussians.load
-    monkeypatch.setattr(TwoGaussians, "load", lambda self: drawn.append(self.seed) or load(self))
+
+    def counted(self):
+        drawn.append(self.seed)
+        gc.collect()
+        alive.append(len(library.datasets._alive))
+        return load(self)
+
+    monkeypatch.setattr(TwoGaussians, "load", counted)
     configs = [
-        config(dataset={**vars(GAUSSIANS), "seed": seed}, seed=run)
+        config(
+            dataset={**vars(GAUSSIANS), "seed": seed},
+            model={"name": "logistic"},
+            training__num_epochs=1,
+            seed=run,
+        )
         for seed in range(20)
         for run in range(3)
     ]
-    plan.make_jobs(configs, numerics="any")
+    runs = plan.resolved(configs)
     gc.collect()
     assert drawn == list(range(20))
     assert len(library.datasets._alive) == 4
+    assert len(plan.groups(runs)) == 20
+    assert all(one.error is None for one in train(configs, tmp_path))
+    assert len(drawn) <= 3 * 20
+    # Those kept, that in training, that evaluated beside it.
+    assert max(alive) <= 4 + 2
 
 
 @pytest.mark.parametrize("kind", ["features", "labels"])

@@ -15,8 +15,8 @@ import numpy as np
 
 from harness import checkpoints
 from harness.config import Config, objective
+from harness.data import library
 from harness.data.dataset import Dataset
-from harness.data.library import datasets
 from harness.data.run_data import RunData
 from harness.errors import UserError
 from harness.padding import trimmed
@@ -123,7 +123,7 @@ def _start_batch(
 ) -> _Started | None:
     """The batch in training, without the runs whose data cannot give what they ask."""
     with timed("prepare"):
-        dataset = datasets.get(batch[0].config.dataset)
+        dataset = library.datasets.get(batch[0].config.dataset)
         ready: dict[Run, Lane] = {}
         for run in batch:
             try:

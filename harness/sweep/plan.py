@@ -10,8 +10,8 @@ from itertools import groupby
 from typing import Any
 
 from harness.config import Config
+from harness.data import library
 from harness.data.dataset import Dataset
-from harness.data.library import datasets
 from harness.errors import UserError
 from harness.models import cost
 from harness.run import Key, Run, resolve
@@ -33,7 +33,7 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
     found: dict[int, Run | UserError] = {}
     for source, positions in by_source.items():
         try:
-            dataset = datasets.get(source)
+            dataset = library.datasets.get(source)
         except UserError as error:
             found |= dict.fromkeys(positions, error)
             continue

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import Config
+from harness.data import library
 from harness.data.dataset import Dataset
-from harness.data.library import datasets
 from harness.errors import UserError
 from harness.padding import trimmed
 from harness.run import Run
@@ -57,7 +57,7 @@ def compare(group: Sequence[Run], trainer: lanes.Trainer) -> list[tuple[str, boo
 
     ``group``: runs of one program on one data set.
     """
-    dataset = datasets.get(group[0].config.dataset)
+    dataset = library.datasets.get(group[0].config.dataset)
     batch = [group[i] for i in _spread(len(group), trainer.width)]
     train = partial(train_batch, trainer=trainer, dataset=dataset)
     together = train(batch)
