@@ -1,6 +1,7 @@
 """Sweeps killed, stopped, repeated and changed: what is missing is trained, to the same bits."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from rich.console import Console
 from harness.analyze.load import load
 from harness.config import Config, parse
 from harness.record import store
+from harness.record.schema import FORMAT, flat, nested
 from harness.sweep import recorder
 from harness.sweep.engine import Result, run_sweep
 from harness.sweep.progress import Progress
@@ -187,6 +189,55 @@ def test_a_changed_sweep_trains_only_its_new_cells(harness, tmp_path):
     after = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
     assert before.items() <= after.items()
     assert stored_tables(tmp_path / FOLDER)["runs"].height == 11
+
+
+UNCALIBRATED = {"calibrators": (), "calibrator": None}
+SEARCHED = "validation/platt/log_loss"
+
+
+def test_an_objective_that_no_stored_run_has_trains_its_own(harness, tmp_path):
+    """Other settings of the evaluation make other runs; those in the folder are no obstacle."""
+    base = ("train", *TINY, "seed=3")
+    bare = ("evaluation.calibrators=[]", "evaluation.calibrator=null")
+    assert harness(*base, *bare).out.startswith("1 trained, 0 already")
+    said = harness(*base, "evaluation.objective=platt/log_loss")
+    assert (said.code, said.err) == (0, "") and said.out.startswith("1 trained, 0 already")
+    assert harness(*base, *bare).out.startswith("0 trained, 1 already")
+
+
+def test_jobs_of_one_sweep_may_ask_for_what_others_do_not_measure(tmp_path):
+    configs = [
+        config(model={"name": "logistic"}, evaluation={"objective": "platt/log_loss"}),
+        config(model={"name": "logistic"}, evaluation=UNCALIBRATED),
+    ]
+    for was_stored in (False, True):
+        calibrated, bare = train(configs, tmp_path)
+        assert calibrated.was_stored == bare.was_stored == was_stored
+        assert SEARCHED in calibrated.objectives and SEARCHED not in bare.objectives
+        assert "validation/average_precision" in bare.objectives
+
+
+def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits(tmp_path):
+    """As one has that was stored before the metric was measured."""
+    (asked,) = [config(model={"name": "logistic"}, evaluation={"objective": "platt/log_loss"})]
+    whole = trained([asked], tmp_path)
+    (path,) = store.shard_paths(tmp_path / "default", "runs")
+    runs, columns = flat(store.read_runs(path))
+    less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
+    less.write_parquet(path, metadata={store.FORM: str(FORMAT)})
+    plain = replace(asked, evaluation=replace(asked.evaluation, objective="auroc"))
+    assert [one.was_stored for one in train([plain], tmp_path)] == [True]
+    assert [one.was_stored for one in train([asked, plain], tmp_path)] == [False, False]
+    assert_same_runs(stored_tables(tmp_path / "default"), whole)
+    (again,) = train([asked], tmp_path)
+    assert again.was_stored and again.objectives[SEARCHED] == whole["runs"][SEARCHED].item()
+
+
+def test_a_store_of_the_first_form_is_continued(tmp_path):
+    shutil.copytree(Path(__file__).parent / "data" / "store-1", tmp_path / "default")
+    assert [one.was_stored for one in train([config()], tmp_path)] == [False]
+    assert [one.was_stored for one in train([config()], tmp_path)] == [True]
+    assert load(tmp_path / "default").runs.height == 5
 
 
 def company(**changes):
