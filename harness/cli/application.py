@@ -35,7 +35,7 @@ ABOUT = {
     "keys it takes: harness train dataset=table --help",
     "plan": "harness plan -m ... trains nothing: it shows what `harness train` with the same "
     "arguments would compile, hold and cost, and how much of it is stored already.",
-    "verify": "harness verify -m ... trains a sample of the sweep's runs fused, alone and in "
+    "verify": "harness verify -m ... trains a sample of its runs fused, alone and in "
     "another order, and compares the bits. It stores nothing.",
 }
 

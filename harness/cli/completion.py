@@ -7,6 +7,7 @@ typed so far in COMP_LINE. Here the command is taken off that line and Hydra com
 """
 
 import os
+from collections.abc import Iterable
 from contextlib import redirect_stderr
 from io import StringIO
 
@@ -39,10 +40,10 @@ def _query(shell: str, commands: list[str]) -> None:
     words, typed = _typed(os.environ.get("COMP_LINE", ""))
     group, chosen, name = typed.partition("=")
     if not words:
-        print(" ".join(one for one in commands if one.startswith(typed)))
+        _offer(one for one in commands if one.startswith(typed))
     elif words[0] in HYDRA_COMMANDS and chosen and (names := choices(group)):
         # Hydra itself looks into no deeper folder, such as that of dataset=keel/yeast4.
-        print(" ".join(f"{group}={one}" for one in names if one.startswith(name)))
+        _offer(f"{group}={one}" for one in names if one.startswith(name))
     elif words[0] in HYDRA_COMMANDS:
         # Flags take no part, and those that Hydra does not know would end its parser.
         overrides = [word for word in words[1:] if not word.startswith("-") and "=" in word]
@@ -50,6 +51,10 @@ def _query(shell: str, commands: list[str]) -> None:
         os.environ["COMP_LINE"] = " ".join(["harness", *multirun, *overrides, typed])
         with redirect_stderr(StringIO()):  # a TAB may print nothing but choices
             _hydra([f"query={shell}"])
+
+
+def _offer(words: Iterable[str]) -> None:
+    print("\n".join(words))  # bash takes any space between them, fish lines alone
 
 
 def _typed(line: str) -> tuple[list[str], str]:
