@@ -13,7 +13,8 @@ import pytest
 from harness.config import Config
 from harness.data.dataset import Dataset
 from harness.optimizers import OPTIMIZERS
-from harness.prepare import prepare
+from harness.padding import stack
+from harness.run import resolve
 from harness.train import Outcome, train_run
 from tests.runs import config
 
@@ -72,10 +73,11 @@ def data() -> Dataset:
 def trained(one: Config) -> Outcome:
     """The outcome of a run alone: the one place that knows how a run is entered."""
     dataset = data()
-    ready = prepare(one, dataset)
-    labels = dataset.labels.astype(np.float32)
+    run = resolve(one, dataset)
+    program, labels = run.exact_program, dataset.labels.astype(np.float32)
+    lane = jax.tree.map(lambda leaf: leaf[0], stack([run.lane(dataset)], program, width=1))
     with jax.disable_jit():  # a few operations, against a compilation of seconds a family
-        return train_run(ready.lane, dataset.features, labels, program=ready.program)
+        return train_run(lane, dataset.features, labels, program=program)
 
 
 def numbers(outcome: Outcome) -> dict[str, list[float]]:
