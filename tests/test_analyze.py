@@ -34,11 +34,14 @@ from harness.record.tables import tables as record_tables
 from tests.fabricated import LEARNING_RATES, NASTY, Sweep, fabricate, quiet
 
 
-def tables(folder: Path, **options: Any) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+def tables(folder: Path) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Chosen runs, leaderboard and differences of a folder."""
-    labelled = groups.label_runs(load(folder).runs, **options)
-    chosen = groups.chosen_runs(labelled, metric=headings.SELECTION)
-    return chosen, summaries.leaderboard(chosen), summaries.differences(chosen)
+    analysis = answer(load(folder), Question())
+    return analysis.chosen, analysis.board, analysis.differences
+
+
+def labelled(folder: Path, **asked: Any) -> pl.DataFrame:
+    return answer(load(folder), Question(**asked)).labelled
 
 
 def rerun(folder: Path, sweep: Sweep, *, run_id: str = "", **facts: Any) -> str:
@@ -79,7 +82,7 @@ def test_shards_with_different_columns_are_joined(tmp_path):
     runs = load(folder).runs
     assert runs.height == 6
     assert runs["loss.epsilon"].null_count() == 4
-    assert {"bce", "focal", "poly1"} == set(groups.label_runs(runs)["loss"])
+    assert {"bce", "focal", "poly1"} == set(labelled(folder)["method"])
 
 
 @pytest.mark.parametrize("made", [None, "", "shards/a"])
@@ -114,21 +117,21 @@ def test_labels_name_only_what_varies(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(datasets=("a", "b"), columns=columns))
     wide = Sweep(datasets=("a",), columns=columns | {"model.width": 128, "loss.gamma": 3.0})
     fabricate(folder, wide)
-    labelled = groups.label_runs(load(folder).runs)
-    assert set(labelled["settings"]) == {"width=64", "width=128"}
-    assert set(labelled["loss"]) == {"bce", "focal"}  # gamma goes with the width: no new name
+    runs = labelled(folder)
+    assert set(runs["settings"]) == {"width=64", "width=128"}
+    assert set(runs["method"]) == {"bce", "focal"}  # gamma goes with the width: no new name
 
 
 def test_a_loss_hyperparameter_that_varies_makes_rows_of_its_own(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep())
     fabricate(folder, Sweep({"focal": 0}, columns={"loss.gamma": 5.0}))
-    assert set(groups.label_runs(load(folder).runs)["loss"]) == {
+    assert set(labelled(folder)["method"]) == {
         "bce",
         "focal (gamma=2.0)",
         "focal (gamma=5.0)",
     }
-    tuned = groups.label_runs(load(folder).runs, tuned=(*groups.TUNED, "loss."))
-    assert set(tuned["loss"]) == {"bce", "focal"}
+    tuned = labelled(folder, tuned=(*groups.TUNED, "loss."))
+    assert set(tuned["method"]) == {"bce", "focal"}
 
 
 def test_the_better_learning_rate_is_chosen_on_validation(planted):
@@ -139,27 +142,24 @@ def test_the_better_learning_rate_is_chosen_on_validation(planted):
 
 
 def test_test_scores_cannot_change_the_choice(planted):
-    labelled = groups.label_runs(load(planted).runs)
-    shuffled = labelled.with_columns(pl.col("^test/.*$").shuffle(seed=0))
-    picks = [
-        groups.chosen_runs(x, metric=headings.SELECTION)["run_id"] for x in (labelled, shuffled)
-    ]
+    runs = labelled(planted)
+    shuffled = runs.with_columns(pl.col("^test/.*$").shuffle(seed=0))
+    picks = [groups.chosen_runs(x, metric=headings.SELECTION)["run_id"] for x in (runs, shuffled)]
     assert picks[0].equals(picks[1])
     with pytest.raises(ValueError, match="validation"):
-        groups.choose_configurations(labelled, metric=headings.SELECTION)
+        groups.choose_configurations(runs, metric=headings.SELECTION)
 
 
 @pytest.mark.parametrize("metric", ["test/auroc", "validation/nonsense"])
 def test_choosing_by_anything_but_a_validation_metric_is_refused(planted, metric):
-    labelled = groups.label_runs(load(planted).runs)
     with pytest.raises(UserError, match=metric):
-        groups.chosen_runs(labelled, metric=metric)
+        labelled(planted, selection=metric)
 
 
 def candidates(scores: dict[str, list[float]]) -> pl.DataFrame:
     rows = [(tuning, value) for tuning, values in scores.items() for value in values]
     frame = pl.DataFrame(rows, schema=["tuning", "validation/auroc"], orient="row")
-    fixed = {"dataset": "d", "positive_rate": 0.1, "settings": "", "loss": "bce"}
+    fixed = {"dataset": "d", "positive_rate": 0.1, "settings": "", "method": "bce"}
     return frame.with_columns(**{k: pl.lit(v) for k, v in fixed.items()})
 
 
@@ -192,17 +192,19 @@ def test_a_loss_where_lower_is_better_is_chosen_low():
 def test_planted_differences_are_found_and_the_null_is_not(planted):
     _, _, differences = tables(planted)
     headline = differences.filter(pl.col("metric") == "average_precision")
-    verdicts = dict(headline.group_by("loss").agg(pl.col("verdict").unique()).iter_rows())
+    verdicts = dict(headline.group_by("method").agg(pl.col("verdict").unique()).iter_rows())
     assert verdicts == {"focal": ["better"], "brier": ["undecided"], "hinge": ["worse"]}
-    losing = differences.filter((pl.col("metric") == "log_loss") & (pl.col("loss") == "focal"))
+    losing = differences.filter((pl.col("metric") == "log_loss") & (pl.col("method") == "focal"))
     assert (losing["difference"] < 0).all() and set(losing["verdict"]) == {"better"}
 
 
 def test_a_difference_equals_the_mean_over_pairs_by_hand(planted):
     chosen, board, differences = tables(planted)
     natural = chosen.filter(pl.col("positive_rate").is_null()).sort("seed")
-    bce, focal = (natural.filter(pl.col("loss") == loss)["test/brier"] for loss in ("bce", "focal"))
-    is_row = pl.col("positive_rate").is_null() & (pl.col("loss") == "focal")
+    bce, focal = (
+        natural.filter(pl.col("method") == loss)["test/brier"] for loss in ("bce", "focal")
+    )
+    is_row = pl.col("positive_rate").is_null() & (pl.col("method") == "focal")
     row = differences.filter(is_row & (pl.col("metric") == "brier")).row(0, named=True)
     assert row["difference"] == pytest.approx((focal - bce).mean(), rel=1e-12)
     assert board.filter(is_row)["brier"].item() == pytest.approx(focal.mean(), rel=1e-12)
@@ -223,7 +225,13 @@ def null_runs(number: int, num_losses: int = 9) -> pl.DataFrame:
     rng = np.random.default_rng(number)
     losses = ["bce", *(f"loss{i}" for i in range(1, num_losses))]
     rows = [
-        {"dataset": "d", "positive_rate": 0.1, "settings": "", "loss": loss, "replicate": str(seed)}
+        {
+            "dataset": "d",
+            "positive_rate": 0.1,
+            "settings": "",
+            "method": loss,
+            "replicate": str(seed),
+        }
         | {"num_test": 1, "num_train": 1000, "test/auroc": rng.normal()}
         for loss in losses
         for seed in range(10)
@@ -233,7 +241,7 @@ def null_runs(number: int, num_losses: int = 9) -> pl.DataFrame:
 
 def test_differences_below_the_resolution_of_float32_are_none(tmp_path):
     runs = null_runs(0).with_columns(pl.lit(0.9).alias("test/auroc"))
-    nearly = pl.when(pl.col("loss") == "bce").then(0.9).otherwise(0.9 + 1e-8)
+    nearly = pl.when(pl.col("method") == "bce").then(0.9).otherwise(0.9 + 1e-8)
     table = summaries.differences(runs.with_columns(nearly.alias("test/auroc")))
     assert set(table["difference"]) == {0.0} and set(table["verdict"]) == {"undecided"}
 
@@ -248,7 +256,7 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
 
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(5)), changed=diverged)
     _, board, differences = tables(folder)
-    focal = board.filter(pl.col("loss") == "focal").row(0, named=True)
+    focal = board.filter(pl.col("method") == "focal").row(0, named=True)
     assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
     assert set(differences["num_pairs"]) == {4}
     said = answers.answers(answer(load(folder), Question()))[0]["sentence"]
@@ -259,6 +267,11 @@ def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(3)))
     rerun(folder, Sweep(seeds=range(3)), numerics="2", run_id="f" * 16)
     assert tables(folder)[1]["num_seeds"].to_list() == [3, 3]
+    console = quiet()
+    page = analyze(folder, console=console).read_text()
+    assert isinstance(console.file, io.StringIO)
+    for said in (page, console.file.getvalue()):
+        assert "1 of 7 runs do not count" in said
 
 
 @pytest.mark.parametrize(
@@ -301,9 +314,8 @@ def test_reliability_bins_are_equal_and_average_to_the_prevalence():
 
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
-    chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=headings.SELECTION)
-    table = learning.learning_curves(runs, chosen)
-    epochs = table.filter((pl.col("loss") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
+    table = learning.learning_curves(runs, answer(runs, Question()).chosen)
+    epochs = table.filter((pl.col("method") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
     assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)
 
 
@@ -319,9 +331,20 @@ def test_every_chart_draws_its_rows(planted, tmp_path):
     drawn = rows.chart_rows(answer(load(planted), Question()))
     assert set(payload["charts"]) == set(drawn.by_chart)
     for name, table in drawn.by_chart.items():
-        spec = figures.with_data(payload["definitions"][name], table.to_dicts(), drawn.palette)
+        spec = figures.with_data(
+            payload["definitions"][name], table.to_dicts(), drawn.palette, compared="loss"
+        )
         svg = figures.draw(spec, "svg").decode()
         assert "NaN" not in svg and svg.count("<path") > 5, name
+
+
+def test_a_natural_rate_has_every_chart(planted):
+    """A rate that no run induced is null, and null equals nothing unless one says so."""
+    drawn = rows.chart_rows(answer(load(planted), Question()))
+    for name, table in drawn.by_chart.items():
+        assert set(table["positive_rate"]) == {0.1, None}, name
+    assert {"response", "budget", "steps", "learning", "rates"} <= set(drawn.by_chart)
+    assert set(drawn.counts["positive_rate"]) == {0.1, None}
 
 
 # The page

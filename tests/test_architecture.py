@@ -42,7 +42,7 @@ ALLOWED = {
         "errors", "devices", "config", "checkpoints", "data", "models", "padding", "run", "train",
         "record",
     },
-    "analyze": {"errors", "metrics", "record"},
+    "analyze": {"errors", "data", "metrics", "record"},
     "reproduce": {
         "errors", "devices", "config", "data", "metrics", "identity", "losses", "analyze",
     },

@@ -102,7 +102,7 @@ def stored(folder: Path, loss: str, split: str) -> tuple[np.ndarray, np.ndarray]
     analysis = answer(load(folder), Question())
     first = analysis.board.row(0, named=True)
     runs = analysis.chosen.filter(
-        (pl.col("loss") == loss)
+        (pl.col("method") == loss)
         & (pl.col("dataset") == first["dataset"])
         & pl.col("positive_rate").eq_missing(pl.lit(first["positive_rate"]))
     )
@@ -127,10 +127,10 @@ def counted(logits: np.ndarray, labels: np.ndarray, threshold: float) -> dict[st
 @pytest.mark.parametrize("loss", ["bce", NASTY])
 def test_the_confusion_matrix_is_the_stores_wherever_the_threshold_moves(opened, folder, loss):
     page = opened.page
-    names = page.eval_on_selector_all("#pick-loss option", "all => all.map(o => o.value)")
+    names = page.eval_on_selector_all("#pick-method option", "all => all.map(o => o.value)")
     assert loss in names
-    if page.input_value("#pick-loss") != loss:
-        page.select_option("#pick-loss", index=names.index(loss))
+    if page.input_value("#pick-method") != loss:
+        page.select_option("#pick-method", index=names.index(loss))
     logits, labels = stored(folder, loss, "test")
     seen = []
     for at in (0, 37, 60, 80, 95, 160):
@@ -148,7 +148,7 @@ def test_the_cheapest_threshold_is_chosen_on_validation(opened, folder):
     page.fill("#cost-fp", "1")
     page.fill("#cost-fn", "7")
     page.click("#cheapest")
-    loss = page.input_value("#pick-loss")
+    loss = page.input_value("#pick-method")
     logits, labels = stored(folder, loss, "validation")
     costs = [
         counts["fp"] + 7 * counts["fn"]
@@ -175,7 +175,7 @@ def test_a_cost_that_is_none_is_marked_and_changes_nothing(opened):
 
 def test_the_keyboard_alone_moves_the_threshold(opened):
     page = opened.page
-    page.focus("#pick-loss")
+    page.focus("#pick-method")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "threshold"
     before = opened.confusion()
@@ -218,7 +218,7 @@ def test_a_metric_outside_the_table_gets_a_column_and_ranks_the_rows(chromium, f
 
 def test_an_unchecked_loss_leaves_charts_and_tables(opened):
     page = opened.page
-    label = "#losses label:has-text('hinge') input"
+    label = "#methods label:has-text('hinge') input"
     rows = "#differences tbody tr"
     before = len(page.query_selector_all(rows))
     opened.after(lambda: page.uncheck(label))

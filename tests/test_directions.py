@@ -37,23 +37,23 @@ def folder(tmp_path_factory):
 
 def test_the_distance_from_the_target_is_compared(folder):
     analysis = answer(load(folder), Question(metrics=("calibration_slope",)))
-    row = analysis.differences.filter(metric="calibration_slope", loss="focal", dataset="a").row(
+    row = analysis.differences.filter(metric="calibration_slope", method="focal", dataset="a").row(
         0, named=True
     )
     scores = analysis.chosen.filter(dataset="a").sort("seed")
     bce, focal = (
-        scores.filter(loss=loss)["test/calibration_slope"].to_numpy() for loss in ("bce", "focal")
+        scores.filter(method=loss)["test/calibration_slope"].to_numpy() for loss in ("bce", "focal")
     )
     assert row["difference"] == pytest.approx((abs(focal - 1) - abs(bce - 1)).mean())
     verdicts = analysis.differences.filter(metric="calibration_slope")
-    assert dict(verdicts.group_by("loss").agg(pl.col("verdict").unique()).iter_rows()) == {
+    assert dict(verdicts.group_by("method").agg(pl.col("verdict").unique()).iter_rows()) == {
         "focal": ["better"],
         "brier": ["worse"],
     }
-    assert analysis.board.filter(dataset="a")["loss"].to_list() == ["focal", "bce", "brier"]
-    assert analysis.ranks["loss"].to_list() == ["focal", "bce", "brier"]
+    assert analysis.board.filter(dataset="a")["method"].to_list() == ["focal", "bce", "brier"]
+    assert analysis.ranks["method"].to_list() == ["focal", "bce", "brier"]
     across = analysis.datasets.filter(metric="calibration_slope")
-    over = {row["loss"]: row for row in across.iter_rows(named=True)}
+    over = {row["method"]: row for row in across.iter_rows(named=True)}
     assert (over["focal"]["wins"], over["brier"]["losses"]) == (6, 6)
 
 

@@ -105,7 +105,7 @@ def test_notes_and_pictures_are_written(folder, tmp_path):
 def test_a_chart_draws_rows_of_anyones(chart, tmp_path):
     logits = np.linspace(-4, 4, 9)
     rows = pl.concat(
-        pl.DataFrame({"loss": [loss] * 9, "logit": logits, "value": scale * np.exp(-logits)})
+        pl.DataFrame({"method": [loss] * 9, "logit": logits, "value": scale * np.exp(-logits)})
         for loss, scale in (("bce", 1.0), ("<exp> & co", 2.0))
     )
     path = tmp_path / "new" / f"{chart}.svg"
@@ -114,15 +114,15 @@ def test_a_chart_draws_rows_of_anyones(chart, tmp_path):
     assert "&lt;exp&gt; &amp; co" in svg and "logit given to a positive" in svg
     with pytest.raises(ValueError, match=r"\.svg or \.png"):
         figures.write_chart(chart, rows, tmp_path / "a.pdf")
-    many = pl.DataFrame({"loss": list("abcdefgh"), "logit": 0.0, "value": 0.0})
-    with pytest.raises(ValueError, match="8 losses"):
+    many = pl.DataFrame({"method": list("abcdefgh"), "logit": 0.0, "value": 0.0})
+    with pytest.raises(ValueError, match="8 methods"):
         figures.write_chart(chart, many, tmp_path / "a.svg")
 
 
 def test_over_data_sets_each_counts_once(folder):
     analysis = answer(load(folder), Question())
-    focal = analysis.differences.filter(metric="average_precision", loss="focal")
-    row = analysis.datasets.filter(metric="average_precision", loss="focal").row(0, named=True)
+    focal = analysis.differences.filter(metric="average_precision", method="focal")
+    row = analysis.datasets.filter(metric="average_precision", method="focal").row(0, named=True)
     values = focal["difference"].to_numpy()
     assert values.size == row["num_datasets"] == 7
     walsh = [(a + b) / 2 for i, a in enumerate(values) for b in values[i:]]
@@ -135,7 +135,7 @@ def test_over_data_sets_each_counts_once(folder):
 def test_ranks_are_of_the_data_sets_that_have_every_group(folder):
     analysis = answer(load(folder), Question())
     means = analysis.board.filter(pl.col("dataset") != "g")
-    wide = means.pivot("loss", index="dataset", values="average_precision").drop("dataset")
+    wide = means.pivot("method", index="dataset", values="average_precision").drop("dataset")
     ranks = stats.rankdata(-wide.to_numpy().round(6), axis=1).mean(axis=0)
     expected = dict(zip(wide.columns, ranks, strict=True))
     assert dict(analysis.ranks.iter_rows()) == pytest.approx(expected)
@@ -144,8 +144,8 @@ def test_ranks_are_of_the_data_sets_that_have_every_group(folder):
 
 def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end(folder):
     analysis = answer(load(folder), Question())
-    scores = analysis.chosen.filter(loss="focal")["test/average_precision"].to_numpy()
-    row = analysis.iqm.filter(loss="focal", metric="average_precision").row(0, named=True)
+    scores = analysis.chosen.filter(method="focal")["test/average_precision"].to_numpy()
+    row = analysis.iqm.filter(method="focal", metric="average_precision").row(0, named=True)
     assert row["iqm"] == pytest.approx(stats.trim_mean(scores, 0.25))
     assert row["num_strata"] == 7 and row["low"] < row["iqm"] < row["high"]
 

@@ -12,8 +12,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
-from harness.analyze import analyze, groups, load, summaries
-from harness.analyze.headings import SELECTION
+from harness.analyze import Question, analyze, answer, load
 from harness.analyze.load import INCOMPLETE, Runs, complete
 from harness.analyze.sources import parallel
 from harness.errors import UserError
@@ -42,8 +41,8 @@ def assert_same(one: Runs, other: Runs) -> None:
 
 def boards(runs: Runs) -> list[pl.DataFrame]:
     """What an analysis says of the runs."""
-    chosen = groups.chosen_runs(groups.label_runs(runs.runs), metric=SELECTION)
-    return [summaries.leaderboard(chosen), summaries.differences(chosen)]
+    analysis = answer(runs, Question())
+    return [analysis.board, analysis.differences]
 
 
 def logs(folder: Path) -> list[Path]:

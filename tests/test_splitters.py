@@ -293,12 +293,12 @@ def test_folds_and_repeats_are_replicates_not_settings():
             "split.folds": [2] * 8,
         }
     )
-    labelled = label_runs(frame)
+    labelled = label_runs(frame, keys=frame.columns[2:])
     assert labelled["settings"].unique().to_list() == [""]
-    for _, runs in labelled.group_by("loss"):
+    for _, runs in labelled.group_by("method"):
         assert runs["replicate"].n_unique() == 4
-    paired = labelled.group_by("replicate").agg(pl.col("loss").n_unique())
-    assert paired["loss"].to_list() == [2] * 4
+    paired = labelled.group_by("replicate").agg(pl.col("method").n_unique())
+    assert paired["method"].to_list() == [2] * 4
 
 
 def test_folds_train_in_one_program_and_test_every_row_once(harness, tmp_path):

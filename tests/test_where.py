@@ -135,9 +135,9 @@ def folder(tmp_path_factory):
 )
 def test_what_is_compared(folder, by, groups, baseline):
     analysis = answer(load(folder), Question(by=by))
-    assert set(analysis.board["loss"]) == groups
+    assert set(analysis.board["method"]) == groups
     assert analysis.baseline == (baseline or "bce, none")
-    assert set(analysis.differences["loss"]) == groups - {analysis.baseline}
+    assert set(analysis.differences["method"]) == groups - {analysis.baseline}
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_a_samplers_parameter_that_varies_makes_rows_of_its_own(folder, tmp_path
     more = Sweep({"bce": 0.2}, seeds=range(4), num_rows=60, columns=columns)
     fabricate(tmp_path / "more", more, num_shards=1)
     analysis = answer(load(tmp_path / "more"), Question(by=("sampler",), where="loss = bce"))
-    assert set(analysis.board["loss"]) == {"none", "smote (k=3)", "smote (k=5)"}
+    assert set(analysis.board["method"]) == {"none", "smote (k=3)", "smote (k=5)"}
     assert set(analysis.differences["num_pairs"]) == {4}
 
 
@@ -214,7 +214,7 @@ def test_steps_to_a_target_are_the_first_that_reach_it(folder, target):
 
 
 def test_a_share_of_runs_reaches_the_target_and_never_falls():
-    group = {"dataset": "d", "positive_rate": None, "settings": "", "loss": "bce"}
+    group = {"dataset": "d", "positive_rate": None, "settings": "", "method": "bce"}
     rows = [{**group, "run_id": str(i), "steps": s} for i, s in enumerate([30, 10, None, 10])]
     table = pl.DataFrame(rows, schema_overrides={"positive_rate": pl.Float64})
     table = table.with_columns(curve=pl.lit("validation/log_loss"), target=pl.lit(0.2))

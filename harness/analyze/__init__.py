@@ -33,11 +33,8 @@ def analyze(
     Raises:
         UserError: no runs there, an unreadable source, or a question they cannot answer.
     """
-    runs = load(*sources)
-    for note in runs.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
     return analyze_runs(
-        complete(runs),
+        complete(load(*sources)),
         output=default_output(*sources) if output is None else Path(output),
         console=console,
         question=question,
@@ -82,6 +79,8 @@ def analyze_runs(
     analysis = answer(runs, question)
     drawn = rows.chart_rows(analysis)
     page = report.render(analysis, drawn, command=command)
+    for note in analysis.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     tables.print_tables(console, analysis)
     output.mkdir(parents=True, exist_ok=True)
     export.write_tables(analysis, output, formats)

@@ -12,7 +12,7 @@ from harness.analyze.headings import compared, compared_sign
 from harness.analyze.summaries import RESOLUTION, ROPE
 
 SCHEMA: dict[str, Any] = {
-    "loss": pl.String,
+    "method": pl.String,
     "metric": pl.String,
     "num_datasets": pl.Int64,
     "wins": pl.Int64,
@@ -52,15 +52,17 @@ def across_datasets(
         the next data set. The family is one metric's comparisons. A metric without direction has
         neither wins and losses nor these probabilities.
     """
-    by_dataset = differences.group_by("metric", "loss", "dataset").agg(pl.col("difference").mean())
-    by_dataset = by_dataset.sort("metric", "loss", "dataset")
+    by_dataset = differences.group_by("metric", "method", "dataset").agg(
+        pl.col("difference").mean()
+    )
+    by_dataset = by_dataset.sort("metric", "method", "dataset")
     order = differences["metric"].unique(maintain_order=True)
     tables = [pl.DataFrame(schema=SCHEMA)]
     for metric in order:
         family = by_dataset.filter(pl.col("metric") == metric)
         values = {
-            loss: _exact(rows["difference"].to_numpy())
-            for (loss,), rows in family.group_by("loss", maintain_order=True)
+            method: _exact(rows["difference"].to_numpy())
+            for (method,), rows in family.group_by("method", maintain_order=True)
             if rows.height > 1
         }
         if values:
@@ -82,7 +84,7 @@ def _family(
     gains = [better * shift.median for shift in shifts]
     words = statistics.verdicts(gain=gains, adjusted_p=adjusted)
     rows = []
-    for i, (loss, value) in enumerate(values.items()):
+    for i, (method, value) in enumerate(values.items()):
         worse = same = gain = float("nan")
         if better and is_shown:
             worse, same, gain = multiple.signed_rank_posterior(better * value, rope=rope)
@@ -96,7 +98,7 @@ def _family(
         }
         rows.append(
             {
-                "loss": loss,
+                "method": method,
                 "metric": metric,
                 "num_datasets": value.size,
                 **counts,
@@ -121,21 +123,21 @@ def ranks(board: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, dict[str, Any
     """Average ranks over the data sets on which every group has a score, and what tests them.
 
     Returns:
-        (loss, rank) best first, and `num_datasets, num_groups, friedman_p, difference`
+        (method, rank) best first, and `num_datasets, num_groups, friedman_p, difference`
         (Nemenyi's critical one) and `cliques`; both empty below 2 data sets or 3 groups, and for a
         metric without direction.
     """
-    empty = pl.DataFrame(schema={"loss": pl.String, "rank": pl.Float64})
-    means = board.group_by("dataset", "loss").agg(pl.col(metric).mean()).drop_nulls()
-    groups = sorted(means["loss"].unique())
+    empty = pl.DataFrame(schema={"method": pl.String, "rank": pl.Float64})
+    means = board.group_by("dataset", "method").agg(pl.col(metric).mean()).drop_nulls()
+    groups = sorted(means["method"].unique())
     complete = means.filter(pl.len().over("dataset") == len(groups))
     datasets = complete["dataset"].n_unique()
     if datasets < 2 or len(groups) < 3 or not compared_sign(metric):
         return empty, {}
-    scores = complete.pivot("loss", index="dataset", values=metric).select(groups).to_numpy()
+    scores = complete.pivot("method", index="dataset", values=metric).select(groups).to_numpy()
     scores = np.round(compared_sign(metric) * compared(metric, scores), 6)
     average = ranking.average_ranks(scores)
-    table = pl.DataFrame({"loss": groups, "rank": average}).sort("rank", "loss")
+    table = pl.DataFrame({"method": groups, "rank": average}).sort("rank", "method")
     gap = ranking.critical_difference(num_groups=len(groups), num_datasets=datasets)
     return table, {
         "num_datasets": datasets,
@@ -150,18 +152,18 @@ def interquartile_means(chosen: pl.DataFrame, metrics: Sequence[str]) -> pl.Data
     """The mean of the middle half of each group's test scores, data sets as strata.
 
     Returns:
-        Rows (loss, metric, iqm, low, high, num_strata); a stratum is a scenario.
+        Rows (method, metric, iqm, low, high, num_strata); a stratum is a scenario.
     """
     rows = []
-    for (loss,), runs in chosen.sort(*SCENARIO, "run_id").group_by("loss", maintain_order=True):
+    for (method,), runs in chosen.sort(*SCENARIO, "run_id").group_by("method", maintain_order=True):
         starts = np.flatnonzero(np.diff(runs.select(pl.struct(SCENARIO).rle_id()).to_series())) + 1
         for metric in metrics:
             values = runs[f"test/{metric}"].cast(pl.Float64).to_numpy()
             scores = [s[np.isfinite(s)] for s in np.split(values, starts)]
             scores = [s for s in scores if s.size]
             shift = multiple.interquartile_mean(scores, num_samples=500)
-            rows.append((loss, metric, shift.median, shift.low, shift.high, len(scores)))
-    schema = {"loss": pl.String, "metric": pl.String, "iqm": pl.Float64}
+            rows.append((method, metric, shift.median, shift.low, shift.high, len(scores)))
+    schema = {"method": pl.String, "metric": pl.String, "iqm": pl.Float64}
     schema |= {"low": pl.Float64, "high": pl.Float64, "num_strata": pl.Int64}
-    table = pl.DataFrame(rows, schema=schema, orient="row").sort("metric", "loss")
+    table = pl.DataFrame(rows, schema=schema, orient="row").sort("metric", "method")
     return table.with_columns(pl.col(pl.Float64).fill_nan(None))

@@ -14,13 +14,13 @@ Row = Mapping[str, Any]
 
 
 def answers(analysis: Analysis) -> list[Row]:
-    """One row a scenario, in the leaderboard's order: SCENARIO, where, sentence, tone, num_losses.
+    """One row a scenario, in the leaderboard's order: SCENARIO, where, sentence, tone, num_methods.
 
-    The loss named first is the best on validation among those found better on test: naming the
+    The method named first is the best on validation among those found better on test: naming the
     largest test difference would select on test.
     """
     shown = analysis.differences.filter(pl.col("metric") == analysis.headline)
-    shown = shown.join(_ranks(analysis), on=[*SCENARIO, "loss"], nulls_equal=True, how="left")
+    shown = shown.join(_ranks(analysis), on=[*SCENARIO, "method"], nulls_equal=True, how="left")
     verdicts = shown.partition_by(SCENARIO, as_dict=True)
     boards = analysis.board.partition_by(SCENARIO, as_dict=True, maintain_order=True)
     return [_answer(key, rows, verdicts.get(key), analysis) for key, rows in boards.items()]
@@ -32,18 +32,18 @@ def overall(analysis: Analysis) -> Row | None:
     if not rows.height:
         return None
     # The fewest doubts first: a rule about these comparisons, so it picks no configuration.
-    ordered = rows.sort("p_holm", "loss", nulls_last=True).to_dicts()
+    ordered = rows.sort("p_holm", "method", nulls_last=True).to_dicts()
     better = [r for r in ordered if r["verdict"] == "better"]
     baseline, metric = analysis.baseline, compared_heading(analysis.headline)
     if better:
-        named = "; ".join(f"{r['loss']} {_across(r)}" for r in better)
+        named = "; ".join(f"{r['method']} {_across(r)}" for r in better)
         sentence = f"better than {baseline} on {metric}: {named}."
     else:
         sentence = f"nothing is shown to beat {baseline} on {metric}."
         undecided = [r for r in ordered if r["verdict"] == "undecided"]
         if undecided:
             nearest = undecided[0]
-            sentence += f" Least undecided: {nearest['loss']}, {_across(nearest)}"
+            sentence += f" Least undecided: {nearest['method']}, {_across(nearest)}"
             sentence += f"; {what_would_decide(nearest)}."
     tail = _tail(ordered, baseline)
     where = f"over {max(row['num_datasets'] for row in ordered)} data sets"
@@ -55,19 +55,19 @@ def _ranks(analysis: Analysis) -> pl.DataFrame:
     known = validation in analysis.chosen.columns
     score = compared(validation, pl.col(validation).fill_nan(None)).mean()
     mean = score * compared_sign(validation) if known else pl.lit(0.0)
-    return analysis.chosen.group_by(*SCENARIO, "loss").agg(mean.alias("rank"))
+    return analysis.chosen.group_by(*SCENARIO, "method").agg(mean.alias("rank"))
 
 
 def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: Analysis) -> Row:
     scenario = dict(zip(SCENARIO, key, strict=True))
-    order = {"by": ["rank", "loss"], "descending": [True, False], "nulls_last": True}
+    order = {"by": ["rank", "method"], "descending": [True, False], "nulls_last": True}
     rows = [] if verdicts is None else verdicts.sort(**order).to_dicts()
     better = [r for r in rows if r["verdict"] == "better"]
-    losses, baseline = board["loss"].to_list(), analysis.baseline
-    if baseline not in losses:
+    methods, baseline = board["method"].to_list(), analysis.baseline
+    if baseline not in methods:
         sentence, tone = f"there is no {baseline} run to compare with.", "none"
     elif not rows:
-        sentence, tone = _nothing_compared(losses, analysis), "none"
+        sentence, tone = _nothing_compared(methods, analysis), "none"
     elif better:
         sentence, tone = _found(better, analysis), "better"
     else:
@@ -77,35 +77,36 @@ def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: An
         "where": place(scenario),
         "sentence": sentence + _tail(rows, baseline) + _diverged(board),
         "tone": tone,
-        "num_losses": len(losses),
+        "num_methods": len(methods),
     }
 
 
 def _tail(rows: Sequence[Row], baseline: str) -> str:
     """Those decided otherwise than better; a metric without direction knows no better."""
-    worse = [str(r["loss"]) for r in rows if r["verdict"] == "worse"]
-    differs = [str(r["loss"]) for r in rows if r["verdict"] == "differs"]
+    worse = [str(r["method"]) for r in rows if r["verdict"] == "worse"]
+    differs = [str(r["method"]) for r in rows if r["verdict"] == "differs"]
     said = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
     said += f" Different from {baseline}: {', '.join(differs)}." if differs else ""
     return said
 
 
 def _noun(analysis: Analysis) -> str:
-    return "loss" if analysis.question.by == ("loss",) else "group"
+    first, *others = analysis.question.by
+    return "combination" if others else first.removesuffix(".name")
 
 
-def _nothing_compared(losses: list[str], analysis: Analysis) -> str:
-    if len(losses) == 1:
+def _nothing_compared(methods: list[str], analysis: Analysis) -> str:
+    if len(methods) == 1:
         return f"only {analysis.baseline} was trained: nothing to compare."
     shared = f"no {_noun(analysis)} shares a seed with {analysis.baseline}"
     return f"{shared} on which both have a test score."
 
 
 def _found(better: list[Row], analysis: Analysis) -> str:
-    first, others = better[0], [r["loss"] for r in better[1:]]
+    first, others = better[0], [r["method"] for r in better[1:]]
     also = f" Also better: {', '.join(others)}." if others else ""
     metric = compared_heading(analysis.headline)
-    return f"{first['loss']} beats {analysis.baseline} on {metric} by {_evidence(first)}.{also}"
+    return f"{first['method']} beats {analysis.baseline} on {metric} by {_evidence(first)}.{also}"
 
 
 def _not_found(rows: list[Row], analysis: Analysis) -> str:
@@ -116,7 +117,7 @@ def _not_found(rows: list[Row], analysis: Analysis) -> str:
         return lead
     first = undecided[0]
     hint = what_would_decide(first)
-    return f"{lead} Best on validation: {first['loss']}, {_evidence(first)}; {hint}."
+    return f"{lead} Best on validation: {first['method']}, {_evidence(first)}; {hint}."
 
 
 def _evidence(row: Row) -> str:
@@ -139,8 +140,8 @@ def _across(row: Row) -> str:
 
 def _diverged(board: pl.DataFrame) -> str:
     lost = [
-        f"{r['loss']} {r['num_diverged']} of {r['num_seeds']}"
-        for r in board.sort("loss").iter_rows(named=True)
+        f"{r['method']} {r['num_diverged']} of {r['num_seeds']}"
+        for r in board.sort("method").iter_rows(named=True)
         if r["num_diverged"]
     ]
     return f" Diverged runs: {', '.join(lost)}." if lost else ""

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.analyze.charts import DEFINED, colours, definitions
 from harness.analyze.export import write_atomically
 from harness.analyze.groups import BASELINE, SCENARIO
 from harness.analyze.payload import rank_rows
-from harness.analyze.question import Analysis
+from harness.analyze.question import Analysis, compared_keys
 from harness.analyze.rows import ChartRows, threshold_rows
 from harness.analyze.wording import place
 
@@ -25,10 +25,11 @@ OF_COUNTS = ("costs", "net_benefit")
 
 def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: str) -> list[Path]:
     """Write `folder/<scenario>/<chart>.<kind>` and, over data sets, `folder/<chart>.<kind>`."""
-    charts = definitions()
+    compared = compared_keys(analysis.question)
+    charts = definitions(compared)
     written = []
     for name, chart, table in _figures(analysis, drawn):
-        spec = with_data(charts[chart], _plain(table), drawn.palette)
+        spec = with_data(charts[chart], _plain(table), drawn.palette, compared=compared)
         path = folder / f"{name}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, draw(spec, kind))
@@ -36,35 +37,37 @@ def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: s
     return written
 
 
-def write_chart(chart: str, rows: pl.DataFrame, path: Path) -> None:
+def write_chart(chart: str, rows: pl.DataFrame, path: Path, *, compared: str = "loss") -> None:
     """Draw one chart of `charts.DEFINED` from rows of your own, such as `loss_shape`.
 
     Args:
-        rows: the columns that the chart's definition names, among them `loss`, by which lines are
+        rows: the columns that the chart's definition names, among them `method`, by which lines are
             coloured: in order of appearance, BCE grey.
         path: ends in .svg or .png; its folder is made if missing.
+        compared: what the methods are, as a heading.
 
     Raises:
-        ValueError: an unknown chart or ending, or more losses than there are colours.
+        ValueError: an unknown chart or ending, or more methods than there are colours.
     """
     kind = path.suffix.removeprefix(".")
-    losses = rows["loss"].unique(maintain_order=True).to_list()
+    methods = rows["method"].unique(maintain_order=True).to_list()
     if chart not in DEFINED or kind not in ("svg", "png"):
         raise ValueError(f"{path.name} of chart {chart!r}: .svg or .png of {', '.join(DEFINED)}")
-    palette = colours(losses, BASELINE)
-    if len(palette) < len(losses):
-        raise ValueError(f"{len(losses)} losses: at most {len(palette)} can be told apart")
+    palette = colours(methods, BASELINE)
+    if len(palette) < len(methods):
+        raise ValueError(f"{len(methods)} methods: at most {len(palette)} can be told apart")
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, draw(with_data(definitions()[chart], _plain(rows), palette), kind))
+    spec = with_data(definitions(compared)[chart], _plain(rows), palette, compared=compared)
+    write_atomically(path, draw(spec, kind))
 
 
 def with_data(
-    definition: Any, rows: list[dict[str, Any]], palette: dict[str, str] | Any, width: int = WIDTH
+    definition: Any, rows: list[dict[str, Any]], palette: Mapping[str, str], *, compared: str
 ) -> dict[str, Any]:
-    """A chart's definition with its rows, a fixed width, a white ground and a legend of losses."""
-    spec: dict[str, Any] = _with_legend(copy.deepcopy(dict(definition)), palette)
+    """A chart's definition with its rows, a fixed width, a white ground and a legend of methods."""
+    spec: dict[str, Any] = _with_legend(copy.deepcopy(dict(definition)), palette, compared)
     spec["datasets"] = {**spec.get("datasets", {}), "rows": rows}
-    spec["width"] = width
+    spec["width"] = WIDTH
     spec["config"] = {**spec["config"], "background": "white"}
     return spec
 
@@ -96,24 +99,24 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
                     yield f"{where}/response-{_slug(str(key))}", chart, part
             elif rows.height:
                 yield f"{where}/{chart}", chart, rows
-        for number, loss in enumerate(drawn.palette):
-            of_loss = counted.filter(pl.col("loss") == loss) if counted.height else counted
-            if of_loss.height:
-                of_loss = of_loss.join(here, on=SCENARIO, nulls_equal=True, how="semi")
-                name = f"{where}/thresholds-{number}-{_slug(loss)}"
-                yield name, "thresholds", of_loss.sort("logit")
+        for number, method in enumerate(drawn.palette):
+            of_method = counted.filter(pl.col("method") == method) if counted.height else counted
+            if of_method.height:
+                of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+                name = f"{where}/thresholds-{number}-{_slug(method)}"
+                yield name, "thresholds", of_method.sort("logit")
 
 
-def _with_legend(node: Any, palette: dict[str, str]) -> Any:
-    """The colour each row carries on the page as a scale over losses, which has a legend."""
+def _with_legend(node: Any, palette: Mapping[str, str], compared: str) -> Any:
+    """The colour each row carries on the page as a scale over methods, which has a legend."""
     if isinstance(node, list):
-        return [_with_legend(item, palette) for item in node]
+        return [_with_legend(item, palette, compared) for item in node]
     if not isinstance(node, dict):
         return node
     if node.get("field") == "colour":
         scale = {"domain": list(palette), "range": list(palette.values())}
-        return {"field": "loss", "type": "nominal", "scale": scale, "title": None}
-    return {key: _with_legend(value, palette) for key, value in node.items()}
+        return {"field": "method", "type": "nominal", "scale": scale, "title": compared}
+    return {key: _with_legend(value, palette, compared) for key, value in node.items()}
 
 
 def _plain(table: pl.DataFrame) -> list[dict[str, Any]]:

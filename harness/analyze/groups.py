@@ -1,9 +1,9 @@
 """Which runs are compared with which: labels, and the choice of hyperparameters on validation.
 
 Every run belongs to a *scenario* (data set, positive rate, and any other setting that varies), has
-a *loss* (its name, and those of its hyperparameters that vary within a scenario), a *tuning* (the
-hyperparameters to choose on validation) and a replicate (its seeds and folds). What is compared
-need not be losses: `by` names the keys, and the column `loss` then holds their values.
+a *method* (what is compared: a loss, or the values of the keys that `by` names, each with those of
+its own hyperparameters that vary within a scenario), a *tuning* (the hyperparameters to choose on
+validation) and a replicate (its seeds and folds).
 """
 
 from collections.abc import Sequence
@@ -12,58 +12,64 @@ import polars as pl
 
 from harness.analyze import naming
 from harness.analyze.headings import SELECTION, picking_sign
-from harness.analyze.keys import (
-    config_columns,
-    replicate_columns,
-    resolve,
-    suggestion,
-    varying_columns,
-)
+from harness.analyze.keys import as_labels, replicates, resolve, suggestion, varying
 from harness.errors import UserError
 
 SCENARIO = naming.SCENARIO
-GROUP = (*SCENARIO, "loss")
+GROUP = (*SCENARIO, "method")
 TUNED = ("optimizer.", "schedule.", "training.")
 """Config columns with these prefixes are hyperparameters, unless they are a `.name`: which
 optimizer to use is a question, at which learning rate is not."""
 
 BASELINE = "bce"
+FINGERPRINT = "data_fingerprint"
 _RATE = "imbalance.positive_rate"
 _USUAL = {"loss.name": BASELINE, "sampler.name": "none"}
 
 
-def label_runs(
-    runs: pl.DataFrame, *, tuned: Sequence[str] = TUNED, by: Sequence[str] = ("loss",)
-) -> pl.DataFrame:
-    """Add the columns `dataset, positive_rate, settings, loss, tuning, replicate`.
+def latest_runs(runs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Of the runs of one configuration on the same data the latest, which counts alone.
 
-    Of runs with one config and one data fingerprint (older numerics) only the latest is kept.
+    The others were trained by older arithmetic (`numerics`): replicates they are not.
+    """
+    same = [*varying(runs, keys), *(c for c in (FINGERPRINT,) if c in runs.columns)]
+    return runs.sort("created", "run_id").unique(same, keep="last") if same else runs.tail(1)
+
+
+def label_runs(
+    runs: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    tuned: Sequence[str] = TUNED,
+    by: Sequence[str] = ("loss",),
+) -> pl.DataFrame:
+    """Add the columns `dataset, positive_rate, settings, method, tuning, replicate`.
 
     Args:
-        runs: one row a run.
+        runs: one row a run, of one configuration and data one alone (`latest_runs`).
+        keys: its columns that hold the configuration.
         tuned: prefixes of the config columns that are hyperparameters to pick.
-        by: the keys whose values are compared; the column `loss` holds them.
+        by: the keys whose values are compared; the column `method` holds them.
 
     Raises:
         UserError: the runs have no such key.
     """
-    if "loss.name" not in runs.columns and "loss" in by:
+    if "loss.name" not in keys and "loss" in by:
         raise UserError("the runs have no config column loss.name: nothing to compare")
-    runs = _plain_columns(runs)
-    compared = [resolve(key, config_columns(runs)) for key in by]
-    varying = varying_columns(runs)
-    asked = [c for c in varying if c not in compared]
-    seeds = replicate_columns(asked)
+    runs = as_labels(runs, keys)
+    compared = [resolve(key, keys) for key in by]
+    asked = [c for c in varying(runs, keys) if c not in compared]
+    seeds = replicates(asked)
     tuning = [c for c in asked if _is_tuned(c, tuned) and c not in seeds]
     settings = [c for c in asked if c not in {*seeds, *tuning, "dataset.name"}]
     settings = [c for c in settings if c != _RATE]
     rate = _column(runs, _RATE, pl.Float64)
     one = pl.lit("all data sets")
-    runs = _latest(runs, varying).with_columns(
+    runs = runs.with_columns(
         (one if "dataset.name" in compared else _dataset(runs)).alias("dataset"),
         (pl.lit(None, pl.Float64) if _RATE in compared else rate).alias("positive_rate"),
         naming.pairs(tuning).alias("tuning"),
-        naming.pairs(seeds).alias("replicate"),
+        naming.pairs(_pairing(runs, seeds)).alias("replicate"),
     )
     # A loss's own hyperparameters are part of what is compared, and so are a sampler's.
     own = {
@@ -73,11 +79,13 @@ def label_runs(
     kept = naming.informative(runs, scenario, given=["dataset", "positive_rate"])
     runs = runs.with_columns(naming.pairs(kept).alias("settings"))
     label = pl.concat_str([naming.label(c, own[c]) for c in compared], separator=", ")
-    return runs.with_columns(label.alias("loss")).sort("run_id")
+    return runs.with_columns(label.alias("method")).sort("run_id")
 
 
-def baseline_label(labelled: pl.DataFrame, *, by: Sequence[str], asked: str = "") -> str:
-    """The value of `loss` that the others are compared with: `asked`, or bce and no sampler.
+def baseline_label(
+    labelled: pl.DataFrame, *, keys: Sequence[str], by: Sequence[str], asked: str = ""
+) -> str:
+    """The value of `method` that the others are compared with: `asked`, or bce and no sampler.
 
     Of several keys, `asked` may give the first values alone. Without a usual baseline among the
     keys it is the first value in alphabetical order.
@@ -85,8 +93,8 @@ def baseline_label(labelled: pl.DataFrame, *, by: Sequence[str], asked: str = ""
     Raises:
         UserError: no run has the value asked for.
     """
-    compared = [resolve(key, config_columns(labelled)) for key in by]
-    labels = sorted(labelled["loss"].unique())
+    compared = [resolve(key, keys) for key in by]
+    labels = sorted(labelled["method"].unique())
     given = [part.strip() for part in asked.split(",")] if asked and asked not in labels else []
     usual = [_USUAL.get(c, "") for c in compared]
     if asked in labels:
@@ -157,21 +165,14 @@ def _is_tuned(column: str, prefixes: Sequence[str]) -> bool:
     return column.startswith(tuple(prefixes)) and not column.endswith(".name")
 
 
-def _plain_columns(runs: pl.DataFrame) -> pl.DataFrame:
-    """Lists and structs as text: they are labels here."""
-    for column in config_columns(runs):
-        dtype = runs.schema[column]
-        if isinstance(dtype, pl.List):
-            text = pl.col(column).cast(pl.List(pl.String)).list.join(",")
-            runs = runs.with_columns(text)
-        elif isinstance(dtype, pl.Struct):
-            runs = runs.with_columns(pl.col(column).struct.json_encode())
-    return runs
+def _pairing(runs: pl.DataFrame, seeds: list[str]) -> list[str]:
+    """The seeds that say which runs make a pair, beside the fingerprint of their data.
 
-
-def _latest(runs: pl.DataFrame, varying: list[str]) -> pl.DataFrame:
-    same = [*varying, *(c for c in ("data_fingerprint",) if c in runs.columns)]
-    return runs.sort("created", "run_id").unique(same, keep="last") if same else runs.tail(1)
+    The fingerprint stands for the seeds of a data set: several may draw the same data (which labels
+    to flip at a rate of 0), and a run of those is stored once, under the seed that came first.
+    """
+    known = FINGERPRINT in runs.columns and not runs[FINGERPRINT].null_count()
+    return [c for c in seeds if not (known and c.startswith("dataset."))]
 
 
 def _dataset(runs: pl.DataFrame) -> pl.Expr:

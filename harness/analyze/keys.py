@@ -2,27 +2,67 @@
 
 import difflib
 from collections.abc import Sequence
+from functools import cache
 
 import polars as pl
 
+from harness.analyze.runs import Runs
 from harness.errors import UserError
 
-REPLICATES = ("seed", "split.fold", "split.repeat")
-"""Keys that repeat a run without asking another question; any `.seed` is one too."""
+PLACES = frozenset({"name", "root", "rerun", "wandb"})
+"""Config groups that say where a run is kept and shown: no question is about them."""
 
 
-def config_columns(runs: pl.DataFrame) -> list[str]:
-    """The columns that hold a run's config: `seed` and the dotted ones."""
-    return [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
+def keys_of(runs: Runs) -> list[str]:
+    """The config keys of these runs, but for those that say where a run is kept and shown."""
+    return [key for key in runs.columns.config if key.partition(".")[0] not in PLACES]
 
 
-def varying_columns(runs: pl.DataFrame) -> list[str]:
-    """Config columns with at least two values (null counts as one), sorted."""
-    return sorted(c for c in config_columns(runs) if runs[c].n_unique() > 1)
+def varying(runs: pl.DataFrame, keys: Sequence[str]) -> list[str]:
+    """Those of ``keys`` that have at least two values (null counts as one), sorted."""
+    return sorted(key for key in keys if runs[key].n_unique() > 1)
 
 
-def replicate_columns(columns: Sequence[str]) -> list[str]:
-    return [c for c in columns if c in REPLICATES or c.endswith(".seed")]
+def replicates(keys: Sequence[str]) -> list[str]:
+    """The keys that repeat a run without asking another question.
+
+    Splits and data sets declare theirs (`harness.data.streams.Replicate`). Runs may have been
+    logged by other versions, with parts that are unknown here: any seed is one.
+
+    >>> replicates(["seed", "split.fold", "dataset.flip_seed", "model.width", "model.seed"])
+    ['seed', 'split.fold', 'dataset.flip_seed', 'model.seed']
+    """
+    return [key for key in keys if key in _declared() or key.endswith("seed")]
+
+
+@cache
+def _declared() -> frozenset[str]:
+    # These load scikit-learn, which not every question needs.
+    from harness.data import sources, splitters
+    from harness.data.streams import replicate_fields
+
+    groups = {"dataset": sources.DATASETS, "split": splitters.SPLITTERS}
+    return frozenset(
+        f"{group}.{name}"
+        for group, choices in groups.items()
+        for choice in choices
+        for name in replicate_fields(choice)
+    )
+
+
+def as_labels(runs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Lists and structs among ``keys`` as text, which can be compared, grouped by and shown.
+
+    >>> as_labels(pl.DataFrame({"model.widths": [[64, 32]]}), ["model.widths"]).item()
+    '64,32'
+    """
+    text = []
+    for key in keys:
+        if isinstance(runs.schema[key], pl.List):
+            text.append(pl.col(key).cast(pl.List(pl.String)).list.join(","))
+        elif isinstance(runs.schema[key], pl.Struct):
+            text.append(pl.col(key).struct.json_encode())
+    return runs.with_columns(text)
 
 
 def resolve(key: str, columns: Sequence[str]) -> str:

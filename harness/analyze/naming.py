@@ -39,7 +39,7 @@ def label(column: str, parameters: list[str]) -> pl.Expr:
     texts = []
     for parameter in parameters:
         varies = pl.col(parameter).n_unique().over(*SCENARIO, column) > 1
-        shown = varies.any().over(column)  # one label for a loss in every scenario
+        shown = varies.any().over(column)  # one label for a method in every scenario
         short = parameter.removeprefix(column[:-4])
         text = pl.concat_str(pl.lit(f"{short}="), pl.col(parameter))
         texts.append(pl.when(shown).then(text))

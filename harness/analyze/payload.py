@@ -14,7 +14,7 @@ from harness.analyze.headings import (
     heading,
     target,
 )
-from harness.analyze.question import Analysis
+from harness.analyze.question import Analysis, compared_keys
 from harness.analyze.rows import MAX_METRICS, ChartRows
 from harness.analyze.scores import THRESHOLDS
 from harness.analyze.summaries import CHANCES
@@ -23,7 +23,7 @@ from harness.analyze.wording import place, what_would_decide
 DIGITS = 4
 _COLUMNS = {
     "differences": [
-        "loss",
+        "method",
         "metric",
         "difference",
         "low",
@@ -38,17 +38,17 @@ _COLUMNS = {
 
 
 def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
-    """Scenarios, metrics, losses with colours, and packed rows by scenario for each chart."""
+    """Scenarios, metrics, methods with colours, and packed rows by scenario for each chart."""
     total = analysis.board.select(SCENARIO).n_unique()
     metrics = analysis.compared[:MAX_METRICS]
-    losses = sorted(analysis.board["loss"].unique(), key=lambda x: (x != analysis.baseline, x))
+    methods = sorted(analysis.board["method"].unique(), key=lambda x: (x != analysis.baseline, x))
     tables = dict(drawn.by_chart)
     if "differences" in tables:
         tables["differences"] = with_hints(tables["differences"])
     return {
         "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
         "metrics": [_metric(m) for m in metrics],
-        "losses": [{"label": k, "colour": drawn.palette.get(k)} for k in losses],
+        "methods": [{"label": k, "colour": drawn.palette.get(k)} for k in methods],
         "baseline": analysis.baseline,
         "headline": analysis.headline,
         "charts": {
@@ -59,7 +59,11 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
         "ranks": packed(rank_rows(analysis.ranks, analysis.rank_test)),
         "thresholds": THRESHOLDS.tolist(),
         "counts": _counts(drawn),
-        "definitions": {k: v for k, v in definitions().items() if k not in STANDALONE},
+        "definitions": {
+            k: v
+            for k, v in definitions(compared_keys(analysis.question)).items()
+            if k not in STANDALONE
+        },
         "left_out": total - drawn.scenarios.height,
     }
 
@@ -76,12 +80,12 @@ def rank_rows(ranks: pl.DataFrame, test: Mapping[str, Any]) -> pl.DataFrame:
     """
     if not test:
         return pl.DataFrame()
-    groups = ranks.select(pl.lit("group").alias("kind"), "loss", "rank")
+    groups = ranks.select(pl.lit("group").alias("kind"), "method", "rank")
     spans = test["cliques"]
     names = ["not told apart" + " " * i for i in range(len(spans))]  # a row each, one name
     tied = pl.DataFrame(
         [("tied", name, low, high) for name, (low, high) in zip(names, spans, strict=True)],
-        schema={"kind": pl.String, "loss": pl.String, "low": pl.Float64, "high": pl.Float64},
+        schema={"kind": pl.String, "method": pl.String, "low": pl.Float64, "high": pl.Float64},
         orient="row",
     )
     return pl.concat([groups, tied], how="diagonal")
@@ -90,8 +94,8 @@ def rank_rows(ranks: pl.DataFrame, test: Mapping[str, Any]) -> pl.DataFrame:
 def packed(table: pl.DataFrame) -> dict[str, Any]:
     """Columns, not rows: a column of one value is that value, of few texts an index into them.
 
-    >>> packed(pl.DataFrame({"loss": ["bce", "focal", "bce"], "x": [1.0, 2.00004, None]}))
-    {'n': 3, 'columns': {'loss': {'of': ['bce', 'focal'], 'at': [0, 1, 0]}, 'x': [1.0, 2.0, None]}}
+    >>> packed(pl.DataFrame({"key": ["bce", "focal", "bce"], "x": [1.0, 2.00004, None]}))
+    {'n': 3, 'columns': {'key': {'of': ['bce', 'focal'], 'at': [0, 1, 0]}, 'x': [1.0, 2.0, None]}}
     """
     floats = pl.col(pl.Float64)
     finite = table.with_columns(pl.when(floats.is_finite()).then(floats.round_sig_figs(DIGITS)))
@@ -137,11 +141,11 @@ def _by_scenario(
 
 
 def _counts(drawn: ChartRows) -> dict[str, Any]:
-    """By scenario, loss and split: how many runs, and the scores of negatives and positives."""
+    """By scenario, method and split: how many runs, and the scores of negatives and positives."""
     numbered = drawn.counts.join(drawn.scenarios, on=SCENARIO, nulls_equal=True)
     nested: dict[str, Any] = {}
     for row in numbered.iter_rows(named=True):
-        of_loss = nested.setdefault(str(row["scenario"]), {}).setdefault(row["loss"], {})
-        of_split = of_loss.setdefault(row["split"], {"runs": row["num_runs"]})
+        of_method = nested.setdefault(str(row["scenario"]), {}).setdefault(row["method"], {})
+        of_split = of_method.setdefault(row["split"], {"runs": row["num_runs"]})
         of_split["positive" if row["label"] else "negative"] = row["counts"]
     return nested

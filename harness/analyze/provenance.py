@@ -3,6 +3,7 @@
 import importlib.metadata
 import platform
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import yaml
 
 import harness
 from harness.analyze.headings import heading
-from harness.analyze.keys import config_columns, varying_columns
+from harness.analyze.keys import varying
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 
 MAX_LISTED = 12
@@ -22,7 +23,7 @@ Facts = list[tuple[str, str]]
 def asked(analysis: Analysis) -> Facts:
     """The question in (label, value) pairs."""
     question = analysis.question
-    over = averaged_over(analysis.labelled, question.by)
+    over = averaged_over(analysis.labelled, analysis.keys, question.by)
     return [
         ("compared", f"{compared_keys(question)}, each with {analysis.baseline}"),
         ("runs asked about", question.where or "all"),
@@ -85,9 +86,9 @@ def _listed(table: pl.DataFrame, column: str, longest: int = 200) -> str:
     return shown + (f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else "")
 
 
-def settings(labelled: pl.DataFrame) -> list[tuple[str, str, bool]]:
+def settings(labelled: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, str, bool]]:
     """(config key, its values, whether it varies), varying ones first."""
-    varying = varying_columns(labelled)
-    keys = [*varying, *(c for c in config_columns(labelled) if c not in varying)]
-    rows = [(key, _listed(labelled, key), key in varying) for key in keys]
+    varied = varying(labelled, keys)
+    ordered = [*varied, *(key for key in keys if key not in varied)]
+    rows = [(key, _listed(labelled, key), key in varied) for key in ordered]
     return [row for row in rows if row[1]]

@@ -1,6 +1,6 @@
 """What is asked of logged runs, and the tables that answer it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ import polars as pl
 
 from harness.analyze import across, groups, summaries
 from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
-from harness.analyze.keys import config_columns, replicate_columns
+from harness.analyze.keys import as_labels, keys_of, replicates, resolve, varying
 from harness.analyze.load import Runs
 from harness.analyze.where import filtered
 from harness.errors import UserError
@@ -48,15 +48,18 @@ class Analysis:
     """The answer in tables; `report` and `tables` only show it.
 
     Attributes:
+        keys: the columns of `labelled` that hold the runs' configuration.
         labelled: all runs asked about, with the columns of `groups.label_runs`.
         chosen: those of the configurations chosen on validation.
         metrics: the leaderboard's, the headline first; `compared`: all test metrics there are.
         board, differences: see `summaries`; datasets, iqm, ranks: see `across`.
         rank_test: what tests the ranks; empty where there are too few data sets or groups.
+        notes: sentences on what the sources lack, and on runs that do not count.
     """
 
     runs: Runs
     question: Question
+    keys: Sequence[str]
     labelled: pl.DataFrame
     chosen: pl.DataFrame
     baseline: str
@@ -69,6 +72,7 @@ class Analysis:
     iqm: pl.DataFrame
     ranks: pl.DataFrame
     rank_test: Mapping[str, Any]
+    notes: Sequence[str]
 
 
 def answer(runs: Runs, question: Question) -> Analysis:
@@ -77,14 +81,16 @@ def answer(runs: Runs, question: Question) -> Analysis:
     Raises:
         UserError: an unknown key, metric or baseline, or a filter that leaves no run.
     """
-    kept = filtered(runs.runs, question.where)
+    keys = keys_of(runs)
+    asked = filtered(as_labels(runs.runs, keys), question.where)
+    kept = groups.latest_runs(asked, keys)
     known = test_metrics(kept)
     metrics = asked_metrics(question.metrics, known)
     if not metrics:
         raise UserError(f"{runs.name}: no run has a test score (a column test/...)")
     headline = metrics[0]
-    labelled = groups.label_runs(kept, tuned=question.tuned, by=question.by)
-    baseline = groups.baseline_label(labelled, by=question.by, asked=question.baseline)
+    labelled = groups.label_runs(kept, keys=keys, tuned=question.tuned, by=question.by)
+    baseline = groups.baseline_label(labelled, keys=keys, by=question.by, asked=question.baseline)
     chosen = groups.chosen_runs(labelled, metric=question.selection)
     usual = [m for m in COMPARED if m in known and m not in metrics]
     compared = metrics + usual + [m for m in known if m not in {*metrics, *usual}]
@@ -96,6 +102,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
     return Analysis(
         runs=runs,
         question=question,
+        keys=keys,
         labelled=labelled,
         chosen=chosen,
         baseline=baseline,
@@ -108,7 +115,16 @@ def answer(runs: Runs, question: Question) -> Analysis:
         iqm=across.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
+        notes=[*runs.notes, *_left_out(asked.height, kept.height)],
     )
+
+
+def _left_out(asked: int, counted: int) -> Iterator[str]:
+    if older := asked - counted:
+        yield (
+            f"{older} of {asked} runs do not count: their configuration was trained on the same "
+            "data again, by other versions, and the latest run stands for it."
+        )
 
 
 def compared_keys(question: Question) -> str:
@@ -116,12 +132,13 @@ def compared_keys(question: Question) -> str:
     return ", ".join(question.by)
 
 
-def averaged_over(labelled: pl.DataFrame, by: tuple[str, ...] = ("loss",)) -> str:
+def averaged_over(labelled: pl.DataFrame, keys: Sequence[str], by: Sequence[str]) -> str:
     """What a mean is over: the replicate keys and how many values each has.
 
-    >>> averaged_over(pl.DataFrame({"seed": [0, 1, 2], "split.fold": [0, 1, 0]}))
+    >>> runs = pl.DataFrame({"seed": [0, 1, 2], "split.fold": [0, 1, 0]})
+    >>> averaged_over(runs, runs.columns, by=())
     'seed (3 values), split.fold (2 values)'
     """
-    columns = [c for c in config_columns(labelled) if labelled[c].n_unique() > 1]
-    repeated = [c for c in replicate_columns(columns) if c not in by]
-    return ", ".join(f"{c} ({labelled[c].n_unique()} values)" for c in sorted(repeated))
+    compared = {resolve(key, keys) for key in by}
+    repeated = [key for key in replicates(varying(labelled, keys)) if key not in compared]
+    return ", ".join(f"{key} ({labelled[key].n_unique()} values)" for key in repeated)

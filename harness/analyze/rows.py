@@ -9,7 +9,7 @@ import polars as pl
 from scipy.special import expit
 
 from harness.analyze import learning, training
-from harness.analyze.charts import MAX_LOSSES, colours
+from harness.analyze.charts import MAX_METHODS, colours
 from harness.analyze.groups import SCENARIO
 from harness.analyze.headings import sign
 from harness.analyze.question import Analysis
@@ -25,7 +25,7 @@ class ChartRows:
     """Attributes:
 
     scenarios: SCENARIO and its number `scenario`, those that are drawn.
-    palette: the colour of each loss that has lines: one for the whole page.
+    palette: the colour of each method that has lines: one for the whole page.
     by_chart: rows with SCENARIO columns by chart name, uncoloured.
     counts: `scores.ScoreCurves.counts`.
     """
@@ -38,9 +38,9 @@ class ChartRows:
 
 def chart_rows(analysis: Analysis) -> ChartRows:
     """Everything to draw."""
-    losses = drawn_losses(analysis)
+    methods = drawn_methods(analysis)
     scenarios = analysis.board.select(SCENARIO).unique(maintain_order=True).head(MAX_SCENARIOS)
-    drawn = analysis.chosen.filter(pl.col("loss").is_in(losses))
+    drawn = analysis.chosen.filter(pl.col("method").is_in(methods))
     drawn = drawn.join(scenarios, on=SCENARIO, nulls_equal=True, how="semi")
     runs, question = analysis.runs, analysis.question
     scores = score_curves(runs, drawn)
@@ -48,14 +48,14 @@ def chart_rows(analysis: Analysis) -> ChartRows:
     steps = training.steps_to_target(
         runs, drawn, baseline=analysis.baseline, target=question.target
     )
-    prevalence = analysis.board.select(*SCENARIO, "loss", prevalence="test_positive_rate")
-    labelled = analysis.labelled.filter(pl.col("loss").is_in(losses))
+    prevalence = analysis.board.select(*SCENARIO, "method", prevalence="test_positive_rate")
+    labelled = analysis.labelled.filter(pl.col("method").is_in(methods))
     shown = analysis.compared[:MAX_METRICS]
     tables = {
         "differences": analysis.differences.filter(pl.col("metric").is_in(shown)),
         "rates": _rate_rows(analysis.board, shown),
         "precision_recall": scores.recall.join(
-            prevalence, on=[*SCENARIO, "loss"], nulls_equal=True, maintain_order="left"
+            prevalence, on=[*SCENARIO, "method"], nulls_equal=True, maintain_order="left"
         ),
         "roc": scores.roc,
         "reliability": scores.bins,
@@ -64,31 +64,31 @@ def chart_rows(analysis: Analysis) -> ChartRows:
         "objective": objective,
         "steps": training.reached_shares(steps),
         "response": training.responses(
-            labelled, selection=question.selection, tuned=question.tuned
+            labelled, keys=analysis.keys, selection=question.selection, tuned=question.tuned
         ),
         "budget": training.budgets(labelled, selection=question.selection),
     }
     return ChartRows(
         scenarios=scenarios.with_row_index("scenario"),
-        palette=colours(losses, analysis.baseline),
+        palette=colours(methods, analysis.baseline),
         by_chart={name: table for name, table in tables.items() if table.height},
         counts=scores.counts,
     )
 
 
-def drawn_losses(analysis: Analysis) -> list[str]:
-    """The losses that get a colour: the baseline, then the best on validation, at most MAX_LOSSES.
+def drawn_methods(analysis: Analysis) -> list[str]:
+    """The methods that get a colour: the baseline and the best on validation, MAX_METHODS at most.
 
-    One set for the whole page, so that a colour means one loss everywhere.
+    One set for the whole page, so that a colour means one method everywhere.
     """
     selection = analysis.question.selection
     score = pl.col(selection).fill_nan(None).mean() * sign(selection)
-    ranks = analysis.chosen.group_by(*SCENARIO, "loss").agg(score.alias("score"))
-    means = ranks.group_by("loss").agg(pl.col("score").mean())
-    first = pl.col("loss") != analysis.baseline
-    best = means.sort(first, "score", "loss", descending=[False, True, False], nulls_last=True)
-    kept = best["loss"].head(MAX_LOSSES).to_list()
-    return sorted(kept, key=lambda loss: (loss != analysis.baseline, loss))
+    ranks = analysis.chosen.group_by(*SCENARIO, "method").agg(score.alias("score"))
+    means = ranks.group_by("method").agg(pl.col("score").mean())
+    first = pl.col("method") != analysis.baseline
+    best = means.sort(first, "score", "method", descending=[False, True, False], nulls_last=True)
+    kept = best["method"].head(MAX_METHODS).to_list()
+    return sorted(kept, key=lambda method: (method != analysis.baseline, method))
 
 
 def histogram_rows(counts: pl.DataFrame) -> pl.DataFrame:
@@ -140,7 +140,7 @@ def _learning_rows(learning: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     learning = learning.with_columns(split.first().alias("split"), split.last().alias("curve"))
     log_loss = learning.filter(pl.col("curve") == "log_loss").drop("curve")
     objective = learning.filter(pl.col("curve") == "loss").drop("curve")
-    first = pl.col("median").first().over(*SCENARIO, "loss", "split", order_by="epoch")
+    first = pl.col("median").first().over(*SCENARIO, "method", "split", order_by="epoch")
     relative = [(pl.col(c) / first).alias(c) for c in ("median", "low", "high")]
     return log_loss, objective.filter(first != 0).with_columns(relative)
 
@@ -149,7 +149,7 @@ def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
     tables = [
         board.select(
             *SCENARIO,
-            "loss",
+            "method",
             pl.lit(m).alias("metric"),
             pl.col("train_positive_rate").alias("rate"),
             pl.col(m).alias("mean"),

@@ -127,7 +127,7 @@ def verdicts(*, gain: ArrayLike, adjusted_p: ArrayLike, alpha: float = ALPHA) ->
     """ "better", "worse", "differs" or "undecided", a comparison each.
 
     Args:
-        gain: mean difference from the baseline, positive where the loss is better; 0 where the
+        gain: mean difference from the baseline, positive where the method is better; 0 where the
             metric has no direction: such a difference is neither better nor worse.
         adjusted_p: Holm's p of the same comparisons; NaN is undecided.
 

@@ -57,7 +57,7 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
     fixed = grouped.columns[: grouped.columns.index("test_train_ratio") + 1]
     shown = [f"{m}{part}" for m in metrics for part in ("", "_half", "_seeds")]
     best = [compared(m, pl.col(m)) * -compared_sign(m) for m in metrics[:1]]
-    return table.sort(*SCENARIO, *best, "loss", nulls_last=True).select(*fixed, *shown)
+    return table.sort(*SCENARIO, *best, "method", nulls_last=True).select(*fixed, *shown)
 
 
 def differences(
@@ -90,16 +90,16 @@ def differences(
     if not tables:
         return _decided(moments, "", rope)
     table = pl.concat(tables).with_columns(pl.col("metric").cast(pl.Enum(metrics)))
-    table = table.sort(*SCENARIO, "metric", "loss", nulls_last=True)
+    table = table.sort(*SCENARIO, "metric", "method", nulls_last=True)
     return table.with_columns(pl.col("metric").cast(pl.String))
 
 
 def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.DataFrame:
     on = [*SCENARIO, "replicate", *(c for c in ("data_fingerprint",) if c in chosen.columns)]
     scores = [compared(m, _finite(f"test/{m}")).alias(m) for m in metrics]
-    reference = chosen.filter(pl.col("loss") == baseline).select(*on, *scores)
-    others = chosen.filter(pl.col("loss") != baseline)
-    others = others.select(*on, "loss", "num_test", "num_train", *scores)
+    reference = chosen.filter(pl.col("method") == baseline).select(*on, *scores)
+    others = chosen.filter(pl.col("method") != baseline)
+    others = others.select(*on, "method", "num_test", "num_train", *scores)
     joined = others.join(reference, on=on, nulls_equal=True, suffix="_baseline")
     long = [
         joined.select(

@@ -29,10 +29,10 @@ LABEL_WIDTH, METRIC_WIDTH = 62, 18
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
     """One row a group: mean and half of its 95% interval on test, to 3 decimals."""
-    over = averaged_over(analysis.labelled, analysis.question.by) or "one run"
+    over = averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run"
     fixed = ["where", compared_keys(analysis.question), "chosen", "runs", "diverged"]
     rows = [
-        [where, row["loss"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]
+        [where, row["method"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]
         + [_score(row[m], row[f"{m}_half"]) for m in metrics]
         for where, row in _placed(analysis.board)
     ]
@@ -47,7 +47,7 @@ def differences_table(analysis: Analysis) -> TextTable:
     rows = [
         [
             where,
-            row["loss"],
+            row["method"],
             signed(row["difference"]),
             interval(row),
             str(row["num_pairs"]),
@@ -71,7 +71,7 @@ def datasets_table(analysis: Analysis) -> TextTable:
     table = analysis.datasets.filter(pl.col("metric") == analysis.headline)
     rows = [
         [
-            row["loss"],
+            row["method"],
             str(row["num_datasets"]),
             wins(row),
             signed(row["difference"]),

@@ -1,5 +1,6 @@
 """What the tuning and the training of each group cost: budgets, responses, steps to a target."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import polars as pl
 from harness.analyze import multiple
 from harness.analyze.groups import GROUP, SCENARIO
 from harness.analyze.headings import picking_sign, sign
-from harness.analyze.keys import varying_columns
+from harness.analyze.keys import varying
 from harness.analyze.load import Runs
 from harness.errors import UserError
 
@@ -36,21 +37,23 @@ def budgets(labelled: pl.DataFrame, *, selection: str) -> pl.DataFrame:
     return pl.concat(tables)
 
 
-def responses(labelled: pl.DataFrame, *, selection: str, tuned: tuple[str, ...]) -> pl.DataFrame:
+def responses(
+    labelled: pl.DataFrame, *, keys: Sequence[str], selection: str, tuned: tuple[str, ...]
+) -> pl.DataFrame:
     """Best mean validation score at each value of each numeric hyperparameter, others free.
 
     Returns:
         Rows (GROUP, key, value, score), of keys with two values or more.
     """
-    keys = [
-        c
-        for c in varying_columns(labelled)
-        if c.startswith(tuple(tuned)) and labelled.schema[c].is_numeric()
+    numeric = [
+        key
+        for key in varying(labelled, keys)
+        if key.startswith(tuple(tuned)) and labelled.schema[key].is_numeric()
     ]
     better = sign(selection)
     tables = []
-    for key in keys:
-        means = _configurations(labelled, selection, key).drop_nulls()
+    for key in numeric:
+        means = _configurations(labelled, selection, key).drop_nulls([key, "score"])
         best = means.group_by(*GROUP, key).agg((pl.col("score") * better).max() * better)
         value = pl.col(key).cast(pl.Float64).alias("value")
         tables.append(best.select(*GROUP, pl.lit(key).alias("key"), value, "score"))
@@ -119,7 +122,7 @@ def steps_to_target(
     history = history.join(chosen.select(*GROUP, "run_id", "shard").lazy(), on=["run_id", "shard"])
     targets = chosen.select(SCENARIO).unique().with_columns(pl.lit(value).alias("target"))
     if value is None:
-        targets = _usual_targets(history.filter(pl.col("loss") == baseline), better)
+        targets = _usual_targets(history.filter(pl.col("method") == baseline), better)
     reached = (
         history.join(targets.lazy(), on=SCENARIO, nulls_equal=True)
         .filter(pl.col("y") * better >= pl.col("target") * better)

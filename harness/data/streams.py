@@ -1,7 +1,8 @@
 """Independent random streams from one run seed: one tag a purpose, so none is ever reused."""
 
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, Any, get_args, get_type_hints
 
 import numpy as np
 from annotated_types import Ge, Le
@@ -9,11 +10,34 @@ from annotated_types import Ge, Le
 from harness.errors import UserError
 
 
+@dataclass(frozen=True)
 class Replicate:
-    """Marks a config key whose values repeat a run rather than change what is asked of it."""
+    """In a config field's annotation: its values repeat a run and ask no other question.
+
+    Runs that differ in such fields alone are what a mean and its interval are over.
+    """
 
 
 Seed = Annotated[int, Ge(0), Le(2**32 - 1), Replicate()]
+
+
+def replicate_fields(config: type) -> set[str]:
+    """The fields of a config dataclass that are annotated as `Replicate`.
+
+    >>> @dataclass
+    ... class Draw:
+    ...     rows: int
+    ...     number: Seed | None = None
+    >>> replicate_fields(Draw)
+    {'number'}
+    """
+    hints = get_type_hints(config, include_extras=True)
+    return {name for name, hint in hints.items() if _is_replicate(hint)}
+
+
+def _is_replicate(hint: Any) -> bool:
+    is_marked = Replicate() in getattr(hint, "__metadata__", ())
+    return is_marked or any(map(_is_replicate, get_args(hint)))
 
 
 class Purpose(IntEnum):

@@ -10,6 +10,7 @@ from harness.analyze.charts import definitions
 from harness.analyze.charts.base import PALETTE
 from harness.analyze.figures import draw, with_data
 from harness.analyze.headings import heading
+from harness.analyze.keys import resolve
 from harness.analyze.payload import rank_rows
 from harness.reproduce.observed import Observed, select
 from harness.reproduce.schema import Figure
@@ -27,7 +28,7 @@ def svg(observed: Observed, figure: Figure) -> bytes:
 
 def _rows(table: pl.DataFrame, figure: Figure) -> pl.DataFrame:
     names = {"x": figure.x, "color": figure.color, "facet": figure.facet}
-    keys = [pl.col(column).alias(key) for key, column in names.items() if column]
+    keys = [pl.col(resolve(c, table.columns)).alias(key) for key, c in names.items() if c]
     rows = table.select(*keys, pl.col(figure.y).cast(pl.Float64).alias("y"))
     if figure.log_y:
         rows = rows.filter(pl.col("y") > 0)
@@ -41,10 +42,11 @@ def _ranks(table: pl.DataFrame, figure: Figure) -> dict[str, Any]:
     metric = figure.y.removeprefix("test/")
     scores = pl.col(figure.y).alias(metric)
     board = table.select(
-        pl.col("dataset.name").alias("dataset"), pl.col(figure.x).alias("loss"), scores
+        pl.col("dataset.name").alias("dataset"), pl.col(figure.x).alias("method"), scores
     )
     rows = rank_rows(*across.ranks(board, metric))
-    return {**with_data(definitions()["ranks"], rows.to_dicts(), {}), "title": figure.title}
+    spec = with_data(definitions(figure.x)["ranks"], rows.to_dicts(), {}, compared=figure.x)
+    return {**spec, "title": figure.title}
 
 
 def _named(column: str) -> str:

@@ -1,6 +1,6 @@
 """From an experiment's runs and computed tables to the differences that its claims are about."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import polars as pl
 
 from harness.analyze import load
 from harness.analyze.groups import chosen_runs, label_runs
+from harness.analyze.keys import as_labels, keys_of
 from harness.analyze.runs import Runs
 from harness.analyze.where import rows_where
 from harness.errors import UserError
@@ -25,10 +26,16 @@ RUNS = "runs"
 
 @dataclass(frozen=True, eq=False)
 class Observed:
-    """All that was measured: `runs` and the computed tables, with their derived columns."""
+    """All that was measured.
+
+    Attributes:
+      tables: `runs` and the computed tables, with their derived columns.
+      keys: the columns of `runs` that hold the runs' configuration.
+    """
 
     experiment: Experiment
     tables: Mapping[str, pl.DataFrame]
+    keys: Sequence[str] = ()
 
     def pairs(self, claim: Claim) -> Pairs:
         """The differences of ``claim``, a unit each.
@@ -91,6 +98,7 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
     """
     sources = {folder: load(folder) for folder in sweeps}
     runs = _runs(sources, sweeps)
+    keys = list(dict.fromkeys(key for source in sources.values() for key in keys_of(source)))
     tables: dict[str, pl.DataFrame] = {} if runs.is_empty() else {RUNS: runs}
     stored = tuple(sources.values())
     of_runs = {n: g for n, g in experiment.measures.items() if g.get("table", RUNS) == RUNS}
@@ -100,25 +108,26 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
         made = Rows(tables.get(RUNS, runs), stored)
         tables[name] = _called(experiment, name, derive, experiment.folder, made, **_rest(given))
     if experiment.tune is not None and RUNS in tables:
-        tables[RUNS] = _tuned(tables[RUNS], experiment.tune)
+        tables[RUNS] = _tuned(tables[RUNS], experiment.tune, keys)
     others = {n: g for n, g in experiment.measures.items() if n not in of_runs}
     _add_measures(experiment, tables, others, stored)
-    return Observed(experiment, tables)
+    return Observed(experiment, tables, keys)
 
 
 def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]) -> pl.DataFrame:
     frames = [
-        _current(sources[folder].runs, sweep).with_columns(sweep=pl.lit(name))
+        _current(sources[folder], sweep).with_columns(sweep=pl.lit(name))
         for folder, (name, sweep) in sweeps.items()
     ]
     return pl.concat(frames, how="diagonal_relaxed").sort("run_id") if frames else pl.DataFrame()
 
 
-def _current(runs: pl.DataFrame, sweep: Sweep) -> pl.DataFrame:
+def _current(stored: Runs, sweep: Sweep) -> pl.DataFrame:
     """A sweep's runs under the current numerics, the latest where data changed under them."""
-    runs = _under_current_numerics(runs.filter(pl.col(sweep.vary) < sweep.seeds))
-    config = [c for c in runs.columns if c == "seed" or ("." in c and "/" not in c)]
-    return runs.sort("created", "run_id").unique(config, keep="last")
+    keys = keys_of(stored)
+    runs = as_labels(stored.runs, keys).filter(pl.col(sweep.vary) < sweep.seeds)
+    runs = _under_current_numerics(runs).sort("created", "run_id")
+    return runs.unique(keys, keep="last")
 
 
 def _under_current_numerics(runs: pl.DataFrame) -> pl.DataFrame:
@@ -132,13 +141,13 @@ def _under_current_numerics(runs: pl.DataFrame) -> pl.DataFrame:
 
 def starting_points(folder: Path, sweep: Sweep) -> list[str]:
     """The runs of a trained sweep, as `init.params` names them."""
-    return [f"{folder}/{run_id}" for run_id in sorted(_current(load(folder).runs, sweep)["run_id"])]
+    return [f"{folder}/{run_id}" for run_id in sorted(_current(load(folder), sweep)["run_id"])]
 
 
-def _tuned(runs: pl.DataFrame, tune: Tune) -> pl.DataFrame:
+def _tuned(runs: pl.DataFrame, tune: Tune, keys: Sequence[str]) -> pl.DataFrame:
     """The runs of the configurations that validation chooses, for each sweep by itself."""
     chosen = [
-        chosen_runs(label_runs(rows, tuned=tune.keys), metric=tune.by, sign=tune.sign)
+        chosen_runs(label_runs(rows, keys=keys, tuned=tune.keys), metric=tune.by, sign=tune.sign)
         for rows in runs.partition_by("sweep", maintain_order=True)
     ]
     return pl.concat(chosen, how="diagonal_relaxed").sort("run_id", "sweep")

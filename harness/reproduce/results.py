@@ -15,6 +15,7 @@ import polars as pl
 import harness
 from harness import devices
 from harness.analyze.export import write_atomically
+from harness.analyze.keys import varying
 from harness.identity import environment
 from harness.reproduce import figures, wording
 from harness.reproduce.judge import Verdict
@@ -196,16 +197,10 @@ def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
         used = {side.measure for claim in experiment.claims for side in (claim.of, claim.than)}
         used |= {key for f in experiment.figures for key in (f.x, f.y, f.color, f.facet)}
         used |= set(experiment.measures)
-        varying = [
-            c
-            for c in frame.columns
-            if (("." in c and "/" not in c) or c == "seed")
-            and frame[c].n_unique() > 1
-            and not _follows_from_name(frame, c)
-        ]
+        used |= {k for k in varying(frame, observed.keys) if not _follows_from_name(frame, k)}
         used |= {"sweep", "num_train", "num_test"}
         first = ["run_id", "status"]
-        wanted = [c for c in frame.columns if (c in used or c in varying) and c not in first]
+        wanted = [c for c in frame.columns if c in used and c not in first]
         # Shards come in any order, with columns of their own: settings, then metrics, by name.
         frame = frame.select(*first, *sorted(wanted, key=lambda c: ("/" in c, c)))
     rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)

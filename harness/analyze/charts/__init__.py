@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.analyze.charts import comparison, scores, training
-from harness.analyze.charts.base import MAX_LOSSES, Chart, colours, finished
+from harness.analyze.charts.base import MAX_METHODS, Chart, colours, finished, titled
 
-__all__ = ["DEFINED", "MAX_LOSSES", "STANDALONE", "colours", "definitions"]
+__all__ = ["DEFINED", "MAX_METHODS", "STANDALONE", "colours", "definitions"]
 
 DEFINED: Mapping[str, Callable[[], Chart]] = {
     "differences": comparison.differences,
@@ -33,6 +33,10 @@ STANDALONE = frozenset({"loss_shape", "gradient_shape"})
 """Of no logged run: drawn from rows that others give, by `figures.write_chart`."""
 
 
-def definitions() -> Mapping[str, Mapping[str, Any]]:
-    """Vega-Lite specifications by chart name; each reads the data set named "rows"."""
-    return {name: finished(chart()) for name, chart in DEFINED.items()}
+def definitions(compared: str) -> Mapping[str, Mapping[str, Any]]:
+    """Vega-Lite specifications by chart name; each reads the data set named "rows".
+
+    Args:
+        compared: heading of what is compared, such as `loss`; rows have it as `method`.
+    """
+    return {name: titled(finished(chart()), compared) for name, chart in DEFINED.items()}

@@ -1,7 +1,7 @@
 """Charts of the stored scores. Where a threshold varies, its axis is a logit labelled in
 probabilities, since those of rare positives crowd at 0.
 
-`thresholds`, `costs` and `net_benefit` read counts: rows (loss, colour, logit, tp, fp, positives,
+`thresholds`, `costs` and `net_benefit` read counts: rows (method, colour, logit, tp, fp, positives,
 negatives), the true and false positives at a threshold. What they show is calculated in the chart,
 so that the page can move `at`, `cost_fp` and `cost_fn` without sending rows again.
 """
@@ -15,7 +15,7 @@ LOGIT_TICKS = [-6.907, -4.595, -2.944, -1.386, 0, 1.386, 2.944, 4.595, 6.907]
 
 
 def precision_recall() -> Chart:
-    """Rows: loss, colour, recall, precision, prevalence."""
+    """Rows: method, colour, recall, precision, prevalence."""
     x = alt.X("recall:Q", title="recall").scale(domain=[0, 1])
     y = alt.Y("precision:Q", title="precision").scale(domain=[0, 1])
     chance = alt.Chart(ROWS).mark_rule(strokeDash=[4, 3], color=MUTED)
@@ -23,29 +23,29 @@ def precision_recall() -> Chart:
 
 
 def roc() -> Chart:
-    """Rows: loss, colour, fpr, tpr."""
+    """Rows: method, colour, fpr, tpr."""
     x = alt.X("fpr:Q", title="false positive rate").scale(domain=[0, 1])
     y = alt.Y("tpr:Q", title="true positive rate (recall)").scale(domain=[0, 1])
     return alt.layer(_diagonal("fpr", "tpr"), lines(x, y))
 
 
 def reliability() -> Chart:
-    """Rows: loss, colour, bin, predicted, observed, low, high. Square-root axes: see above."""
+    """Rows: method, colour, bin, predicted, observed, low, high. Square-root axes: see above."""
     scale = alt.Scale(type="sqrt", domain=[0, 1])
     values = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1]
     axis = alt.Axis(values=values, labelOverlap="greedy", format=".2~f")
     x = alt.X("predicted:Q", title="mean predicted probability", scale=scale, axis=axis)
     y = alt.Y("observed:Q", title="share of positives", scale=scale, axis=axis)
-    base = alt.Chart(ROWS).encode(x=x, color=COLOUR, detail="loss:N")
+    base = alt.Chart(ROWS).encode(x=x, color=COLOUR, detail="method:N")
     curves = base.mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=36)).encode(
-        y=y, order="bin:Q", tooltip=["loss:N", "predicted:Q", "observed:Q", "low:Q", "high:Q"]
+        y=y, order="bin:Q", tooltip=["method:N", "predicted:Q", "observed:Q", "low:Q", "high:Q"]
     )
     bars = base.mark_rule(opacity=0.3).encode(y=alt.Y("low:Q", title=""), y2="high:Q")
     return alt.layer(_diagonal("predicted", "observed"), bars, curves)
 
 
 def histogram() -> Chart:
-    """Rows: loss, colour, logit, label ("positive", "negative"), share."""
+    """Rows: method, colour, logit, label ("positive", "negative"), share."""
     x = _logit_axis("logit", "predicted probability")
     y = alt.Y("share:Q", title="share of the class")
     label = alt.StrokeDash("label:N", title=None).legend(orient="top")
@@ -57,14 +57,14 @@ def histogram() -> Chart:
             y=y,
             color=COLOUR,
             strokeDash=label,
-            detail=["loss:N", "label:N"],
-            tooltip=["loss:N", "label:N", "share:Q"],
+            detail=["method:N", "label:N"],
+            tooltip=["method:N", "label:N", "share:Q"],
         )
     )
 
 
 def thresholds() -> Chart:
-    """Counts of one loss: precision, recall and F1 at each threshold."""
+    """Counts of one method: precision, recall and F1 at each threshold."""
     counts = alt.Chart(ROWS).transform_calculate(
         precision="datum.tp + datum.fp > 0 ? datum.tp / (datum.tp + datum.fp) : null",
         recall="datum.positives > 0 ? datum.tp / datum.positives : null",
@@ -92,8 +92,8 @@ def costs() -> Chart:
             x=_logit_axis("logit", "threshold"),
             y=alt.Y("cost:Q", title="cost of 1,000 rows"),
             color=COLOUR,
-            detail="loss:N",
-            tooltip=["loss:N", "cost:Q"],
+            detail="method:N",
+            tooltip=["method:N", "cost:Q"],
         )
     )
     cost_fp = alt.param(name="cost_fp", value=1)
@@ -111,7 +111,9 @@ def net_benefit() -> Chart:
     x = _logit_axis("logit", "threshold")
     y = alt.Y("benefit:Q", title="net benefit a row")
     marked = curves.mark_line(strokeWidth=1.8, clip=True)
-    ours = marked.encode(x=x, y=y, color=COLOUR, detail="loss:N", tooltip=["loss:N", "benefit:Q"])
+    ours = marked.encode(
+        x=x, y=y, color=COLOUR, detail="method:N", tooltip=["method:N", "benefit:Q"]
+    )
     # Flagging everyone costs without bound as the threshold rises: shown while it is worth it.
     every = curves.transform_filter("datum.everyone > -0.02")
     every = every.mark_line(strokeDash=[4, 3], color=MUTED, strokeWidth=1)

@@ -3,7 +3,7 @@ const payload = JSON.parse(document.getElementById("payload").textContent);
 const element = (id) => document.getElementById(id);
 const unique = (values) => [...new Set(values)];
 const shown = { dataset: null, rate: null, settings: null, metric: payload.headline };
-const colours = new Map(payload.losses.map(({ label, colour }) => [label, colour]));
+const colours = new Map(payload.methods.map(({ label, colour }) => [label, colour]));
 const picked = new Set(colours.keys());
 
 // Columns to rows: a column is a list, one value for all rows, or an index into a few texts.
@@ -17,17 +17,17 @@ function unpack({ n, columns }) {
   return rows;
 }
 
-// Rows of the picked losses in one scenario, each with its colour.
+// Rows of the picked methods in one scenario, each with its colour.
 function rowsOf(chart, scenario) {
   const packed = (payload.charts[chart] || {})[scenario];
   return packed ? coloured(unpack(packed)) : [];
 }
 
 const coloured = (rows) => rows
-  .filter((row) => picked.has(row.loss))
-  .map((row) => ({ ...row, colour: colours.get(row.loss) }));
+  .filter((row) => picked.has(row.method))
+  .map((row) => ({ ...row, colour: colours.get(row.method) }));
 
-// Charts of losses without a colour would be charts of lines nobody can name.
+// Charts of methods without a colour would be charts of lines nobody can name.
 const drawable = (rows) => rows.filter((row) => row.colour);
 
 const minus = (text) => text.replace("-", "\u2212");
@@ -78,7 +78,7 @@ async function draw(name, values, signals = {}) {
   if (!values.length) return;
   const definition = payload.definitions[name];
   const spec = { ...definition, datasets: { ...definition.datasets, rows: values } };
-  if (definition.height.step) spec.height = definition.height.step * unique(values.map((row) => row.loss)).length;
+  if (definition.height.step) spec.height = definition.height.step * unique(values.map((row) => row.method)).length;
   // ast: expressions are interpreted, so the policy need not allow eval.
   const options = {
     actions: false, ast: true, renderer: "svg", defaultStyle: false, logLevel: 1,

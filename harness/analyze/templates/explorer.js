@@ -1,12 +1,12 @@
 // The threshold and cost explorer: confusion counts at any threshold, from counts of scores.
-const explorer = { scenario: 0, at: 0, loss: null };
+const explorer = { scenario: 0, at: 0, method: null };
 const COUNT_CHARTS = ["thresholds", "costs", "net_benefit"];
 const probability = (logit) => 1 / (1 + Math.exp(-logit));
 
-function countsOf(loss, split) {
+function countsOf(method, split) {
   const ofScenario = payload.counts[explorer.scenario] || {};
-  const ofLoss = Object.hasOwn(ofScenario, loss) ? ofScenario[loss] : {};
-  return ofLoss[split];
+  const ofMethod = Object.hasOwn(ofScenario, method) ? ofScenario[method] : {};
+  return ofMethod[split];
 }
 
 // True and false positives at each threshold: the scores in the gaps above it.
@@ -43,28 +43,28 @@ const signalsOf = (name) => {
   return name === "costs" ? { at, cost_fp, cost_fn } : { at };
 };
 
-function lossesWithCounts() {
-  return [...picked].filter((loss) => countsOf(loss, "test"));
+function methodsWithCounts() {
+  return [...picked].filter((method) => countsOf(method, "test"));
 }
 
 async function drawExplorer(scenario) {
   explorer.scenario = scenario;
-  const losses = lossesWithCounts();
-  element("explorer").hidden = losses.length === 0;
-  if (!losses.length) return;
-  fillOptions(element("pick-loss"), losses);
-  if (losses.includes(explorer.loss)) element("pick-loss").value = explorer.loss;
-  explorer.loss = element("pick-loss").value;
+  const methods = methodsWithCounts();
+  element("explorer").hidden = methods.length === 0;
+  if (!methods.length) return;
+  fillOptions(element("pick-method"), methods);
+  if (methods.includes(explorer.method)) element("pick-method").value = explorer.method;
+  explorer.method = element("pick-method").value;
   showConfusion();
-  const rows = coloured(losses.flatMap((loss) =>
-    atThresholds(countsOf(loss, "test")).map((row) => ({ ...row, loss }))));
-  await draw("thresholds", rows.filter((row) => row.loss === explorer.loss), signalsOf("thresholds"));
+  const rows = coloured(methods.flatMap((method) =>
+    atThresholds(countsOf(method, "test")).map((row) => ({ ...row, method }))));
+  await draw("thresholds", rows.filter((row) => row.method === explorer.method), signalsOf("thresholds"));
   await draw("costs", rows, signalsOf("costs"));
   await draw("net_benefit", rows, signalsOf("net_benefit"));
 }
 
 function showConfusion() {
-  const counts = countsOf(explorer.loss, "test");
+  const counts = countsOf(explorer.method, "test");
   const row = atThresholds(counts)[explorer.at];
   const { tp, fp, positives, negatives } = row;
   const cells = { tp, fp, fn: positives - tp, tn: negatives - fp };
@@ -84,14 +84,14 @@ function showConfusion() {
   element("threshold").setAttribute("aria-valuetext", "probability " + shownP);
   const { cost_fp, cost_fn } = costs();
   const rational = cost_fp + cost_fn ? number(cost_fp / (cost_fp + cost_fn), 3) : "\u2013";
-  element("threshold-note").textContent = explorer.loss + ", test rows of " + counts.runs
+  element("threshold-note").textContent = explorer.method + ", test rows of " + counts.runs
     + (counts.runs === 1 ? " run" : " runs added up")
     + ". With calibrated probabilities the cheapest threshold would be " + rational + ".";
 }
 
 // Chosen on validation rows, shown on test rows.
 function choose(score) {
-  const counts = countsOf(explorer.loss, "validation");
+  const counts = countsOf(explorer.method, "validation");
   if (!counts) return;
   const scores = atThresholds(counts).map(score);
   const best = Math.max(...scores);
@@ -115,8 +115,8 @@ function startExplorer() {
   for (const id of ["cost-fp", "cost-fn"]) {
     element(id).addEventListener("input", () => { costs(); moveThreshold(explorer.at); });
   }
-  element("pick-loss").addEventListener("change", (event) => {
-    explorer.loss = event.target.value;
+  element("pick-method").addEventListener("change", (event) => {
+    explorer.method = event.target.value;
     drawExplorer(explorer.scenario);
   });
   element("cheapest").addEventListener("click", () => choose((row) => -cost(row)));

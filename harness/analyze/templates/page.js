@@ -38,20 +38,20 @@ function responseRows(scenario) {
 function showBoard(scenario) {
   const table = element("board");
   table.classList.add("picked");
-  const scores = new Map(rowsOf("rates", scenario).filter(ofMetric).map((row) => [row.loss, row]));
+  const scores = new Map(rowsOf("rates", scenario).filter(ofMetric).map((row) => [row.method, row]));
   const inTable = [...table.tHead.querySelectorAll("[data-metric]")]
     .some((head) => head.dataset.metric === shown.metric);
   const extra = element("board-extra");
   extra.textContent = metricNow().title;
   extra.hidden = inTable;
   const rows = [...table.tBodies[0].rows];
-  const value = (row) => (scores.get(row.dataset.loss) || { mean: null }).mean;
+  const value = (row) => (scores.get(row.dataset.method) || { mean: null }).mean;
   const { sign, target } = metricNow();
   const rank = (row) => -sign * (target === null ? value(row) : Math.abs(value(row) - target));
   rows.sort((a, b) => (value(a) === null) - (value(b) === null) || rank(a) - rank(b));
   for (const row of rows) {
-    row.hidden = row.dataset.scenario !== String(scenario) || !picked.has(row.dataset.loss);
-    const score = scores.get(row.dataset.loss);
+    row.hidden = row.dataset.scenario !== String(scenario) || !picked.has(row.dataset.method);
+    const score = scores.get(row.dataset.method);
     const last = row.querySelector(".extra");
     last.hidden = inTable;
     last.textContent = score === undefined ? "\u2013" : number(score.mean)
@@ -73,7 +73,7 @@ function verdictCell(row) {
 function showDifferences(rows) {
   element("differences").classList.add("picked");
   element("differences").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
-    cell("", "where"), cell(row.loss, "", "th"), cell(signed(row.difference), "n"),
+    cell("", "where"), cell(row.method, "", "th"), cell(signed(row.difference), "n"),
     cell(interval(row), "n"), cell(row.num_pairs, "n"), cell(pValue(row.p_holm), "n"),
     cell(chances(row), "n"), verdictCell(row),
   ])));
@@ -81,7 +81,7 @@ function showDifferences(rows) {
 
 function showDatasets(rows) {
   element("datasets").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
-    cell(row.loss, "", "th"), cell(row.num_datasets, "n"),
+    cell(row.method, "", "th"), cell(row.num_datasets, "n"),
     cell(together([row.wins, row.ties, row.losses]), "n"), cell(signed(row.difference), "n"),
     cell(interval(row), "n"), cell(pValue(row.p_holm), "n"),
     cell(chances(row), "n"),
@@ -133,8 +133,8 @@ async function update() {
   if (mine === latest) document.documentElement.dataset.drawn = String(mine);
 }
 
-function lossBoxes() {
-  element("losses").append(...payload.losses.map(({ label, colour }) => {
+function methodBoxes() {
+  element("methods").append(...payload.methods.map(({ label, colour }) => {
     const made = document.createElement("label");
     const box = document.createElement("input");
     const swatch = document.createElement("i");
@@ -162,8 +162,8 @@ if (payload.scenarios.length && payload.metrics.length) {
     });
   }
   element("pick-key").addEventListener("change", update);
-  for (const id of ["selectors", "losses", "charts"]) element(id).hidden = false;
-  lossBoxes();
+  for (const id of ["selectors", "methods", "charts"]) element(id).hidden = false;
+  methodBoxes();
   startExplorer();
   update();
 }
