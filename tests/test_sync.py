@@ -1,4 +1,4 @@
-"""`harness sync` sends what the mirror owes, once, and says in one line what keeps it from it."""
+"""`harness sync` sends what the mirror lacks, once, and says in one line what keeps it from it."""
 
 import shutil
 import sys
