@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from functools import cache
 
 from harness.config import Config, dump
-from harness.identity.environment import environment as environment
 from harness.identity.families import NAMED as NAMED
 from harness.identity.families import Family, family_hash, family_named, family_of
+from harness.identity.machine import environment as environment
 
 # What names, places or shows a run. The data set is here because its fingerprint stands for it,
 # wherever its file lies and whatever it is called.

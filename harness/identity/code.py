@@ -294,7 +294,8 @@ def _resolved(module: str, chain: Sequence[str]) -> Reference | str | None:
     name, rest = chain[0], chain[1:]
     if read is not None and name in read.bindings:
         return Reference(module, name)
-    if read is not None and name in read.imports:
+    # `from package import submodule` in the package itself binds what is there anyway.
+    if read is not None and read.imports.get(name, (module, name)) != (module, name):
         source, what = read.imports[name]
         return _imported(read, source, what, rest)
     if _exists(f"{module}.{name}"):
