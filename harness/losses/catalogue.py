@@ -59,21 +59,26 @@ class PackedLoss:
     """A loss as data: number ``index`` of its family, with ``values`` for its hyperparameters."""
 
     index: Any  # () int32
-    values: Any  # (H,) float32, as many as the longest loss has
+    values: Any  # (H,) float32, as many as its family's longest loss has
     of_a_batch: bool = field(default=False, metadata={"static": True})
 
     @property
     def family(self) -> tuple[type[LossFn], ...]:
-        return OF_A_BATCH if self.of_a_batch else POINTWISE
+        return _family(self.of_a_batch)
 
 
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
-    values = np.zeros(max(len(_hyperparameters(cls)) for cls in LOSSES), dtype=np.float32)
+    family = _family(loss.of_a_batch)
+    values = np.zeros(max(len(_hyperparameters(cls)) for cls in family), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
-    index = (OF_A_BATCH if loss.of_a_batch else POINTWISE).index(type(loss))
-    return PackedLoss(index=np.int32(index), values=values, of_a_batch=loss.of_a_batch)
+    index = np.int32(family.index(type(loss)))
+    return PackedLoss(index=index, values=values, of_a_batch=loss.of_a_batch)
+
+
+def _family(of_a_batch: bool) -> tuple[type[LossFn], ...]:
+    return OF_A_BATCH if of_a_batch else POINTWISE
 
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:
