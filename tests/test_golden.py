@@ -1,4 +1,4 @@
-"""Two steps of every program family against numbers written down: arithmetic changes on purpose only.
+"""Two steps of every program family, against numbers written down: none changes by accident.
 
 python -m tests.test_golden    # writes them down anew
 """
@@ -88,7 +88,9 @@ def numbers(outcome: Outcome) -> dict[str, list[float]]:
         for name, value in outcome.params.items()
     }
     found = {**curves, "test_logits": outcome.test_logits[:4], **params}
-    return {name: np.asarray(value, np.float64).tolist() for name, value in found.items()}
+    return {
+        name: [float(f"{each:.9g}") for each in np.asarray(value)] for name, value in found.items()
+    }
 
 
 FAMILIES = families()
@@ -111,4 +113,5 @@ def test_nothing_is_written_down_that_is_not_trained():
 
 if __name__ == "__main__":
     written = {name: numbers(trained(one)) for name, one in FAMILIES.items()}
-    WRITTEN.write_text(json.dumps(written, indent=1) + "\n")
+    lines = [f"{json.dumps(name)}: {json.dumps(found)}" for name, found in written.items()]
+    WRITTEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")

@@ -48,20 +48,35 @@ ARITHMETIC = {
     "a pointwise loss": ("losses/focusing.py", "exp(-self.gamma", "exp(self.gamma", POINTWISE),
     "what losses share": ("losses/base.py", "(2.0 * labels - 1.0)", "(2.0 * labels)", POINTWISE),
     "an optimizer": ("optimizers/first_order.py", "sgd(schedule)", "sgd(0.1)", {"sgd"}),
-    "a schedule": ("optimizers/schedules.py", "cosine_decay_schedule(1", "linear_schedule(1", {"cosine"}),
-    "a sampler": ("data/sampler/synthetic.py", "_common(ratio, k_", "_common(1.0, k_", {"smote"}),
+    "a schedule": (
+        "optimizers/schedules.py",
+        "cosine_decay_schedule(1",
+        "linear_schedule(1",
+        {"cosine"},
+    ),
+    "a sampler": ("data/sampler/smote.py", "_common(ratio, k_", "_common(1.0, k_", {"smote"}),
     "the batches": ("data/batches.py", "denominator(10_000)", "denominator(9)", {"balanced"}),
     "one split": ("data/splitters.py", "path = (self.repeat, self.fold)", "path = (0,)", {"kfold"}),
     "a split of none": ("data/splitters.py", "(self.fold + 1) %", "(self.fold + 2) %", set()),
     "the cnn": ("models/convolutional.py", ".max((2, 4))", ".min((2, 4))", {"cnn"}),
-    "dense layers": ("models/dense.py", "(self.width,) * self.depth", "(self.width,)", EVERY - {"cnn", "logistic"}),
+    "dense layers": (
+        "models/dense.py",
+        "(self.width,) * self.depth",
+        "(self.width,)",
+        EVERY - {"cnn", "logistic"},
+    ),
     "the head": ("models/heads.py", "__call__(inputs)[:, 0]", "__call__(inputs)[:, 0] * 2", EVERY),
     "training": ("train.py", "value < best.value", "value <= best.value", EVERY),
     "a constant": ("train.py", "EVALUATION_CHUNK = 2048", "EVALUATION_CHUNK = 1024", EVERY),
-    "an import": ("losses/focusing.py", "import sigmoid, softplus", "import sigmoid, relu as softplus", POINTWISE),
-    "a metric": ("evaluate/probability.py", "return -xlogy", "return xlogy", EVERY),
+    "an import": (
+        "losses/focusing.py",
+        "import sigmoid, softplus",
+        "import sigmoid, relu as softplus",
+        POINTWISE,
+    ),
+    "a metric": ("metrics/probability_metrics.py", "return -xlogy", "return xlogy", EVERY),
     "the width": ("sweep/lanes.py", "MAX_LANES = 8", "MAX_LANES = 16", EVERY),
-}  # fmt: skip
+}
 WRITING = {
     "a comment": ("train.py", "def train_run(", "# A comment.\n\n\ndef train_run("),
     "a docstring": ("losses/focusing.py", '"""-alpha_t', '"""Focal: -alpha_t'),
@@ -69,8 +84,12 @@ WRITING = {
     "a field's type": ("losses/focusing.py", "gamma: NonNegative", "gamma: Positive"),
     "layout": ("train.py", "SELECT_BY = (", "SELECT_BY = (\n    "),
     "an error's words": ("models/convolutional.py", "use fewer", "use fewer blocks"),
-    "for the type checker": ("losses/base.py", "\n\nLARGEST", "\n\nif TYPE_CHECKING:\n    X = 1\nLARGEST"),
-}  # fmt: skip
+    "for the type checker": (
+        "losses/base.py",
+        "\n\nLARGEST",
+        "\n\nif TYPE_CHECKING:\n    LARGEST = 1.0\nLARGEST",
+    ),
+}
 
 
 def forget():
@@ -134,7 +153,8 @@ def test_a_process_that_imports_the_edited_package_agrees(tmp_path, before):
     script = (
         "import json, sys; from harness.identity import run_id; from tests.runs import config;"
         "changes = json.load(sys.stdin);"
-        "print(json.dumps({n: run_id(config(**c), data_fingerprint='d') for n, c in changes.items()}))"
+        "changes = changes.items();"
+        "print(json.dumps({n: run_id(config(**c), data_fingerprint='d') for n, c in changes}))"
     )
     shutil.copytree(PACKAGE, tmp_path / "harness", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(PACKAGE.parent / "tests", tmp_path / "tests")
@@ -322,7 +342,7 @@ ROADS = {
     "inside": "def f(x):\n    from mine.other import g\n    return g(x)",
     "inside, module": "def f(x):\n    from mine import other\n    return other.g(x)",
     "passed around": "from mine import other\ndef f(x): return getattr(other, 'g')(x)",
-    "tried": "try:\n    from mine.other import g\nexcept ImportError:\n    g = None\ndef f(x): return g(x)",
+    "tried": "try: from mine.other import g\nexcept ImportError: g = 1\ndef f(x): return g(x)",
     "table": "from mine.other import g\nT = {'g': g}\ndef f(x): return T['g'](x)",
     "filled later": "from mine.other import g\nT = {}\nT['g'] = g\ndef f(x): return T['g'](x)",
     "base": "from mine.other import B\nclass f(B): pass",
@@ -457,10 +477,9 @@ def flagged(monkeypatch, flags):
 
 def test_flags_that_change_arithmetic_count(monkeypatch, tmp_path):
     usual = flagged(monkeypatch, "--xla_cpu_multi_thread_eigen=false")
-    same = (
-        "--xla_dump_to=/tmp/x  --xla_force_host_platform_device_count=2 --xla_gpu_autotune_level=0"
-    )
-    assert flagged(monkeypatch, f"{same} --xla_cpu_multi_thread_eigen=false") == usual
+    neutral = "--xla_dump_to=/tmp/x --xla_force_host_platform_device_count=2"
+    elsewhere = "--xla_gpu_autotune_level=0 --xla_cpu_multi_thread_eigen=false"
+    assert flagged(monkeypatch, f"{neutral} {elsewhere}") == usual
     assert flagged(monkeypatch, "") != usual
     fast = flagged(monkeypatch, "--xla_cpu_enable_fast_math=true")
     assert "xla_cpu_enable_fast_math=true" in fast

@@ -59,30 +59,34 @@ class PackedLoss:
     """A loss as data: number ``index`` of its family, with ``values`` for its hyperparameters."""
 
     index: Any  # () int32
-    values: Any  # (H,) float32, as many as the longest loss has
+    values: Any  # (H,) float32, as many as its family's longest loss has
     of_a_batch: bool = field(default=False, metadata={"static": True})
 
     @property
     def family(self) -> tuple[type[LossFn], ...]:
-        return OF_A_BATCH if self.of_a_batch else POINTWISE
+        return _family(self.of_a_batch)
 
 
 def packed_shapes(*, of_a_batch: bool) -> PackedLoss:
     """The shapes and types of a lane's loss."""
-    return PackedLoss(
-        index=jax.ShapeDtypeStruct((), np.int32),
-        values=jax.ShapeDtypeStruct((_most_hyperparameters(),), np.float32),
-        of_a_batch=of_a_batch,
-    )
+    length = _most_hyperparameters(_family(of_a_batch))
+    shapes = (((), np.int32), ((length,), np.float32))
+    index, values = (jax.ShapeDtypeStruct(*one) for one in shapes)  # type: ignore[no-untyped-call]
+    return PackedLoss(index=index, values=values, of_a_batch=of_a_batch)
 
 
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
-    values = np.zeros(_most_hyperparameters(), dtype=np.float32)
+    family = _family(loss.of_a_batch)
+    values = np.zeros(_most_hyperparameters(family), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
-    index = (OF_A_BATCH if loss.of_a_batch else POINTWISE).index(type(loss))
-    return PackedLoss(index=np.int32(index), values=values, of_a_batch=loss.of_a_batch)
+    index = np.int32(family.index(type(loss)))
+    return PackedLoss(index=index, values=values, of_a_batch=loss.of_a_batch)
+
+
+def _family(of_a_batch: bool) -> tuple[type[LossFn], ...]:
+    return OF_A_BATCH if of_a_batch else POINTWISE
 
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:
@@ -90,8 +94,8 @@ def _hyperparameters(cls: Any) -> tuple[str, ...]:
 
 
 @cache
-def _most_hyperparameters() -> int:
-    return max(len(_hyperparameters(cls)) for cls in LOSSES)
+def _most_hyperparameters(family: tuple[type[LossFn], ...]) -> int:
+    return max(len(_hyperparameters(cls)) for cls in family)
 
 
 def _mean(

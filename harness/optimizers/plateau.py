@@ -47,7 +47,7 @@ def plateau_rule(schedule: Schedule | OneCycle) -> PlateauRule:
 
 def plateau_shapes() -> PlateauRule:
     """The shapes and types of a lane's rule."""
-    number, count = (jax.ShapeDtypeStruct((), kind) for kind in (jnp.float32, jnp.int32))
+    number, count = (jax.ShapeDtypeStruct((), kind) for kind in (jnp.float32, jnp.int32))  # type: ignore[no-untyped-call]
     return PlateauRule(
         factor=number, patience=count, cooldown=count, threshold=number, lowest=number
     )
