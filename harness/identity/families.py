@@ -40,7 +40,9 @@ OTHER_FAMILY = {
     True: "harness.losses.catalogue.POINTWISE",
 }
 # What only checks, says or times something: no number follows from it.
-NOT_FOLLOWED = frozenset({"harness.data.check", "harness.identity", "harness.sweep.timings"})
+NOT_FOLLOWED = frozenset(
+    {"harness.data.dataset.check", "harness.identity", "harness.sweep.timings"}
+)
 
 # The groups of a configuration whose classes hold arithmetic, with their choices.
 CHOICES: Mapping[str, tuple[Any, ...]] = {
