@@ -12,7 +12,6 @@ from polars.testing import assert_series_equal
 
 from harness.analyze import load
 from harness.config import Config, dump
-from harness.config import schema as schema_of_config
 from harness.data.sampler import SAMPLERS
 from harness.errors import UserError
 from harness.losses import LOSSES
@@ -77,7 +76,6 @@ def test_choices_are_the_groups_that_are_one_of_several() -> None:
     hints = get_type_hints(Config)
     several = {one.name for one in fields(Config) if len(get_args(hints[one.name])) > 1}
     assert several - {"impute"} == CHOICES
-    assert schema_of_config._groups_of_choices() == CHOICES
 
 
 def test_fields_of_one_name_and_two_types_take_one_that_holds_both() -> None:
