@@ -175,3 +175,18 @@ def test_the_benchmarks_sweep_is_one_of_the_store(tmp_path):
     runs = load(tmp_path)
     assert runs.runs.height == 500 and runs.history.collect().height == 500 * 50
     assert answer(runs, Question()).board.height == 5 * 5 * 4
+
+
+@pytest.mark.parametrize("by", [("loss",), ("loss", "model.width")])
+def test_headings_say_what_is_compared(folder, tmp_path, by):
+    """A legend, an axis and a table: `method` is the column's name in the files alone."""
+    compared = ", ".join(by)
+    question = Question(by=by, where="dataset in (a, b)")
+    page = analyze_runs(
+        load(folder), output=tmp_path, console=quiet(), question=question, images="svg"
+    ).read_text()
+    assert f'<th scope="col">{compared.capitalize()}</th>' in page and ">Method<" not in page
+    for chart in ("differences", "learning", "datasets"):
+        picture = next(tmp_path.glob(f"figures/**/{chart}.svg")).read_text()
+        assert f">{compared}</text>" in picture and ">method</text>" not in picture
+    assert pl.read_csv(tmp_path / "differences.csv").columns[3] == "method"

@@ -23,14 +23,14 @@ def _mean(score: Callable, d: float, pi: float) -> float:
     return pi * of(1) + (1 - pi) * of(0)
 
 
-def _rates(d: float, pi: float, cut: float) -> tuple[float, float]:
-    """Recall and false positive rate at probability ``cut``."""
-    z = (logit(cut) - logit(pi)) / d
+def _rates(d: float, pi: float, threshold: float) -> tuple[float, float]:
+    """Recall and false positive rate at a probability."""
+    z = (logit(threshold) - logit(pi)) / d
     return float(norm.sf(z - d / 2)), float(norm.sf(z + d / 2))
 
 
-def _f1(d: float, pi: float, cut: float) -> float:
-    recall, alarms = _rates(d, pi, cut)
+def _f1(d: float, pi: float, threshold: float) -> float:
+    recall, alarms = _rates(d, pi, threshold)
     return 2 * pi * recall / (pi * recall + (1 - pi) * alarms + pi)
 
 
@@ -61,7 +61,7 @@ def _reported(d: float, pi: float, within: float) -> float:
 
 
 def _cost(d: float, pi: float, at: float) -> float:
-    """Cost of cutting at probability ``at``, where it is optimal: a miss costs (1 - at) / at."""
+    """Cost of the threshold ``at``, where it is optimal: a miss costs (1 - at) / at."""
     recall, alarms = _rates(d, pi, at)
     return (1 - pi) * alarms + pi * (1 - recall) * (1 - at) / at
 
@@ -77,4 +77,4 @@ SCORES: dict[str, Callable[[float, float, float], float]] = {
     "cost": _cost,
     "reported_log_loss": _reported,
 }
-"""By name: functions of d, pi and a probability cut at, which some ignore."""
+"""By name: functions of d, pi and a threshold, a probability, which some ignore."""

@@ -102,7 +102,7 @@ def share_within(
 def error_beyond(
     rows: Rows, *, distance: float, of: float | str = "threshold", scores: str = "logits"
 ) -> pl.Series:
-    """Share of errors when cut at ``of``, among the other rows: those that are clear of it."""
+    """Share of errors at the threshold ``of``, among the other rows: those that are clear of it."""
 
     def error(p: np.ndarray, labels: np.ndarray, at: float) -> float | None:
         clear = abs(p - at) >= distance
@@ -130,10 +130,10 @@ def _of_test_rows(
 def gaussian(rows: Rows, *, value: str, at: float | str = 0.5) -> pl.Series:
     """What the true posterior of two Gaussians scores, by quadrature: one of `gaussians.SCORES`.
 
-    ``at`` is the probability cut at, a number or a column. Null for other data.
+    ``at`` is the threshold, a probability: a number or a column. Null for other data.
     """
-    cut = pl.col(at) if isinstance(at, str) else pl.lit(at)
-    wanted = rows.table.select("dataset.distance", "dataset.positive_rate", cut.alias("at"))
+    threshold = pl.col(at) if isinstance(at, str) else pl.lit(at)
+    wanted = rows.table.select("dataset.distance", "dataset.positive_rate", threshold.alias("at"))
     known = {
         row: None if row[0] is None else gaussians.SCORES[value](*row)
         for row in set(wanted.iter_rows())
@@ -145,7 +145,7 @@ def off_centre(rows: Rows, *, in_logits: bool = False) -> pl.Series:
     """Where zero lies between the classes' nearest test logits: 0 midway, 1 at the negatives.
 
     (a - b) / (a + b), a the lowest logit of a positive and -b the highest of a negative; a - b
-    with ``in_logits``. Null where the logits do not part the classes.
+    with ``in_logits``. Null where the logits do not separate the classes.
     """
     found = {}
     for run, _, logits, labels in test_rows(rows):

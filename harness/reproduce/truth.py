@@ -44,7 +44,7 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
     measure = _score(score)
     configs = _configs(rows)
     given = pl.col(at) if isinstance(at, str) else pl.lit(at)
-    cut = dict(rows.table.select("run_id", given.alias("at")).iter_rows())
+    thresholds = dict(rows.table.select("run_id", given.alias("at")).iter_rows())
     found = {}
     for run, numbers, logits, _ in test_rows(rows):
         if isinstance(configs[run], Cue | Mislabelled):
@@ -54,17 +54,17 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
             ranking = rank_rows(
                 logits=logits[None], labels=labels[None], valid=np.ones((1, len(labels)), bool)
             )
-            found[run] = float(measure(ranking, float(logit(cut[run])))[0])
+            found[run] = float(measure(ranking, float(logit(thresholds[run])))[0])
     return _in_order(rows, found)
 
 
 def _score(name: str) -> Callable[[Ranking, float], Any]:
     ranks = {"auroc": auroc, "average_precision": average_precision}
     if name in ranks:
-        return lambda ranking, cut: ranks[name](ranking)
+        return lambda ranking, _: ranks[name](ranking)
 
-    def of_decisions(ranking: Ranking, cut: float) -> Any:
-        values = decision_metrics(decide(ranking, cut), beta=1.0, costs=Costs())
+    def of_decisions(ranking: Ranking, threshold: float) -> Any:
+        values = decision_metrics(decide(ranking, threshold), beta=1.0, costs=Costs())
         if name not in values:
             raise UserError(f"clean: score must be one of {', '.join([*ranks, *values])}")
         return values[name]
