@@ -252,6 +252,12 @@ def test_a_root_that_moved_is_an_error():
         code.code_hash(["harness.train.gone"])
 
 
+def test_a_class_made_while_running_is_refused():
+    made = type("Made", (), {"__module__": "harness.train"})
+    with pytest.raises(UserError, match=r"harness\.train\.Made stands nowhere in its file"):
+        code.code_hash([made])
+
+
 def test_ten_thousand_ids_read_the_sources_once():
     forget()
     one = config()

@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.errors import UserError
 from harness.identity import interactive
 
 # Definitions of a module that run as it is imported and bind nothing: calls that register, set, ...
@@ -59,7 +60,8 @@ def code_hash(roots: Iterable[str | Any], *, without: frozenset[str] = frozenset
 
     Raises:
       LookupError: a dotted name is nowhere defined.
-      UserError: an object was typed into a session and holds what has no lasting description.
+      UserError: an object was made while running, or typed into a session and holds what has no
+        lasting description.
     """
     number: dict[Reference, int] = {}
     digest = hashlib.sha256()
@@ -116,7 +118,11 @@ def _root(root: str | Any) -> Reference:
             raise LookupError(f"{root} is nowhere defined: it moved or has another name")
         return found
     # A class within a class or function stands in the definition around it.
-    return Reference(root.__module__, root.__qualname__.partition(".")[0])
+    reference = Reference(root.__module__, root.__qualname__.partition(".")[0])
+    read = _module(reference.module)
+    if read is not None and reference.name not in read.bindings:
+        raise UserError(f"{reference} stands nowhere in its file: write it there, by that name")
+    return reference
 
 
 @cache
@@ -125,7 +131,7 @@ def _definition(reference: Reference) -> Definition:
     if module is None:
         return _from_session(reference)
     if reference.name == "*":  # a module passed around as a value: all of it
-        names = [*module.bindings, *module.imports, LOOSE]
+        names = [*module.bindings, *module.imports]
         found = (_resolved(reference.module, [name]) for name in names)
         return Definition("*", tuple(one for one in found if isinstance(one, Reference)))
     statements = module.loose if reference.name == LOOSE else module.bindings[reference.name]
