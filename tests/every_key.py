@@ -287,8 +287,8 @@ def _config(changed: Mapping[str, Any], key: str, value: Any, folder: Path) -> C
 
 
 def trainable() -> list[str]:
-    """The keys whose two runs need no download and no run before them, and are two."""
-    needs = {"init.params", "init.fresh_head"}
+    """The keys whose two runs need no download, no earlier run, no other key,, and are two."""
+    needs = {"init.params", "init.fresh_head", "model.height", "model.channels"}
     # How the same data are called and read: the run is known by what was read.
     reading = [
         "name",

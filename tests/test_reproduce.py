@@ -14,9 +14,9 @@ from scipy import stats
 from harness.errors import UserError
 from harness.losses import BCE
 from harness.metrics import probability_metrics
-from harness.reproduce import Request, observed, read, reproduce, results, sequential
-from harness.reproduce.judge import Pairs, judge
-from harness.reproduce.schema import Claim, Side, experiments
+from harness.reproduce import Request, judging, observed, read, reproduce, results
+from harness.reproduce.claims import Claim, Side, experiments
+from harness.reproduce.judging import Pairs, judge
 from tests.fabricated import Sweep, fabricate
 
 ROOT = Path(__file__).parents[1] / "experiments"
@@ -317,7 +317,7 @@ def test_looking_often_does_not_err_often():
                     break
         return count / 200
 
-    assert wrong(lambda look: sequential.level(0.05, look)) <= 0.05
+    assert wrong(lambda look: judging.level(0.05, look)) <= 0.05
     assert wrong(lambda look: 0.05) > 0.08
 
 
