@@ -110,8 +110,11 @@ def theirs(folder, tmp_path_factory):
     """The same runs, whose logs hold a score that is none of ours."""
     copy = shutil.copytree(folder, tmp_path_factory.mktemp("sweeps") / "theirs")
     for path in (copy / "shards").glob("*/runs.parquet"):
-        columns = [pl.col("test/auroc").alias(f"{split}/gini") for split in ("validation", "test")]
-        pl.read_parquet(path).with_columns(columns).write_parquet(path)
+        ginis = [pl.field("test/auroc").alias(f"{split}/gini") for split in ("validation", "test")]
+        metadata = pl.read_parquet_metadata(path)
+        pl.read_parquet(path).with_columns(
+            pl.col("metrics").struct.with_fields(*ginis)
+        ).write_parquet(path, metadata=metadata)
     return copy
 
 
