@@ -188,7 +188,6 @@ NO_ARITHMETIC = (
     "harness.sweep.plan",
     "harness.sweep.progress",
     "harness.sweep.recorder",
-    "harness.sweep.stored",
     "harness.sweep.timings",
 )
 

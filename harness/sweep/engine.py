@@ -27,7 +27,6 @@ from harness.sweep import lanes, plan
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
-from harness.sweep.stored import stored_runs
 from harness.sweep.timings import timed
 from harness.train import Lane, Outcome, Program
 
@@ -65,7 +64,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
         columns = sorted({objective(config) for config in configs})
         results = {
             key: Result(key[1], _told(row, columns), was_stored=True)
-            for key, row in stored_runs(runs, columns).items()
+            for key, row in plan.stored_runs(runs, columns).items()
         }
         programs = list(plan.batches(run for run in runs if run.key not in results))
     total = sum(len(batch) for _, batches in programs for batch in batches)

@@ -14,7 +14,6 @@ from harness.config import Config
 from harness.errors import UserError
 from harness.run import Run
 from harness.sweep import lanes, plan
-from harness.sweep.stored import stored_runs
 
 # Measured with benchmarks/ on two CPU cores; a guide, not a promise.
 SECONDS_TO_COMPILE = 5.0
@@ -32,7 +31,7 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
     wrong = [error for error in resolved if isinstance(error, UserError)]
     if not runs:
         raise wrong[0]
-    done = stored_runs(runs, [])
+    done = plan.stored_runs(runs, [])
     missing = [run for run in runs if run.key not in done]
     peak = _matmul_rate()
     table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
