@@ -84,8 +84,8 @@ def _scores(rng: np.random.Generator, rate: float) -> tuple[np.ndarray, np.ndarr
 
 def _metrics(rng: np.random.Generator, rate: float) -> dict[str, float]:
     """All metrics of one run: the names, and values of the right size to jitter."""
-    from harness.evaluate.evaluate import Scored, evaluate
-    from harness.evaluate.settings import Evaluation
+    from harness.metrics.evaluate import Scored, evaluate
+    from harness.metrics.settings import Evaluation
 
     parts = {}
     for part in ("validation", "test"):

@@ -24,8 +24,8 @@ def reference_configs() -> list:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from harness.app import conf_dir
     from harness.config import parse
+    from harness.files import conf_dir
 
     configs = []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
@@ -52,23 +52,23 @@ def _one_by_one(root: str, name: str) -> None:
     import jax
     import numpy as np
 
-    from harness.identity import numerics
-    from harness.prepare import prepare
+    from harness.data.library import datasets
     from harness.record.collect import collect
-    from harness.sweep import lanes, plan
+    from harness.run import resolve
+    from harness.sweep import lanes
     from harness.sweep.recorder import Recorder
 
     configs = [replace(config, root=root, name=name) for config in reference_configs()]
     recorder = Recorder(configs)
-    for job in plan.make_jobs(configs, numerics=numerics()):
-        dataset = plan.load(job.config.dataset)
-        ready = prepare(job.config, dataset)
-        outcome = lanes.train_alone(ready.program, ready.lane, dataset)
+    for config in configs:
+        dataset = datasets.get(config.dataset)
+        run = resolve(config, dataset)
+        outcome = lanes.train_alone(run, dataset)
         batched = jax.tree.map(lambda leaf: np.asarray(leaf)[None], outcome)
         (record,) = collect(
-            jobs=[job], prepared=[ready], outcome=batched, dataset=dataset, seconds=0.0
+            runs=[run], data=[run.data(dataset)], outcome=batched, dataset=dataset, seconds=0.0
         )
-        recorder.add(record, job.config)
+        recorder.add(record, config)
     recorder.flush()
 
 
@@ -77,15 +77,15 @@ def kernel() -> dict[str, float]:
     import jax
     import jax.numpy as jnp
 
-    from harness.identity import numerics
-    from harness.prepare import prepare
+    from harness.data.library import datasets
+    from harness.run import resolve
     from harness.sweep import lanes, plan
 
-    (group,) = plan.group(plan.make_jobs(reference_configs(), numerics=numerics()))
-    data = group.put()
-    batch = next(group.batches())
-    runs = [prepare(job.config, group.dataset).lane for job in batch]
-    stacked, trainer = group.stack(runs), group.compile(runs)
+    configs = reference_configs()
+    dataset = datasets.get(configs[0].dataset)
+    ((program, batches),) = plan.batches(resolve(config, dataset) for config in configs)
+    batch, trainer, data = batches[0], lanes.Trainer(program), lanes.put(dataset, program)
+    stacked = trainer.stack([run.lane(dataset) for run in batch])
     matrices = jnp.ones((lanes.num_devices(), 2048, 2048), dtype=jnp.float32)
     product = jax.pmap(lambda a: a @ a)
     jax.block_until_ready((trainer(stacked, data), product(matrices)))
@@ -100,8 +100,8 @@ def kernel() -> dict[str, float]:
         multiplied.append((time.perf_counter() - start) / 5)
     seconds = statistics.median(trained)
     return {
-        "seconds_per_lane": seconds / group.width,
-        "train_flops": group.width * group.signature.run_flops / seconds,
+        "seconds_per_lane": seconds / trainer.width,
+        "train_flops": trainer.width * plan.run_flops(batch[0]) / seconds,
         "matmul_flops": 2 * 2048**3 * lanes.num_devices() / statistics.median(multiplied),
     }
 

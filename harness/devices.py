@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness.errors import UserError
+from harness.files import cache_dir
 
 # XLA compiles a program for one device differently from one for several, to other last bits; two
 # devices, three or more agree. So one core holds two.
@@ -49,9 +50,8 @@ def describe() -> str:
 
 def _cache_dir() -> Path:
     """A folder of its own for each kind of processor: compiled code runs on no other."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     kind = f"{platform.machine()} {platform.processor()} {_cpu_flags()}"
-    return home / "bce-harness" / "xla" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+    return cache_dir() / "xla" / hashlib.sha256(kind.encode()).hexdigest()[:12]
 
 
 def _cpu_flags() -> str:

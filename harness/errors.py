@@ -1,5 +1,33 @@
-"""The one exception for mistakes a user can mend: a line naming value, place and remedy."""
+"""What is the user's to mend, said in one line: the value, its place and the remedy."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+_LONGEST_VALUE = 60
 
 
 class UserError(ValueError):
     """Bad input. The command line prints the message alone and exits with code 2."""
+
+
+def shown(value: Any) -> str:
+    """A value for a message: whole where it is short."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def none_of(given: str, known: Sequence[str]) -> str:
+    """How to say that ``given`` is not among ``known``: what is near it, or what there is."""
+    near = [name for name in known if given and given.lower() in name.lower()]
+    near += difflib.get_close_matches(given, known, n=3, cutoff=0.5)
+    if near:
+        meant = ", ".join(list(dict.fromkeys(near))[:3])
+        return f"none of {len(known)} choices: did you mean {meant}?"
+    return f"none of {listed(known)}"
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """The names, or some of them and their number."""
+    more = f", ... ({len(names)})" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

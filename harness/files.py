@@ -1,4 +1,4 @@
-"""Writing whole, and where a machine keeps what can be fetched or made again.
+"""Writing whole, and where what is shipped lies and what can be fetched or made again is kept.
 
 A reader finds all of a file or folder, or none of it: it is written under another name beside its
 place, flushed to disk, renamed, and the folder that holds it is flushed too, so that after a power
@@ -13,6 +13,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+
+def conf_dir() -> Path:
+    """The configuration folder: in the package where it is installed, beside it in a checkout.
+
+    What lies beside an installed package is other packages', whatever its name.
+    """
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def cache_dir() -> Path:

@@ -2,9 +2,10 @@
 
 `train_run` takes a `Lane` (all that differs from run to run) and the data set (shared by all), and
 returns an `Outcome`. Nothing in it depends on another run. What is fixed at compile time is the
-`Program`, the lane's shapes and its tree structure.
+`Program`, from which the shapes of everything follow.
 
-Shapes: S steps = E epochs x K steps, batch B, features d, validation rows V, test rows T.
+Shapes: S steps = E epochs x K steps, batch B, features d, validation rows V, test rows T, M rows of
+a lane's own.
 """
 
 from dataclasses import dataclass
@@ -28,35 +29,51 @@ SELECT_BY = ("loss", "log_loss", "brier")
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """How much there is of each: of a run's own, or what a program has room for."""
+
+    rows: int  # of the data set
+    features: int
+    validation: int  # rows
+    test: int  # rows
+    steps_per_epoch: int
+    synthetic: int = 0  # rows that a lane may bring of its own
+
+
+@dataclass(frozen=True)
 class Program:
-    """What a compiled training program is made for; jobs with equal programs can share it."""
+    """What a training program is compiled for; runs of equal programs share it."""
 
     model: Model
-    num_features: int
+    optimizer: jax.tree_util.PyTreeDef  # which numbers an optimizer has, whatever they are
+    sizes: Sizes  # those there is room for
     num_epochs: int
-    steps_per_epoch: int
     batch_size: int
-    num_synthetic: int = 0  # rows a lane may bring of its own
     has_missing: bool = False  # whether features may be NaN and the lane says what to fill in
     cardinalities: tuple[int, ...] = ()  # of the last columns, which hold codes
     start: Literal["random", "body", "all"] = "random"  # what of it comes from another run
     freeze_body: bool = False
     loss_of_a_batch: bool = False  # whether the loss is of pairs and shares of a batch
+    pads_features: bool = False  # whether features may be padding, and weights are scaled for it
 
     @property
     def inputs(self) -> Inputs:
-        return Inputs(self.num_features, self.cardinalities)
+        return Inputs(self.sizes.features, self.cardinalities)
 
     @property
     def num_steps(self) -> int:
-        return self.num_epochs * self.steps_per_epoch
+        return self.num_epochs * self.sizes.steps_per_epoch
 
 
 class Lane(NamedTuple):
-    """One run's arrays. Rows are row numbers of the data set; padding rows repeat a real one."""
+    """One run's arrays. Rows are row numbers of the data set.
+
+    In a program with more room than the run needs, rows that are padding repeat the last real one,
+    and other padding is 0: see `harness.padding`.
+    """
 
     loss: PackedLoss
-    optimizer: Optimizer
+    optimizer: Optimizer  # without its learning rate
     learning_rates: Any  # (S,) float32
     batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one; see `synthetic`
     validation_rows: Any  # (V,) int32

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 # Two, so that sharding is tested on every machine. JAX reads it when it is first imported.
@@ -28,8 +27,8 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from harness import cli
-from harness.app import conf_dir
-from harness.sweep import launch as launch_module
+from harness.cli import launching
+from harness.files import conf_dir
 
 pytest_plugins = ["tests.wandb_client"]
 
@@ -53,29 +52,18 @@ def harness(
     capsys: pytest.CaptureFixture[str],
     hydra_restore_singletons: None,
 ) -> Callable[..., Said]:
-    """Runs a command line in `tmp_path`, as a process would, to its clean-up at exit."""
+    """Runs a command line in `tmp_path`, as a process would."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the command sets it: put back afterwards
 
     def run(*arguments: str) -> Said:
-        at_exit: list[Callable[[], Any]] = []
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["harness", *arguments])
-            # Its own name alone: what others register, as temporary folders do, is not due yet.
-            patch.setattr(
-                launch_module,
-                "atexit",
-                SimpleNamespace(
-                    register=lambda function, *given: at_exit.append(lambda: function(*given))
-                ),
-            )
             try:
                 cli.main()
                 code = 0
             except SystemExit as stopped:
                 code = int(stopped.code or 0)
-        for function in at_exit:
-            function()
         return Said(code, *capsys.readouterr())
 
     return run
@@ -91,7 +79,7 @@ class Sweep:
     def launch(self, task: TaskFunction, jobs: Sequence[Sequence[str]]) -> Sequence[JobReturn]:
         """The returns of ``jobs``, lists of overrides, from the fused launcher."""
         context = HydraContext(config_loader=self.loader, callbacks=Callbacks())
-        return launch_module.setup(context, task, self.config)(jobs, 0)
+        return launching.fused_launch(context, task, self.config)(jobs, 0)
 
     def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
         """One job as Hydra composes it and hands it to a task, as plain values."""
@@ -108,9 +96,3 @@ def hydra_sweep() -> Sweep:
     setup_globals()
     loader = ConfigLoaderImpl(create_config_search_path(str(conf_dir())))
     return Sweep(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
-
-
-@pytest.fixture
-def no_clean_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keeps the launcher from registering what it does as its process ends."""
-    monkeypatch.setattr(launch_module, "atexit", SimpleNamespace(register=lambda *_: None))

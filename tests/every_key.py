@@ -24,7 +24,7 @@ CHOICES: Mapping[str, tuple[type, ...]] = {
     "dataset": sources.DATASETS,
     "split": splitters.SPLITTERS,
     "sampler": sampler.SAMPLERS,
-    "batching": (batches.Shuffled, batches.Stratified, batches.Balanced),
+    "batching": batches.BATCHINGS,
     "loss": losses.LOSSES,
     "model": models.MODELS,
     "optimizer": optimizers.OPTIMIZERS,
@@ -114,6 +114,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.categorical": (on(TABLE), [], ["size"]),
     "dataset.encode": (on(TABLE), "one_hot", "embed"),
     "dataset.max_levels": (on(TABLE), 2, 100),
+    "dataset.missing": (on(TABLE), [], ["?"]),
     "dataset.indicator": (on(TABLE), False, True),
     "dataset.group": (on(TABLE), "ward", None),
     "dataset.time": (on(TABLE), "day", None),
@@ -291,6 +292,7 @@ def trainable() -> list[str]:
     needs = {"init.params", "init.fresh_head", "model.height", "model.channels"}
     # How the same data are called and read: the run is known by what was read.
     reading = [
+        "missing",
         "name",
         "delimiter",
         "decimal",

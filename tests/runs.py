@@ -1,8 +1,18 @@
 """Configurations small enough to train in a test."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
 
 from harness.config import Config, parse
+from harness.data.dataset import Dataset
+from harness.data.library import datasets
+from harness.data.run_data import RunData
+from harness.padding import trimmed
+from harness.run import Run, resolve
+from harness.sweep import lanes, plan
+from harness.train import Lane, Outcome, Program
 
 SMALL: dict[str, Any] = {
     "dataset": {"kind": "sklearn", "name": "breast_cancer", "positive": "malignant"},
@@ -29,3 +39,48 @@ def config(**changes: Any) -> Config:
         else:
             values[group] = value
     return parse(values)
+
+
+class Prepared(NamedTuple):
+    """A run with all that is made of its data."""
+
+    run: Run
+    data: RunData
+    lane: Lane
+    dataset: Dataset
+
+    @property
+    def program(self) -> Program:
+        return self.run.program
+
+
+def prepared(config: Config, dataset: Dataset | None = None) -> Prepared:
+    """``config`` on ``dataset``, or on the one that it names."""
+    dataset = datasets.get(config.dataset) if dataset is None else dataset
+    run = resolve(config, dataset)
+    return Prepared(run, run.data(dataset), run.lane(dataset), dataset)
+
+
+def runs_of(*configs: Config) -> list[Run]:
+    return [prepared(config).run for config in configs]
+
+
+def groups(*configs: Config) -> list[list[Run]]:
+    """The runs of ``configs`` by what can share a batch."""
+    return plan.groups(runs_of(*configs))
+
+
+def train_alone(config: Config) -> tuple[Prepared, Outcome, Dataset]:
+    """One run by the plain loop."""
+    one = prepared(config)
+    return one, jax.tree.map(np.asarray, lanes.train_alone(one.run, one.dataset)), one.dataset
+
+
+def train_together(*configs: Config) -> list[Outcome]:
+    """Runs of one program and data set, as lanes of one batch."""
+    batch = [prepared(config) for config in configs]
+    trainer = lanes.Trainer(batch[0].program)
+    stacked = trainer.stack([one.lane for one in batch])
+    trained = trainer(stacked, lanes.put(batch[0].dataset, trainer.program))
+    own = trimmed(jax.tree.map(np.asarray, trained), trainer.program, batch[0].run.sizes)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(batch))]

@@ -21,8 +21,8 @@ from harness.analyze import (
     curves,
     drawing,
     groups,
+    headings,
     load,
-    metrics,
     wording,
 )
 from harness.errors import UserError
@@ -142,10 +142,10 @@ def test_the_better_learning_rate_is_chosen_on_validation(planted):
 def test_test_scores_cannot_change_the_choice(planted):
     runs = labelled(planted)
     shuffled = runs.with_columns(pl.col("^test/.*$").shuffle(seed=0))
-    picks = [groups.chosen_runs(x, metric=metrics.SELECTION)["run_id"] for x in (runs, shuffled)]
+    picks = [groups.chosen_runs(x, metric=headings.SELECTION)["run_id"] for x in (runs, shuffled)]
     assert picks[0].equals(picks[1])
     with pytest.raises(ValueError, match="validation"):
-        groups.choose_configurations(runs, metric=metrics.SELECTION)
+        groups.choose_configurations(runs, metric=headings.SELECTION)
 
 
 @pytest.mark.parametrize("metric", ["test/auroc", "validation/nonsense"])

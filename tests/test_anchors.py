@@ -10,17 +10,15 @@ from scipy.stats import norm
 from sklearn.linear_model import LogisticRegression
 
 from harness.config import parse
-from harness.evaluate.decisions import threshold_metrics
-from harness.evaluate.metrics import score_metrics
-from harness.evaluate.order import average_precision
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import Evaluation
-from harness.evaluate.thresholds import choose_threshold
-from harness.prepare import prepare
+from harness.metrics.decision_metrics import threshold_metrics
+from harness.metrics.evaluate import score_metrics
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.ranking_metrics import average_precision
+from harness.metrics.settings import Evaluation
+from harness.metrics.thresholds import choose_threshold
 from harness.record.collect import collect
 from harness.record.tables import tables
-from harness.sweep import lanes, plan
-from tests.runs import SMALL
+from tests.runs import SMALL, train_alone
 
 GAUSSIANS = {
     "kind": "two_gaussians",
@@ -35,12 +33,14 @@ GAUSSIANS = {
 def measured(**changes):
     """Everything measured of one run, as it would be stored."""
     config = parse({**SMALL, "dataset": GAUSSIANS, "model": {"name": "logistic"}, **changes})
-    dataset = plan.load(config.dataset)
-    (job,) = plan.make_jobs([config], numerics="test")
-    ready = prepare(config, dataset)
-    outcome = lanes.train_alone(ready.program, ready.lane, dataset)
-    batched = _batched(outcome)
-    (record,) = collect(jobs=[job], prepared=[ready], outcome=batched, dataset=dataset, seconds=0.0)
+    ready, outcome, dataset = train_alone(config)
+    (record,) = collect(
+        runs=[ready.run],
+        data=[ready.data],
+        outcome=_batched(outcome),
+        dataset=dataset,
+        seconds=0.0,
+    )
     return record, ready, dataset
 
 
@@ -114,7 +114,7 @@ def _intercept(logits, labels):
 
 def test_trained_model_matches_scikit_learns_log_loss():
     record, ready, dataset = measured(**TRAINED)
-    split = ready.parts.split
+    split = ready.data.split
     reference = LogisticRegression(C=1e6).fit(
         dataset.features[split.train], dataset.labels[split.train]
     )
@@ -209,7 +209,7 @@ def test_undersampled_training_is_corrected_to_the_natural_prior():
     """The raw intercept moves by the prior; corrected and Platt-scaled scores are calibrated."""
     record, ready, _ = measured(**TRAINED, sampler={"name": "random_under"})
     metrics, facts = record.metrics, record.facts
-    assert ready.parts.num_positives == ready.parts.num_negatives
+    assert ready.data.num_positives == ready.data.num_negatives
     assert facts["prior_shift"] == pytest.approx(logit(0.05), abs=1e-3)
     assert metrics["test/calibration_intercept"] == pytest.approx(logit(0.05), abs=0.15)
     assert metrics["test/corrected/calibration_intercept"] == pytest.approx(0, abs=0.15)

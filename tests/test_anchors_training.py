@@ -96,7 +96,7 @@ def test_descent_fits_a_rare_class_slowly_and_sign_descent_does_not(share):
         return BCE()(logits=weights * jnp.array([1.0, -1.0]), labels=labels)
 
     def after(optimizer, num_steps):
-        tx = optimizer.bounded().transformation(lambda _: optimizer.learning_rate)
+        tx = optimizer.in_lane().transformation(lambda _: optimizer.learning_rate)
 
         def step(carry, _):
             weights, state = carry

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from harness.data.batches import BATCHINGS, Balanced, Batches, Shuffled, Stratified, batch_rows
 from harness.errors import UserError
-from harness.prepare import prepare
-from harness.sweep import plan
-from tests.runs import config
+from tests.runs import config, prepared
 
 
 def batched(kind, *, negatives=90, positives=10, batch_size=20, num_steps=30, seed=0):
@@ -99,17 +97,17 @@ def test_any_sampler_goes_with_any_batching(kind, name):
         sampler={"name": name},
         batching={"name": kind().name},
     )
-    dataset = plan.load(one.dataset)
-    ready = prepare(one, dataset)
+    ready = prepared(one)
+    dataset = ready.dataset
     made = np.zeros(0) if ready.lane.synthetic is None else ready.lane.synthetic_labels
     # Made rows are numbered -1, -2, ...
     labels = np.concatenate([dataset.labels, made[::-1]])[ready.lane.batch_rows]
     drawn = config(dataset={"kind": "sklearn", "name": "digits", "positive": "8"})
     share = 104 / 1079 if name == "none" and kind is not Balanced else 0.5
-    assert ready.parts.train_prior == pytest.approx(share, abs=1e-12)
+    assert ready.data.train_prior == pytest.approx(share, abs=1e-12)
     assert labels.mean() == pytest.approx(share, abs=0.02)
     if kind is not Shuffled:
         assert np.ptp(labels.sum(axis=1)) <= 1
     # A program is shared by all batchings: which rows meet is data.
-    assert ready.program == prepare(replace(one, batching=Shuffled()), dataset).program
-    assert (ready.program == prepare(drawn, dataset).program) == (name != "smote")
+    assert ready.program == prepared(replace(one, batching=Shuffled())).program
+    assert (ready.program == prepared(drawn).program) == (name != "smote")

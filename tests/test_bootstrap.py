@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm
 
-from harness.evaluate.bootstrap import _resampled, intervals
-from harness.evaluate.decisions import decide, decision_metrics
-from harness.evaluate.metrics import order_metrics, probability_metrics, score_metrics
-from harness.evaluate.order import auroc
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import Costs
+from harness.metrics.bootstrap import _resampled, intervals
+from harness.metrics.decision_metrics import decide, decision_metrics
+from harness.metrics.evaluate import score_metrics
+from harness.metrics.probability_metrics import probability_metrics
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.ranking_metrics import auroc, ranking_metrics
+from harness.metrics.settings import Costs
 
 
 def rows(n=200, seed=0, decimals=8):
@@ -46,7 +47,9 @@ def test_resampled_scores_match_scores_of_the_written_out_rows():
     logits, labels = rows(60)
     (ranking,) = _resampled(logits, labels, 4, seed=3)
     resampled = probability_metrics(ranking, num_bins=15, line=True, decompose=True)
-    resampled |= order_metrics(ranking, max_fpr=0.1, alerts=0.05, min_precision=0.9, min_recall=0.9)
+    resampled |= ranking_metrics(
+        ranking, max_fpr=0.1, alerts=0.05, min_precision=0.9, min_recall=0.9
+    )
     for i in range(4):
         sizes = ranking.group_positives[i] + ranking.group_negatives[i]
         written = np.repeat(ranking.logits[i], sizes)[None]
@@ -78,8 +81,7 @@ def test_recall_is_scipys_bootstrap_of_the_positives():
     ).confidence_interval
     # One step of the statistic is 1 / (number of positives), about .008.
     step = 1.01 / labels.sum()
-    assert found["recall_low"] == pytest.approx(expected.low, abs=step)
-    assert found["recall_high"] == pytest.approx(expected.high, abs=step)
+    assert found["recall"] == pytest.approx((expected.low, expected.high), abs=step)
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
@@ -87,14 +89,14 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     truth, covered = norm.cdf(1.5 / np.sqrt(2)), 0
     for seed in range(200):
         logits, labels = rows(250, seed=seed)
-        ends = intervals(
+        (low, high) = intervals(
             logits=logits,
             labels=labels,
             statistics=lambda ranking: {"auroc": auroc(ranking)},
             num_resamples=300,
             level=0.9,
-        )
-        covered += ends["auroc_low"] <= truth <= ends["auroc_high"]
+        )["auroc"]
+        covered += low <= truth <= high
     assert 0.83 <= covered / 200 <= 0.97
 
 
@@ -118,8 +120,8 @@ def test_chunks_change_nothing(monkeypatch):
     logits, labels = rows()
     given = {"logits": logits, "labels": labels, "statistics": decided}
     whole = intervals(**given, num_resamples=100, level=0.9)
-    assert whole["f1_low"] < whole["f1_high"]
-    monkeypatch.setattr("harness.evaluate.bootstrap._CHUNK", 7 * len(logits))
+    assert whole["f1"][0] < whole["f1"][1]
+    monkeypatch.setattr("harness.metrics.bootstrap._CHUNK", 7 * len(logits))
     chunked = intervals(**given, num_resamples=100, level=0.9)
     for name, value in whole.items():  # other draws of the same rows
         assert chunked[name] == pytest.approx(value, abs=0.05)

@@ -10,17 +10,17 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from harness.evaluate.calibrators import (
+from harness.metrics.calibration import (
     CALIBRATORS,
     fit_beta,
     fit_isotonic,
     fit_platt,
     fit_temperature,
 )
-from harness.evaluate.evaluate import choose
-from harness.evaluate.logistic import fit_logistic, groups_of
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import Evaluation
+from harness.metrics.evaluate import choose
+from harness.metrics.logistic import fit_logistic, groups_of
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.settings import Evaluation
 
 
 def batch(num_runs=5, n=300, slope=1.7, seed=0, decimals=None):

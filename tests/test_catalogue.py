@@ -1,14 +1,17 @@
 """`harness data list` and `fetch`, and suites of data sets in a sweep."""
 
 import pytest
-from hydra.core.object_type import ObjectType
+from pydantic import TypeAdapter
 
-from harness import catalogue
-from harness.data import wheel
-from harness.sweep.compose import Composer
-from harness.sweep.launch import _ValidatingLoader
+from harness.cli.expanding import group_choices
+from harness.config.composing import Composer
+from harness.data.named import Catalogue
+from harness.data.sources import AnySource
+from harness.files import conf_dir
 from tests.conftest import TINY
 from tests.packages import everything, use_index
+
+CATALOGUE = Catalogue(conf_dir())
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def test_listing_needs_no_download(harness, offline):
     said = harness("data", "list")
     assert said.code == 0 and said.err == ""
     listed = [line.split("│")[1].strip() for line in said.out.splitlines() if "│" in line]
-    assert [name for name in listed if name] == catalogue.names()
+    assert [name for name in listed if name] == CATALOGUE.names()
     assert everything(offline) == {}
     caravan = next(line for line in said.out.splitlines() if " caravan " in line)
     for shown in ("5,822", "85", "348", "0.0598", "purchase prediction", "not stated", "no"):
@@ -42,13 +45,36 @@ def test_a_list_can_be_narrowed_by_name_or_application(harness, offline):
     assert "openml/creditcard" in said and "pima" not in said
 
 
-def test_bundled_counts_are_those_of_the_data(offline):
-    (digits,) = catalogue.entries("digits")
+def overview(name):
+    ((_, one),) = CATALOGUE.overviews(name)
+    return one
+
+
+def test_counts_are_those_of_the_data(offline):
+    digits = overview("digits")
     assert (digits.rows, digits.features, digits.positives) == (1797, 64, 174)
-    (drawn,) = catalogue.entries("synthetic/linear")
+    drawn = overview("synthetic/linear")
     assert (drawn.rows, drawn.positives, drawn.fetched) == (10_000, None, None)
-    (exact,) = catalogue.entries("synthetic/fraud_like")
-    assert exact.positives == 492
+    cells = overview("synthetic/cells")
+    assert (cells.rows, cells.features, cells.positives) == (10_000, 10, None)
+    assert overview("synthetic/fraud_like").positives == 492
+
+
+def test_every_named_set_shows_what_it_has(offline):
+    for name, one in CATALOGUE.overviews():
+        values = CATALOGUE.config(name)
+        if "???" in values.values():
+            assert one.rows is None and one.licence, name
+            continue
+        assert one.rows and one.features and one.source and one.licence and one.application, name
+        assert (one.fetched is None) == (values["kind"] not in {"wheel", "openml"}), name
+        if values["kind"] in {"wheel", "openml"}:
+            continue
+        loaded = TypeAdapter(AnySource).validate_python(values).load()
+        assert (one.rows, one.features) == (loaded.num_rows, loaded.num_features), name
+        assert one.positives in (None, loaded.num_positives), name
+        said = (one.source, one.licence, one.application)
+        assert said == (loaded.source, loaded.licence, loaded.application), name
 
 
 def test_fetching_a_suite_says_what_it_holds(harness, kept):
@@ -67,8 +93,6 @@ def test_fetching_a_suite_says_what_it_holds(harness, kept):
     ("table", "Missing mandatory value"),
 ])  # fmt: skip
 def test_what_cannot_be_fetched_is_one_error(name, message, harness, offline):
-
-    wheel._load.cache_clear()
     said = harness("data", "fetch", name)
     assert said.code == 2 and message in said.err and "Traceback" not in said.err
     assert everything(offline) == {}
@@ -77,7 +101,7 @@ def test_what_cannot_be_fetched_is_one_error(name, message, harness, offline):
 def test_a_suite_expands_in_a_sweep(harness, offline):
     said = harness("plan", "-m", "dataset_suite=tiny", "loss=bce,focal", *TINY)
     assert said.code == 0, said.err
-    for name in catalogue.members("tiny"):
+    for name in CATALOGUE.members("tiny"):
         assert name in said.out
     assert "6 jobs" in said.out
 
@@ -91,9 +115,7 @@ def test_a_suite_is_no_single_job(harness, offline):
 
 
 def test_globs_reach_into_folders(hydra_sweep):
-    loader = _ValidatingLoader(hydra_sweep.loader, Composer(hydra_sweep.loader, hydra_sweep.config))
-    assert sorted(loader.get_group_options("dataset")) == catalogue.names()
-    assert loader.get_group_options("dataset", ObjectType.GROUP) == ["keel", "openml", "synthetic"]
+    assert sorted(group_choices("dataset", hydra_sweep.loader)) == CATALOGUE.names()
 
 
 def test_a_sweep_trains_on_a_glob_of_packaged_sets(harness, kept):
@@ -106,6 +128,6 @@ def test_a_sweep_trains_on_a_glob_of_packaged_sets(harness, kept):
 def test_every_suite_composes(hydra_sweep):
     """Each data set of a suite is a choice that Hydra finds; one of each kind of name is made."""
     composer = Composer(hydra_sweep.loader, hydra_sweep.config)
-    for suite in catalogue.suites():
-        name = catalogue.members(suite)[-1]
+    for suite in CATALOGUE.suites():
+        name = CATALOGUE.members(suite)[-1]
         assert composer.job([f"dataset={name}"])["dataset"]["name"] == name

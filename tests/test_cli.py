@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from harness.metrics.names import listing
 from tests.conftest import TINY
 from tests.stored import assert_same_runs, stored_tables
 
@@ -60,7 +61,7 @@ BAD_VALUES = {
     "NaN learning rate": (["optimizer.learning_rate=nan"], ["optimizer.learning_rate", "nan"]),
     "no such loss": (["loss=focol"], ["loss/focol", "focal"]),
     "no such loss name": (["loss.name=focol"], ["loss", "focol", "focal"]),
-    "no such group": (["los=bce"], ["los", "+los=bce"]),
+    "no such group": (["los=bce"], ["los", "did you mean loss?"]),
     "unknown key": (["optimizer.lr=0.1"], ["optimizer.lr"]),
     "unknown key, added": (["+optimizer.lr=0.1"], ["optimizer.lr"]),
     "unknown key, added on top": (["+epochs=3"], ["epochs"]),
@@ -75,7 +76,10 @@ BAD_VALUES = {
     "null": (["model.width=null", "model=mlp"], ["model.width", "None"]),
     "share above one": (["split.validation=1.5"], ["split.validation", "1.5"]),
     "rate of one": (["imbalance.positive_rate=1"], ["imbalance.positive_rate", "1"]),
-    "no such metric": (["evaluation.objective=accuracy"], ["evaluation.objective", "'accuracy'"]),
+    "no such metric": (["evaluation.objective=auc"], ["evaluation.objective", "mean auroc?"]),
+    "no threshold": (["evaluation.objective=accuracy"], ["evaluation.objective", "accuracy@tuned"]),
+    "no direction": (["evaluation.objective=flagged@0.5"], ["evaluation.objective", "neither"]),
+    "unmeasured": (["evaluation.objective=mcc@bayes"], ["needs bayes among thresholds"]),
     "folder in a name": (["name=a/b"], ["name", "'a/b'"]),
     "not set": (["dataset=table"], ["dataset.path"]),
     "no such class": (["dataset.positive=cat"], ["dataset.positive", "'cat'", "malignant"]),
@@ -194,6 +198,11 @@ def test_hydras_own_options_work(harness):
     assert "gamma: 2.0" in shown.out and "hydra:" not in shown.out
     helped = harness("train", "--help")
     assert helped.code == 0 and "logit_adjustment" in helped.out
+
+
+def test_help_lists_the_metrics(harness):
+    helped = harness("analyze", "--help")
+    assert helped.code == 0 and listing() in helped.out
 
 
 def test_the_same_command_twice_trains_once(harness, tmp_path):

@@ -9,9 +9,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.app import conf_dir
 from harness.config import dump, parse
-from harness.sweep.compose import Composer
+from harness.config.composing import Composer
+from harness.files import conf_dir
 
 FILES = sorted(path.relative_to(conf_dir()) for path in conf_dir().rglob("*.yaml"))
 # Hydra takes a tenth of a second each, and the KEEL files are alike: tests/test_named.py has all.

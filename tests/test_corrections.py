@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from harness.evaluate.corrections import LARGEST_LOGIT, prior_shift, shift_prior
+from harness.metrics.calibration import LARGEST_LOGIT, prior_shift, shift_prior
 
 
 @pytest.mark.parametrize("kept", [0.01, 0.1, 0.5, 1.0])

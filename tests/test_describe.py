@@ -9,10 +9,17 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import roc_auc_score
 
-from harness.commands.data import data
-from harness.data.audit import level_auroc, number_auroc, repeats, row_ids
-from harness.data.describe import describe
-from harness.data.render import findings, page, render
+from harness.cli.data_command import data
+from harness.data.describe import (
+    describe,
+    findings,
+    level_auroc,
+    number_auroc,
+    page,
+    render,
+    repeats,
+    row_ids,
+)
 from harness.data.splits import stratified_split
 from harness.data.table import Table
 from harness.errors import UserError
@@ -54,7 +61,9 @@ def test_rows_have_the_ids_numpy_gives_them():
 
 
 def test_rows_of_equal_hash_are_still_compared(monkeypatch):
-    monkeypatch.setattr("harness.data.audit._hashes", lambda block: np.zeros(len(block), np.uint64))
+    monkeypatch.setattr(
+        "harness.data.describe._hashes", lambda block: np.zeros(len(block), np.uint64)
+    )
     features = np.array([[1, 2], [1, 2], [3, 4]], np.float32)
     first, second, third = row_ids(features)
     assert first == second != third
@@ -121,7 +130,7 @@ def test_description_of_a_table(loans):
 
 
 def test_clean_data_has_no_findings():
-    from harness.data.sources import TwoGaussians
+    from harness.data.synthetic import TwoGaussians
 
     config = TwoGaussians(rows=500, num_features=2, distance=1.0, positive_rate=0.3, seed=0)
     assert findings(describe(config.load())) == []

@@ -1,11 +1,12 @@
 """Metrics that are best at a value, or have no direction: tables, verdicts, ranks, answers."""
 
+import shutil
 from dataclasses import replace
 
 import polars as pl
 import pytest
 
-from harness.analyze import Question, analyze, answer, load, metrics, wording
+from harness.analyze import Question, analyze, answer, curves, headings, load, wording
 from harness.errors import UserError
 from harness.record.schema import Record
 from tests.fabricated import Sweep, fabricate, quiet
@@ -86,16 +87,69 @@ def test_every_kind_of_metric_makes_a_report(folder, metric, tmp_path):
 
 @pytest.mark.parametrize("asked", ["calibration_slope", "flagged@0.5"])
 def test_nothing_is_chosen_by_a_metric_without_direction(folder, asked):
-    with pytest.raises(UserError, match=f"validation/{asked}.*neither"):
+    with pytest.raises(UserError, match=f"validation/{asked}: neither"):
         answer(load(folder), Question(selection=f"validation/{asked}"))
 
 
 def test_a_target_is_no_direction_for_a_leaderboard():
     rows = pl.DataFrame({"x": [0.2, 1.1, 3.0]})
-    nearness = metrics.compared("test/calibration_slope", pl.col("x"))
+    nearness = headings.compared("test/calibration_slope", pl.col("x"))
     assert rows.select(nearness)["x"].to_list() == pytest.approx([0.8, 0.1, 2.0])
-    assert rows.select(metrics.compared("auroc", pl.col("x")))["x"].to_list() == [0.2, 1.1, 3.0]
+    assert rows.select(headings.compared("auroc", pl.col("x")))["x"].to_list() == [0.2, 1.1, 3.0]
 
 
-def test_losses_and_errors_of_any_name_are_better_low():
-    assert [metrics.sign(m) for m in ("validation/loss", "hinge_loss", "mean_error")] == [-1] * 3
+@pytest.mark.parametrize("column", ["validation/hinge_loss", "test/mean_error", "test/gain@0.5"])
+def test_a_metric_that_nobody_knows_has_no_direction(column):
+    assert headings.sign(column) == headings.compared_sign(column) == 0
+    assert headings.target(column) is None
+    assert "not known" in headings.direction(column)
+
+
+@pytest.fixture(scope="module")
+def theirs(folder, tmp_path_factory):
+    """The same runs, whose logs hold a score that is none of ours."""
+    copy = shutil.copytree(folder, tmp_path_factory.mktemp("sweeps") / "theirs")
+    for path in (copy / "shards").glob("*/runs.parquet"):
+        ginis = [pl.field("test/auroc").alias(f"{split}/gini") for split in ("validation", "test")]
+        metadata = pl.read_parquet_metadata(path)
+        pl.read_parquet(path).with_columns(
+            pl.col("metrics").struct.with_fields(*ginis)
+        ).write_parquet(path, metadata=metadata)
+    return copy
+
+
+def test_a_metric_of_others_is_shown_and_ranks_nobody(theirs, tmp_path):
+    analysis = answer(load(theirs), Question(metrics=("auroc",)))
+    assert "gini" in analysis.compared and "gini" in analysis.board.columns
+    verdicts = analysis.differences.filter(metric="gini")["verdict"]
+    assert verdicts.len() and set(verdicts) <= {"differs", "undecided"}
+    alone = answer(load(theirs), Question(metrics=("gini",)))
+    assert alone.ranks.is_empty() and not alone.rank_test
+    assert analyze(theirs, output=tmp_path / "o", console=quiet()).is_file()
+
+
+def test_a_metric_of_others_picks_nothing(theirs):
+    with pytest.raises(UserError, match="cannot choose by validation/gini: no metric is called"):
+        answer(load(theirs), Question(selection="validation/gini"))
+    with pytest.raises(UserError, match=r"gini=0\.3: no metric is called"):
+        curves.parse_target("gini=0.3")
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("auroq", "no metric is called 'auroq'; did you mean auroc"),
+        ("roc_auc", "did you mean auroc"),
+        ("platt/ece", "no run has the column test/platt/ece"),
+        ("plat/ece", "no version of the scores is called 'plat': one of corrected, temperature"),
+        ("f1", "f1 needs a threshold: such as f1@0.5"),
+        ("f1@tund", "no threshold rule is called 'tund'; did you mean tuned"),
+        ("ginny", "no run has it; did you mean gini"),
+        ("x" * 5000, "no metric is called 'xxx"),
+    ],
+)
+def test_asking_for_no_metric_is_one_short_line(theirs, asked, said):
+    with pytest.raises(UserError) as error:
+        answer(load(theirs), Question(metrics=(asked,)))
+    message = str(error.value)
+    assert said in message and "\n" not in message and len(message) <= 400

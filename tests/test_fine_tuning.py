@@ -9,13 +9,11 @@ from rich.console import Console
 
 from harness import checkpoints
 from harness.errors import UserError
-from harness.prepare import prepare
 from harness.record import store
 from harness.sweep import plan
 from harness.sweep.engine import run_sweep
 from harness.sweep.progress import Progress
-from tests.runs import config
-from tests.test_train import train_alone, train_together
+from tests.runs import config, groups, prepared, runs_of, train_alone, train_together
 
 STILL = {"name": "sgd", "learning_rate": 1e-30}
 ONE_STEP = {"num_epochs": 1, "steps_per_epoch": 1, "batch_size": 64}
@@ -96,8 +94,7 @@ def test_a_fresh_head_keeps_the_body_alone(source):
         if name.startswith("body."):
             np.testing.assert_array_equal(values, whole[name])
     assert np.abs(outcome.params["head.kernel"]).max() < 1e-25  # a step of 1e-30 from zero
-    parts = ready.parts
-    prior = np.log(parts.num_positives / parts.num_negatives)
+    prior = np.log(ready.data.num_positives / ready.data.num_negatives)
     np.testing.assert_allclose(outcome.params["head.bias"], prior, rtol=1e-6)
 
 
@@ -120,9 +117,9 @@ def test_a_frozen_body_does_not_move(source, optimizer, head):
 
 def test_a_frozen_body_costs_less(source):
     plain, probe = config(), config(init={"freeze_body": True})
-    flops = [plan.signature(one, plan.load(one.dataset)).run_flops for one in (plain, probe)]
+    flops = [plan.run_flops(run) for run in runs_of(plain, probe)]
     assert flops[1] < flops[0]
-    assert len(plan.group(plan.make_jobs([plain, probe], numerics="test"))) == 2
+    assert len(groups(plain, probe)) == 2
 
 
 def test_fine_tuned_lanes_fuse_and_keep_their_bits(source):
@@ -140,14 +137,12 @@ def test_identity_is_that_of_the_parameters_wherever_they_lie(source, tmp_path):
     os.system(f"cp -r {folder / 'params' / run_id} {tmp_path / 'moved'}")
 
     def identity(**init):
-        (job,) = plan.make_jobs([config(init=init)], numerics="test")
-        return job.run_id
+        return prepared(config(init=init)).run.run_id
 
     there, moved = f"{folder}/{run_id}", str(tmp_path / "moved")
     assert identity(params=there) == identity(params=moved)
     assert len({identity(), identity(params=there), identity(params=there, fresh_head=True)}) == 3
-    (kept,) = plan.make_jobs([config(training__save_params=True)], numerics="test")
-    assert kept.run_id == identity()
+    assert prepared(config(training__save_params=True)).run.run_id == identity()
 
 
 @pytest.mark.parametrize(
@@ -162,7 +157,7 @@ def test_other_models_are_refused(source, model, says):
     folder, _, run_id = source
     one = config(init={"params": f"{folder}/{run_id}"}, model=model)
     with pytest.raises(UserError, match=says):
-        prepare(one, plan.load(one.dataset))
+        prepared(one)
 
 
 def test_a_stored_run_that_owes_its_parameters_is_trained_again(tmp_path):

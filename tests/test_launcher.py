@@ -1,8 +1,11 @@
-"""The `fused` launcher: a launcher like any other to Hydra, and all jobs at once to our task."""
+"""The `fused` launcher and sweeper: to Hydra like any other, and all jobs at once to our task."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.utils import JobStatus
 from hydra.test_utils.launcher_common_tests import (
     BatchedSweeperTestSuite,
@@ -11,20 +14,24 @@ from hydra.test_utils.launcher_common_tests import (
 )
 from omegaconf import OmegaConf
 
-from harness import app
+from harness.cli import application
+from harness.config.composing import Composer
 from harness.errors import UserError
 from harness.record import store
-from harness.sweep.compose import Composer
+from harness.sweep import engine
 from tests.conftest import TINY
 
 # Hydra's suite leaves `version_base` unset, which Hydra warns of.
 pytestmark = [
     pytest.mark.filterwarnings(r"ignore:\s*Future Hydra versions:UserWarning"),
-    pytest.mark.usefixtures("hydra_restore_singletons", "no_clean_up"),
+    pytest.mark.usefixtures("hydra_restore_singletons"),
 ]
 
 
-@pytest.mark.parametrize("launcher_name, overrides", [("fused", [])])
+@pytest.mark.parametrize(
+    "launcher_name, overrides",
+    [("fused", []), ("fused", ["hydra/sweeper=fused"]), ("basic", ["hydra/sweeper=fused"])],
+)
 class TestAnyTask(LauncherTestSuite):
     """Hydra's own suite, with tasks that know nothing of sweeps."""
 
@@ -38,7 +45,13 @@ class TestBatches(BatchedSweeperTestSuite):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=fused"])])
+@pytest.mark.parametrize(
+    "task_launcher_cfg, extra_flags",
+    [
+        ({}, ["-m", "hydra/launcher=fused"]),
+        ({}, ["-m", "hydra/launcher=fused", "hydra/sweeper=fused"]),
+    ],
+)
 class TestProcesses(IntegrationTestSuite):
     """Hydra's own suite of applications in processes of their own."""
 
@@ -48,7 +61,27 @@ def fused(sweep):
         raise AssertionError("a fused task must not run job by job")
 
     task.sweep = sweep
+    task.stores_runs = True
     return task
+
+
+@pytest.fixture
+def compositions(monkeypatch):
+    """The overrides of every composition, ours of plain values and Hydra's own."""
+    ours: list[tuple[str, ...]] = []
+    hydras: list[tuple[str, ...]] = []
+    job, load = Composer.job, ConfigLoaderImpl.load_sweep_config
+    monkeypatch.setattr(
+        Composer, "job", lambda self, one: ours.append(tuple(one)) or job(self, one)
+    )
+    monkeypatch.setattr(
+        ConfigLoaderImpl,
+        "load_sweep_config",
+        lambda self, master_config, sweep_overrides: (
+            hydras.append(tuple(sweep_overrides)) or load(self, master_config, sweep_overrides)
+        ),
+    )
+    return SimpleNamespace(ours=ours, hydras=hydras)
 
 
 def test_a_sweep_is_one_call_with_all_jobs_in_order(hydra_sweep):
@@ -94,7 +127,7 @@ def test_the_configuration_of_a_return_is_hydras_own_and_built_when_asked_for(
 
 def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    task = app._task(app._train)
+    task = application.Task(application._train)
     jobs = [
         (*TINY, f"seed={seed}", f"loss={loss}", f"evaluation.objective={metric}")
         for seed, loss, metric in [
@@ -122,7 +155,7 @@ def test_a_job_that_cannot_train_fails_alone(hydra_sweep, tmp_path, monkeypatch)
         (*TINY, "imbalance=induced", f"imbalance.positive_rate={rate}")
         for rate in ("0.2", "0.0001", "0.1")
     ]
-    returns = hydra_sweep.launch(app._task(app._train), jobs)
+    returns = hydra_sweep.launch(application.Task(application._train), jobs)
     assert [one.status for one in returns] == [
         JobStatus.COMPLETED,
         JobStatus.FAILED,
@@ -134,3 +167,68 @@ def test_a_job_that_cannot_train_fails_alone(hydra_sweep, tmp_path, monkeypatch)
     assert sorted(runs["imbalance.positive_rate"]) == [0.1, 0.2]
     stored = dict(runs.select("imbalance.positive_rate", "validation/average_precision").rows())
     assert [returns[0].return_value, returns[2].return_value] == [stored[0.2], stored[0.1]]
+
+
+SWEEP = ("plan", "-m", *TINY, "loss=bce,focal", "seed=range(10)", "optimizer=adam,sgd")
+
+
+def test_each_job_is_composed_once(harness, compositions):
+    """And Hydra composes each choice of a group, and what they are chosen in."""
+    assert harness(*SWEEP).code == 0
+    assert len(compositions.ours) == len(set(compositions.ours)) == 40
+    choices = {
+        "model": ["logistic"], "wandb": ["disabled"], "loss": ["bce", "focal"],
+        "optimizer": ["adam", "sgd"],
+    }  # fmt: skip
+    each = [(f"{group}={name}",) for group, names in choices.items() for name in names]
+    assert sorted(compositions.hydras) == sorted([(), *each])
+
+
+def test_the_basic_sweeper_works_too(harness, compositions):
+    said = harness("train", "-m", *TINY, "hydra/sweeper=basic", "seed=0,1")
+    assert (said.code, said.err) == (0, "") and said.out.startswith("2 trained")
+    assert len(compositions.ours) == 2
+
+
+def test_another_launcher_gets_jobs_that_compose(harness, tmp_path):
+    """Hydra's basic launcher, for all that run job by job."""
+    said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,1", "loss=bce,focal")
+    assert (said.code, said.out.count("1 trained")) == (0, 4), said.err
+    said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,1", "loss=bce,fokal")
+    assert (said.code, said.out) == (2, "") and "fokal" in said.err
+
+
+def test_another_launcher_says_what_a_task_refused(harness):
+    said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,-1")
+    assert said.code == 2 and said.err.splitlines()[-1].startswith("error: seed: ")
+
+
+def test_a_sweep_is_recorded_beside_its_runs(harness, tmp_path):
+    record = tmp_path / "runs" / "default" / "multirun.yaml"
+    assert harness("plan", "-m", *TINY, "seed=0,1").code == 0
+    assert harness("train", "-m", *TINY, "seed=0,-1").code == 2
+    assert not record.exists() and list(tmp_path.iterdir()) == []
+    assert harness("train", "-m", *TINY, "seed=0,1").code == 0
+    recorded = record.read_text()
+    assert list(OmegaConf.load(record).hydra.overrides.task) == [*TINY, "seed=0,1"]
+    assert harness("plan", "-m", *TINY, "seed=0,2").code == 0
+    assert harness("train", "-m", *TINY, "seed=0,-1").code == 2
+    assert record.read_text() == recorded
+
+
+def test_a_stopped_sweep_is_recorded(harness, tmp_path, monkeypatch):
+    def stopped(configs, **_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "run_sweep", stopped)
+    said = harness("train", "-m", *TINY, "seed=0,1")
+    assert said.code == 130 and said.out.strip().startswith("Stopped")
+    assert (tmp_path / "runs" / "default" / "multirun.yaml").exists()
+
+
+def test_a_job_that_fails_is_one_line_after_all_have_run(harness, tmp_path):
+    rates = "imbalance.positive_rate=0.2,0.0001,0.1"
+    said = harness("train", "-m", *TINY, "imbalance=induced", rates)
+    assert said.code == 2 and said.out.startswith("2 trained, 0 already stored, 1 failed")
+    assert said.err.startswith("error: ") and len(said.err.splitlines()) == 1
+    assert Path("runs/default/multirun.yaml").exists()

@@ -1,27 +1,29 @@
 """Every metric belongs to a class: its range, its direction, and what leaves it unchanged.
 
-A metric that is stored but in no class fails, as in scikit-learn's own common tests.
+The classes are stated here and hold of measured values; `METRICS` must say the same. A metric that
+is stored but in no class fails, as in scikit-learn's own common tests.
 """
 
-from dataclasses import dataclass
-from typing import get_args
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from pydantic import TypeAdapter
 
-from harness.analyze.metrics import sign
-from harness.evaluate.decisions import THRESHOLD_METRICS, decide, net_benefit, threshold_metrics
-from harness.evaluate.evaluate import Scored, evaluate
-from harness.evaluate.metrics import SCORE_METRICS, score_metrics
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import (
-    Costs,
-    Evaluation,
-    HigherIsBetter,
-    LowerIsBetter,
-    Objective,
-    lowest_is_best,
-)
+from harness.analyze.headings import sign
+from harness.files import conf_dir
+from harness.metrics.__main__ import markdown
+from harness.metrics.calibration import CALIBRATORS
+from harness.metrics.decision_metrics import decide, net_benefit, threshold_metrics
+from harness.metrics.definitions import METRICS, RULES, VERSIONS, Metric
+from harness.metrics.evaluate import Scored, evaluate, score_metrics
+from harness.metrics.names import ENDS, MetricName, known, listing, parse
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.settings import Costs, Evaluation
+from harness.record.tables import CURVES
 
 INF = np.inf
 
@@ -44,6 +46,7 @@ class Class:
     perfect: float
     monotone: bool = False
     symmetric: bool = False
+    target: float | None = None
 
 
 CLASSES = {
@@ -53,8 +56,8 @@ CLASSES = {
     "brier_skill": Class(-INF, 1, 1, 1, symmetric=True),
     "ece": Class(0, 1, -1, 0, symmetric=True),
     "ece_debiased": Class(0, 1, -1, 0, symmetric=True),
-    "calibration_intercept": Class(-INF, INF, 0, np.nan),
-    "calibration_slope": Class(-INF, INF, 0, np.nan, symmetric=True),
+    "calibration_intercept": Class(-INF, INF, 0, np.nan, target=0),
+    "calibration_slope": Class(-INF, INF, 0, np.nan, symmetric=True, target=1),
     "log_loss_miscalibration": Class(0, INF, -1, 0, symmetric=True),
     "log_loss_discrimination": Class(0, np.log(2), 1, np.nan, monotone=True, symmetric=True),
     "log_loss_uncertainty": Class(0, np.log(2), 0, np.nan, monotone=True, symmetric=True),
@@ -104,18 +107,82 @@ def drawn(num_runs=20, n=150, seed=0):
     return rng.normal(size=labels.shape) * 2 + quality * labels, labels
 
 
-def test_every_metric_is_in_a_class():
-    assert set(CLASSES) == set(SCORE_METRICS)
-    assert set(DECISIONS) == {*THRESHOLD_METRICS, "net_benefit"}
+def test_the_table_says_what_the_classes_say():
+    assert METRICS.keys() == {*ALL, "loss"}  # a run's own loss is measured during training
+    for name, of in ALL.items():
+        metric = METRICS[name]
+        assert (metric.name, metric.sign, metric.target) == (name, of.direction, of.target)
+        assert metric.at_threshold == (name in DECISIONS)
+        assert (metric.needs == "ranking") == (of.monotone and name in CLASSES)
 
 
-def test_every_stored_metric_is_in_a_class():
+@pytest.mark.parametrize("name", ALL)
+def test_values_are_in_the_tables_range(name):
+    values = measured(*drawn())[name]
+    assert (values >= METRICS[name].low - 1e-12).all()
+    assert (values <= METRICS[name].high + 1e-12).all()
+    bounds, of = (METRICS[name].low, METRICS[name].high), ALL[name]
+    if name not in {"partial_auroc", "expected_cost"}:  # chance; costs other than of errors
+        assert bounds == pytest.approx((of.low, of.high))
+
+
+@pytest.mark.parametrize("name", [name for name, of in ALL.items() if not np.isnan(of.perfect)])
+def test_perfect_scores_are_the_best_there_are_and_beat_random_ones(name):
+    rng, (_, labels) = np.random.default_rng(5), drawn()
+    perfect = measured(np.where(labels == 1, 40.0, -40.0), labels)[name]
+    random = measured(rng.normal(size=labels.shape), labels)[name]
+    metric = METRICS[name]
+    assert ((perfect - random) * metric.sign > 0).all()
+    best = {"higher": metric.high, "lower": max(metric.low, 0)}[metric.direction]
+    np.testing.assert_allclose(perfect, best, atol=1e-12)
+
+
+def settings_of(name):
+    values = yaml.safe_load((conf_dir() / "evaluation" / f"{name}.yaml").read_text())
+    return replace(TypeAdapter(Evaluation).validate_python(values), bootstrap=100)
+
+
+SETTINGS = {
+    "full": settings_of("full"),
+    "default": Evaluation(),
+    "no bootstrap": replace(settings_of("full"), bootstrap=0),
+    "little": Evaluation(calibrators=(), calibrator=None, decompositions=False),
+    "odd": Evaluation(
+        threshold="alerts", thresholds=(0.123, "f1"), calibrators=("beta",), calibrator=None
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=SETTINGS)
+def scored(request):
+    """Settings, and what they really measure."""
     logits, labels = drawn(2, 60)
     part = Scored(logits, labels, labels >= 0, corrected=logits)
-    everything = Evaluation(thresholds=(0.1, "bayes", "oracle", "mcc"), bootstrap=100)
-    for column in evaluate(validation=part, test=part, evaluation=everything).metrics:
-        name = column.rpartition("/")[2].removesuffix("_low").removesuffix("_high")
-        assert name.partition("@")[0] in ALL, column
+    return SETTINGS[request.param], evaluate(
+        validation=part, test=part, evaluation=SETTINGS[request.param]
+    )
+
+
+def test_all_that_is_measured_is_in_the_table_and_as_it_says(scored):
+    evaluation, evaluated = scored
+    said = [str(n) for split in ("validation", "test") for n in evaluation.measured(split)]
+    assert len(said) == len(set(said))
+    assert set(said) == evaluated.metrics.keys()
+    assert set(evaluation.decided()) == evaluated.facts.keys()
+    for column in evaluated.metrics:
+        assert str(parse(column)) == column
+        assert sign(column) == ALL[parse(column).metric].direction
+
+
+def test_every_row_of_the_table_is_measured_by_some_setting():
+    measured_names = {n for settings in SETTINGS.values() for n in settings.measured("test")}
+    assert {name.metric for name in measured_names} == METRICS.keys() - {"loss"}
+    assert {name.version for name in measured_names} == {"", *VERSIONS}
+    assert RULES.keys() < {name.rule for name in measured_names}
+    assert {name.end for name in measured_names} == {"", *ENDS}
+    curves = {parse(column) for column in CURVES.values()}
+    assert {name.metric for name in curves} >= {"loss"}
+    assert VERSIONS.keys() == {"corrected", *CALIBRATORS}
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -163,26 +230,97 @@ def test_swapping_the_classes(name):
     assert same.all() == ALL[name].symmetric
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_directions_are_those_the_analysis_knows(name):
-    assert sign(name) == ALL[name].direction
-    for column in (f"test/{name}", f"test/platt/{name}@0.5", f"test/{name}@oracle_low"):
-        assert sign(column) == ALL[name].direction
+def accepted(evaluation: Evaluation, name: str) -> bool:
+    try:
+        return replace(evaluation, objective=name).objective == name
+    except ValueError:
+        return False
 
 
-def test_objectives_have_a_direction_and_never_the_oracle():
-    for objective in get_args(Objective):
-        expected = -1 if lowest_is_best(objective) else 1
-        assert sign(objective) == expected
-        assert "oracle" not in objective
-    assert set(get_args(HigherIsBetter)) | set(get_args(LowerIsBetter)) == set(get_args(Objective))
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_search_is_told_what_validation_measures_and_has_a_direction(settings):
+    evaluation = SETTINGS[settings]
+    every = {*SETTINGS["full"].measured("test"), *evaluation.measured("validation")}
+    every = {str(replace(name, split="", end="")) for name in every} | {"loss"}
+    objectives = {
+        str(replace(name, split=""))
+        for name in evaluation.measured("validation")
+        if ALL[name.metric].direction and name.version != "isotonic"
+    }
+    assert {name for name in every if accepted(evaluation, name)} == objectives
+    assert not any("oracle" in name for name in objectives)
+    for name in objectives:
+        lower = ALL[parse(name).metric].direction == -1
+        assert replace(evaluation, objective=name).minimises == lower
 
 
-def test_every_objective_is_stored_of_the_validation_part():
-    logits, labels = drawn(2, 60)
-    part = Scored(logits, labels, labels >= 0, corrected=logits)
-    metrics = evaluate(validation=part, test=part, evaluation=Evaluation()).metrics
-    assert {f"validation/{objective}" for objective in get_args(Objective)} <= metrics.keys()
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        ("average_precison", "did you mean average_precision"),
+        ("cross_entropy", "did you mean log_loss"),
+        ("accuracy", "accuracy needs a threshold: such as accuracy@0.5 or accuracy@tuned"),
+        ("test/auroc", "write the metric alone"),
+        ("auroc_low", "write the metric alone"),
+        ("auroc@0.5", "auroc has no threshold"),
+        ("flagged@0.5", "neither high nor low flagged is better"),
+        ("calibration_slope", "neither high nor low"),
+        ("f1@oracle", "no search may see"),
+        ("f1@.5", "write the threshold '.5' as 0.5"),
+        ("f1@1.5", "in (0, 1)"),
+        ("isotonic/log_loss", "too closely"),
+        ("platt/log_loss", "needs platt among calibrators"),
+        ("corrected/auroc", "is not measured on validation"),
+        ("mcc@bayes", "needs bayes among thresholds"),
+        ("corrected/mcc@tuned", "needs a threshold that states a probability"),
+        ("brier_discrimination", "needs decompositions=true"),
+        ("loss", "each run's training"),
+        ("a" * 3000, "no metric is called 'aaa"),
+    ],
+)
+def test_what_no_search_can_be_told_is_one_short_line(objective, said):
+    with pytest.raises(ValueError) as error:
+        Evaluation(calibrators=(), calibrator=None, decompositions=False, objective=objective)
+    message = str(error.value)
+    assert said in message and "\n" not in message and len(message) <= 400
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "test", "test/", "@", "f1@", "f1@@0.5", "auroc@", "_low", "auroc_low_high", "f1@nan",
+     "test/platt/beta/brier", "valid/auroc", "Test/auroc", "f1@inf", "f1@0", "f1@ 0.5", "brier "],
+)  # fmt: skip
+def test_what_is_no_name_is_refused(text):
+    assert known(text) is None
+    with pytest.raises(ValueError):
+        parse(text)
+
+
+def test_help_lists_all_that_a_name_can_hold():
+    words = set(re.findall(r"[\w.]+", listing()))
+    assert words >= {*METRICS, *VERSIONS, *RULES}
+
+
+def test_other_names_are_nobodys_own():
+    also = [name for metric in METRICS.values() for name in metric.also]
+    assert len(also) == len(set(also)) and not set(also) & METRICS.keys()
+
+
+def test_a_metric_cannot_have_both_a_target_and_a_direction():
+    for metric in METRICS.values():
+        assert metric.target is None or metric.direction == "neither"
+        assert isinstance(metric, Metric) and metric.low < metric.high
+
+
+def test_a_name_is_written_as_it_is_stored():
+    name = MetricName("f1", split="test", version="platt", rule="tuned", end="high")
+    assert parse("test/platt/f1@tuned_high") == name
+
+
+def test_the_documentation_lists_the_table():
+    page = Path(__file__).parent.parent / "docs" / "metrics.md"
+    renew = "renew it by `python -m harness.metrics > docs/metrics.md`"
+    assert page.read_text(encoding="utf-8") == markdown(), renew
 
 
 def test_costs_and_net_benefit_by_hand():

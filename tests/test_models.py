@@ -24,10 +24,8 @@ from harness.models import (
     param_shapes,
     set_params,
 )
-from harness.prepare import prepare
-from harness.sweep import lanes, plan
-from tests.runs import config
-from tests.test_train import train_alone
+from harness.sweep import lanes
+from tests.runs import config, groups, prepared, train_alone
 
 KEY = jax.random.key(0)
 TABLE = Inputs(7, (3, 5))
@@ -242,10 +240,10 @@ def test_a_run_can_start_saturated():
     training = {"num_epochs": 1, "steps_per_epoch": 1, "batch_size": 341}
     model = {"name": "mlp", "width": 8, "depth": 1, "initial_logit": 20.0}
     ready, outcome, dataset = train_alone(config(model=model, optimizer=still, training=training))
-    pi = dataset.labels[ready.parts.split.train].mean()
+    pi = dataset.labels[ready.data.split.train].mean()
     assert outcome.curves.train_log_loss[0] == pytest.approx(20 * (1 - pi), rel=1e-5)
     one, other = config(model=model), config()
-    assert len(plan.group(plan.make_jobs([one, other], numerics="test"))) == 1
+    assert len(groups(one, other)) == 1
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -287,8 +285,6 @@ def test_costs_are_those_of_the_layers(name):
 def test_lane_bytes_bound_what_xla_says(model):
     digits = {"kind": "sklearn", "name": "digits", "positive": "8"}
     one = config(dataset=digits, model=model, training__batch_size=256)
-    (group,) = plan.group(plan.make_jobs([one], numerics="test"))
-    stacked = lanes.stack([prepare(one, group.dataset).lane], group.width)
-    trainer = lanes.Trainer(group.signature.program, stacked, lanes.put(group.dataset))
-    per_lane = trainer.memory() / group.signature.lanes_per_device
-    assert 0.3 * group.signature.lane_bytes < per_lane < 1.5 * group.signature.lane_bytes
+    program = prepared(one).program
+    per_lane = lanes.Trainer(program).memory() / lanes.lanes_per_device(program)
+    assert 0.3 * lanes.lane_bytes(program) < per_lane < 1.5 * lanes.lane_bytes(program)

@@ -12,10 +12,7 @@ from scipy.linalg import svdvals
 
 from harness import optimizers
 from harness.optimizers import OPTIMIZERS, PlateauRule, plateau_start, plateau_update
-from harness.prepare import prepare
-from harness.sweep import plan
-from tests.runs import config
-from tests.test_train import train_alone, train_together
+from tests.runs import config, prepared, train_alone, train_together
 
 RATES = np.array([0.1, 0.05, 0.2, 0.1, 0.02], dtype=np.float32)
 MATRIX = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
@@ -42,7 +39,7 @@ def follow(tx):
 
 def ours(optimizer, rates=RATES):
     """The same of one of ours, and the parameters it would predict with after each step."""
-    tx = optimizer.bounded().transformation(lambda count: jnp.asarray(rates)[count])
+    tx = optimizer.in_lane().transformation(lambda count: jnp.asarray(rates)[count])
     params, state, path, evaluated = START, tx.init(START), [], []
     for _ in rates:
         updates, state = tx.update(GRAD(params), state, params, grad_fn=lambda p, _: GRAD(p))
@@ -198,10 +195,10 @@ def test_numbers_are_arrays_and_only_the_name_fixes_the_program(cls):
         updates, state = tx.update(START, tx.init(START), START, grad_fn=lambda p, _: GRAD(p))
         return optimizer.evaluated(state, optax.apply_updates(START, updates))
 
-    shapes = jax.eval_shape(step, cls().bounded(), 0.1)
+    shapes = jax.eval_shape(step, cls().in_lane(), 0.1)
     assert jax.tree.map(jnp.shape, shapes) == jax.tree.map(jnp.shape, START)
     numbers = [field for field in fields(cls) if field.name != "name"]
-    assert len(jax.tree.leaves(cls().bounded())) == len(numbers)
+    assert len(jax.tree.leaves(cls().in_lane())) == len(numbers)
 
 
 @pytest.mark.parametrize("cls", OPTIMIZERS)
@@ -234,7 +231,7 @@ def rates(num_steps, **schedule):
         schedule=schedule,
         training={"num_epochs": 1, "steps_per_epoch": num_steps, "batch_size": 64},
     )
-    return prepare(one, plan.load(one.dataset)).lane.learning_rates
+    return prepared(one).lane.learning_rates
 
 
 def test_schedules_are_their_closed_forms():
@@ -315,7 +312,7 @@ def test_plateau_cuts_the_learning_rate_of_its_own_lane():
 def test_stored_logits_of_schedule_free_runs_are_of_the_average():
     one = config(optimizer={"name": "schedule_free_adamw", "learning_rate": 0.03})
     ready, outcome, dataset = train_alone(one)
-    split = ready.parts.split
+    split = ready.data.split
     logits = outcome.validation_logits[: len(split.validation)].astype(np.float64)
     log_loss = np.mean(np.logaddexp(0, logits) - dataset.labels[split.validation] * logits)
     best = outcome.curves.validation_log_loss[outcome.best_epoch - 1]

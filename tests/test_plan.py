@@ -1,16 +1,17 @@
 """The plan: what shares a program, how wide it is, and what a run's identity is made of."""
 
-import dataclasses
+from dataclasses import replace
 
 import jax
 import pytest
 
+from harness.data.library import datasets
 from harness.identity import run_id
 from harness.models import MLP, LogisticRegression
-from harness.prepare import prepare
+from harness.padding import stack
 from harness.sweep import lanes, plan
-from harness.train import Program
-from tests.runs import config
+from harness.train import Sizes
+from tests.runs import config, groups, prepared, runs_of
 
 BASE = config()
 
@@ -46,52 +47,47 @@ SPLITS = {
 }
 
 
-def jobs(*configs):
-    return plan.make_jobs(configs, numerics="test")
-
-
 def traced(one):
     """What JAX would look at to decide whether to trace again."""
-    dataset = plan.load(one.dataset)
-    ready = prepare(one, dataset)
-    shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(ready.lane)]
-    return ready.program, jax.tree.structure(ready.lane), shapes, dataset.features.shape
+    run, _, lane, dataset = prepared(one)
+    stacked = stack([lane], run.exact_program, width=1)
+    shapes = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(stacked)]
+    return run.exact_program, jax.tree.structure(stacked), shapes, dataset.features.shape
 
 
 @pytest.mark.parametrize("changes", FUSES.values(), ids=FUSES)
 def test_values_share_a_program(changes):
     other = config(**changes)
-    assert len(plan.group(jobs(BASE, other))) == 1
+    assert len(groups(BASE, other)) == 1
     assert traced(BASE) == traced(other)
 
 
 @pytest.mark.parametrize("changes", SPLITS.values(), ids=SPLITS)
 def test_structure_makes_another_program(changes):
     other = config(**changes)
-    assert len(plan.group(jobs(BASE, other))) == 2
+    assert len(groups(BASE, other)) == 2
     assert traced(BASE) != traced(other)
 
 
 def test_a_job_given_twice_trains_once():
-    (group,) = plan.group(jobs(BASE, config(seed=1), BASE))
-    assert len(group.jobs) == 2
+    (group,) = groups(BASE, config(seed=1), BASE)
+    assert len(group) == 2
 
 
 def test_batches_hold_every_job_once():
-    (group,) = plan.group(jobs(*(config(seed=seed) for seed in range(40))))
-    batches = list(group.batches())
-    assert len(batches) == group.num_batches
-    assert sorted(job.run_id for batch in batches for job in batch) == sorted(
-        job.run_id for job in group.jobs
+    runs = runs_of(*(config(seed=seed) for seed in range(40)))
+    ((program, batches),) = plan.batches(runs)
+    assert sorted(run.run_id for batch in batches for run in batch) == sorted(
+        run.run_id for run in runs
     )
-    assert all(len(batch) <= group.width for batch in batches)
+    assert all(len(batch) == lanes.width_of(program) for batch in batches[:-1])
 
 
 def test_identity_is_what_can_change_the_numbers():
     def identity(**changes):
         one = config(**changes)
-        fingerprint = plan.load(one.dataset).fingerprint
-        return run_id(one, data_fingerprint=fingerprint, numerics="1")
+        fingerprint = datasets.get(one.dataset).fingerprint
+        return run_id(one, data_fingerprint=fingerprint)
 
     base = identity()
     cosmetic = [
@@ -104,15 +100,15 @@ def test_identity_is_what_can_change_the_numbers():
     assert {identity(**change) for change in cosmetic} == {base}
     changed = [identity(**change) for change in (FUSES | SPLITS).values()]
     assert base not in changed and len(set(changed)) == len(changed)
-    assert run_id(BASE, data_fingerprint="other", numerics="1") != base
-    fingerprint = plan.load(BASE.dataset).fingerprint
-    assert run_id(BASE, data_fingerprint=fingerprint, numerics="2") != base
+    assert run_id(BASE, data_fingerprint="other") != base
 
 
 def test_larger_models_get_fewer_lanes_down_to_one():
     def width(model):
-        program = Program(model, 57, num_epochs=50, steps_per_epoch=10, batch_size=256)
-        return lanes.lanes_per_device(program, num_validation=920, num_test=920)
+        sizes = Sizes(rows=4601, features=57, validation=920, test=920, steps_per_epoch=10)
+        base = prepared(BASE).program
+        program = replace(base, model=model, sizes=sizes, num_epochs=50, batch_size=256)
+        return lanes.lanes_per_device(program)
 
     widths = [width(MLP(width=size)) for size in (8, 64, 512, 1024, 2048, 4096, 16384)]
     assert widths[:2] == [lanes.MAX_LANES, lanes.MAX_LANES]
@@ -122,24 +118,19 @@ def test_larger_models_get_fewer_lanes_down_to_one():
 
 def test_lane_bytes_bound_what_xla_says():
     """The memory model, held against the compiled program's own account."""
-    (group,) = plan.group(jobs(config(model={"name": "mlp"}, training__batch_size=256)))
-    lane = prepare(group.jobs[0].config, group.dataset).lane
-    data = lanes.put(group.dataset)
-    trainer = lanes.Trainer(group.signature.program, lanes.stack([lane], group.width), data)
-    analysis = trainer.memory()
-    per_lane = analysis / group.signature.lanes_per_device
-    assert 0.3 * group.signature.lane_bytes < per_lane < 1.5 * group.signature.lane_bytes
+    program = prepared(config(model={"name": "mlp"}, training__batch_size=256)).program
+    per_lane = lanes.Trainer(program).memory() / lanes.lanes_per_device(program)
+    assert 0.3 * lanes.lane_bytes(program) < per_lane < 1.5 * lanes.lane_bytes(program)
 
 
 def test_flops_of_one_step_by_hand():
-    signature = plan.signature(BASE, plan.load(BASE.dataset))
-    one = dataclasses.replace(
-        signature,
-        num_validation=0,
-        num_test=0,
-        program=dataclasses.replace(signature.program, num_epochs=1, steps_per_epoch=1),
+    run = prepared(BASE).run
+    one = replace(
+        run,
+        sizes=replace(run.sizes, validation=0, test=0, steps_per_epoch=1),
+        program=replace(run.program, num_epochs=1),
     )
     d, h, b = 30, 8, 64
     forward = 2 * b * (d * h + h)
     weights, inputs = forward, 2 * b * h
-    assert one.run_flops == forward + weights + inputs
+    assert plan.run_flops(one) == forward + weights + inputs

@@ -1,6 +1,7 @@
 """Claims as data: the schema's errors, the judge against references, the command end to end."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import yaml
 from scipy import stats
 
 from harness.errors import UserError
-from harness.evaluate import metrics
 from harness.losses import BCE
+from harness.metrics import probability_metrics
 from harness.reproduce import Request, judging, observed, read, reproduce, results
 from harness.reproduce.claims import Claim, Side, experiments
 from harness.reproduce.judging import Pairs, judge
@@ -97,7 +98,8 @@ def changed(path, value):
         (("tune",), {"keys": ["seed"], "by": "test/auroc"}, "tune.by"),
         (("measures", "entropy", "derive"), "entropie", "measures.entropy.derive"),
         (("measures", "entropy", "off"), 1, "unexpected keyword"),
-        (("claims", 0, "of"), {"measure": "test/luck"}, "no column 'test/luck'"),
+        (("claims", 0, "of"), {"measure": "test/luck"}, "no metric is called 'luck'"),
+        (("claims", 0, "of"), {"measure": "luck"}, "no column 'luck'"),
         (("claims", 0, "of"), {"table": "walks", "measure": "m"}, "no table 'walks'"),
         (("claims", 0, "of"), {"measure": "seed", "where": "loss = dice"}, "no row of runs"),
         (("claims", 0, "unit"), ["loss.name"], "one row a unit"),
@@ -213,7 +215,7 @@ def test_units_without_a_value_are_not_dropped():
 
 def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10, **store):
     """Reproduces over a made-up store in which losses differ as ``effects`` say."""
-    monkeypatch.setattr(observed, "numerics", lambda: "1")
+    monkeypatch.setattr(observed, "numerics_named", lambda names: "1")
     sweeps = {"main": {"set": {"loss": "bce,focal"}, "seeds": seeds}}
     experiment = read(write(tmp_path / "experiments" / "made", claims, sweeps))
 
@@ -377,13 +379,13 @@ def test_a_sweep_may_start_from_another(harness, tmp_path):
 
 def test_a_broken_metric_fails_the_command(harness, tmp_path, monkeypatch):
     write(tmp_path / "experiments" / "constant", sweeps=PRIOR_ONLY)
-    whole = metrics.proper_scores
+    whole = probability_metrics.proper_scores
 
     def broken(*arguments):
         values = whole(*arguments)
         return values | {"log_loss": values["log_loss"] * 1.01}
 
-    monkeypatch.setattr(metrics, "proper_scores", broken)
+    monkeypatch.setattr(probability_metrics, "proper_scores", broken)
     answer = harness("reproduce", "constant", "--quick")
     assert answer.code == 1 and "constant/entropy" in answer.err
 
@@ -412,6 +414,38 @@ def test_the_index_lists_every_claim(harness, tmp_path):
         for one in read(ROOT / name).claims:
             assert f"- {one.says} **" in index, one.name
     assert "not run yet" in index and "framework-parity/clipped.svg" in index
+
+
+@pytest.mark.parametrize(
+    ("measure", "tune", "said"),
+    [
+        ("test/auroq", {}, "claims.focal-ranks-better.of.measure: no metric is called 'auroq'"),
+        ("test/f1", {}, "f1 needs a threshold"),
+        ("test/auroc", {"by": "validation/nonsense"}, "tune.by: no metric is called 'nonsense'"),
+        ("test/auroc", {"by": "validation/flagged@0.5"}, "neither high nor low"),
+        ("test/auroc", {"by": "validation/auroc", "better": "lower"}, "has its own direction"),
+        ("test/auroc", {"by": "validation/speed"}, "tune.better: higher or lower"),
+    ],
+)
+def test_a_metric_nobody_knows_is_refused_before_anything_is_trained(tmp_path, measure, tune, said):
+    claims = of_losses(of={"where": "loss = focal", "measure": measure})
+    claims["measures"] = {"validation/speed": {"derive": "formula", "sql": "1.0"}}
+    claims |= {"tune": {"keys": ["optimizer.learning_rate"], **tune}} if tune else {}
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        read(write(tmp_path / "made", claims))
+    assert len(str(error.value).replace(str(tmp_path), "")) <= 400
+
+
+@pytest.mark.parametrize(("better", "rate"), [("higher", 1e-3), ("lower", 1e-1)])
+def test_an_own_measure_picks_as_it_says(tmp_path, monkeypatch, better, rate):
+    slowness = {"derive": "formula", "sql": '-ln("optimizer.learning_rate")'}
+    tune = {"keys": ["optimizer.learning_rate"], "by": "validation/slowness", "better": better}
+    chosen = {"of": {"measure": "optimizer.learning_rate"}, "than": {"value": rate}}
+    claims = of_losses(**chosen, expect="equal", by=1e-9, test="exact", unit=["run_id"])
+    claims |= {"measures": {"validation/slowness": slowness}, "tune": tune}
+    effects = {"bce": 0.0, "focal": 0.0}
+    done = fabricated(tmp_path, claims, effects, monkeypatch, seeds=3, learning_rates=(1e-3, 1e-1))
+    assert done.verdicts[0].word == "supported" and done.verdicts[0].num_units == 6
 
 
 def test_a_folder_without_expectations_is_refused(tmp_path):

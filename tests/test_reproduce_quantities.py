@@ -10,10 +10,8 @@ from scipy.special import expit, logit
 from sklearn import metrics as sklearn_metrics
 
 from harness.analyze.runs import Runs
-from harness.data.mislabelled import Mislabelled
-from harness.data.sources import TwoGaussians
-from harness.data.synthetic import Cue
-from harness.data.wheel import Wheel
+from harness.data.packages import Mislabelled, Wheel
+from harness.data.synthetic import Cue, TwoGaussians
 from harness.errors import UserError
 from harness.record.schema import Columns
 from harness.reproduce import gaussians
@@ -135,7 +133,10 @@ def test_mislabelled_data_are_scored_against_their_own_labels(monkeypatch):
     expected = sklearn_metrics.roc_auc_score(dataset.labels, logits)
     assert expected != sklearn_metrics.roc_auc_score(flipped, logits)
     rows = predicted(config, numbers, logits)
-    table = rows.table.with_columns(pl.lit([], pl.List(pl.String)).alias("dataset.drop"))
+    empty = [
+        pl.lit([], pl.List(pl.String)).alias(f"dataset.{key}") for key in ("drop", "categorical")
+    ]
+    table = rows.table.with_columns(empty)
     found = derive("clean", Rows(table, rows.runs), score="auroc")
     assert found == pytest.approx([expected, expected])
     assert derive("floor", Rows(table, rows.runs)) == [None, None]

@@ -35,7 +35,7 @@ FOLDER = Path("runs") / "default"
 SIGNALLED = """
 import os, sys
 import polars as pl
-from harness import app, cli
+from harness import cli
 from harness.record import store
 from harness.sweep import recorder
 recorder.RUNS_PER_SHARD = {runs_per_shard}

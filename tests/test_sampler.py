@@ -12,11 +12,11 @@ from threadpoolctl import ThreadpoolController
 from harness.data import sampler
 from harness.data.dataset import Dataset
 from harness.data.sampler import SAMPLERS, Resampled, TrainingPart
-from harness.data.sources import Sklearn, TwoGaussians
+from harness.data.sources import Sklearn
 from harness.data.streams import Purpose, legacy_seed
+from harness.data.synthetic import TwoGaussians
 from harness.errors import UserError
-from harness.prepare import prepare
-from tests.runs import config
+from tests.runs import config, prepared
 
 SEED = 5
 DRAWN = legacy_seed(SEED, Purpose.SAMPLER)
@@ -172,18 +172,18 @@ def test_rows_outside_training_decide_nothing(name):
         model={"name": "logistic"},
     )
     dataset = one.dataset.load()
-    ready = prepare(one, dataset)
-    held_out = np.concatenate([ready.parts.split.validation, ready.parts.split.test])
+    ready = prepared(one, dataset)
+    held_out = np.concatenate([ready.data.split.validation, ready.data.split.test])
     features = dataset.features.copy()
     features[held_out] = np.random.default_rng(0).normal(size=features[held_out].shape) * 1e3
-    changed = prepare(one, replace(dataset, features=features))
+    changed = prepared(one, replace(dataset, features=features))
     for field in ("batch_rows", "synthetic", "synthetic_labels", "center", "scale"):
         before, after = (getattr(run.lane, field) for run in (ready, changed))
         assert np.asarray(before).tobytes() == np.asarray(after).tobytes()
     drawn = ready.lane.batch_rows >= 0
-    assert set(ready.lane.batch_rows[drawn]) <= set(ready.parts.split.train)
+    assert set(ready.lane.batch_rows[drawn]) <= set(ready.data.split.train)
     made = -1 - ready.lane.batch_rows[~drawn]
-    assert made.size == 0 or made.max() < ready.parts.num_synthetic
+    assert made.size == 0 or made.max() < len(ready.data.synthetic)
 
 
 def with_codes(num_numeric: int) -> tuple[Dataset, tuple[int, ...]]:

@@ -11,9 +11,8 @@ from sklearn.preprocessing import StandardScaler
 
 from harness.data.dataset import Dataset
 from harness.data.scaling import fitted_scaling
-from harness.prepare import prepare
 from harness.sweep import lanes
-from tests.runs import config
+from tests.runs import config, prepared
 
 
 def holed(share=0.2, seed=0, num_rows=300, **changes) -> Dataset:
@@ -79,8 +78,8 @@ def test_codes_are_left_alone():
 
 
 def trained(one, dataset):
-    ready = prepare(one, dataset)
-    outcome = lanes.train_alone(ready.program, ready.lane, dataset)
+    ready = prepared(one, dataset)
+    outcome = lanes.train_alone(ready.run, dataset)
     return ready, jax.tree.map(np.asarray, outcome)
 
 
@@ -103,7 +102,6 @@ def test_how_to_impute_is_part_of_the_run():
     from harness.identity import run_id
 
     one, other = (
-        run_id(config(impute=impute), data_fingerprint="d", numerics="n")
-        for impute in ("median", "mean")
+        run_id(config(impute=impute), data_fingerprint="d") for impute in ("median", "mean")
     )
     assert one != other

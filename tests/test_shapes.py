@@ -1,7 +1,5 @@
 """Data sets that share a program: what padding may change (nothing), and what it saves."""
 
-from dataclasses import replace
-
 import jax
 import numpy as np
 import polars as pl
@@ -11,17 +9,13 @@ from hypothesis import strategies as st
 
 from harness import models
 from harness.config import Config
+from harness.data.library import datasets
 from harness.models import MLP, Inputs
-from harness.prepare import prepare
+from harness.optimizers import OPTIMIZERS
+from harness.padding import MOST_ROWS, rounded_features, rounded_rows, stack
+from harness.run import resolve
 from harness.sweep import lanes, plan
-from harness.sweep.shapes import (
-    ELEMENTWISE_OPTIMIZERS,
-    MOST_ROWS,
-    rounded_features,
-    rounded_rows,
-    shapes_of,
-)
-from tests.runs import config
+from tests.runs import config, groups, prepared, runs_of, train_alone, train_together
 from tests.stored import assert_same_runs, only
 from tests.test_resume import train, trained
 
@@ -36,10 +30,6 @@ def gaussians(size, **changes) -> Config:
         "num_features": num_features, "distance": 2.0, "positive_rate": 0.3, "seed": 0,
     }  # fmt: skip
     return config(**{"dataset": dataset, "training__batch_size": 32, **changes})
-
-
-def groups(*configs: Config) -> list[plan.Group]:
-    return plan.group(plan.make_jobs(configs, numerics="test"))
 
 
 @given(st.integers(1, 100_000))
@@ -67,12 +57,11 @@ def test_what_is_rounded_has_room_for_what_is_there(rows, batch, split):
     one = config(split=split, training__batch_size=batch)
     dataset = one.dataset.load()
     sized = _Sized(dataset, rows)
-    shapes = shapes_of(one, sized)
-    signature = plan.signature(one, sized)
-    assert shapes.num_validation >= signature.num_validation
-    assert shapes.num_test >= signature.num_test
-    assert shapes.num_rows >= rows
-    assert shapes.program.steps_per_epoch >= signature.program.steps_per_epoch
+    run = resolve(one, sized)
+    room = run.program.sizes
+    assert run.sizes.rows == rows
+    for size in ("rows", "validation", "test", "steps_per_epoch"):
+        assert getattr(room, size) >= getattr(run.sizes, size)
 
 
 class _Sized:
@@ -83,20 +72,24 @@ class _Sized:
         self.fingerprint, self.cardinalities, self.has_missing = "drawn", (), False
 
 
+def num_programs(*configs: Config) -> int:
+    return len(list(plan.batches(runs_of(*configs))))
+
+
 def test_similar_data_sets_compile_once(tmp_path, monkeypatch):
     compiled = []
     trainer = lanes.Trainer
     monkeypatch.setattr(lanes, "Trainer", lambda *given: compiled.append(1) or trainer(*given))
     sweep = [gaussians(size, seed=seed) for seed in (0, 1) for size in (SMALL, MIDDLE, LARGE)]
-    assert len(plan.programs(groups(*sweep))) == 1 and len(groups(*sweep)) == 3
-    assert {one.signature.program.steps_per_epoch for one in groups(*sweep)} == {6, 9}
+    assert num_programs(*sweep) == 1 and len(groups(*sweep)) == 3
+    assert {group[0].sizes.steps_per_epoch for group in groups(*sweep)} == {6, 9}
     assert [one.error for one in train(sweep, tmp_path)] == [None] * 6
     assert len(compiled) == 1
 
 
 def test_what_differs_by_more_does_not_share():
     far = [gaussians(size) for size in (SMALL, (600, 3), (270, 9), (9000, 3), (9001, 3))]
-    assert len(plan.programs(groups(*far))) == 5
+    assert num_programs(*far) == 5
 
 
 def test_a_runs_bits_do_not_depend_on_the_data_sets_in_its_company(tmp_path):
@@ -121,7 +114,7 @@ def test_a_sweep_over_data_sets_goes_on_where_it_stopped(tmp_path):
     assert stored == [True, False] * 3
     assert_same_runs(trained(sweep, tmp_path / "parts"), whole)
     for one in sweep:
-        dataset = plan.load(one.dataset)
+        dataset = datasets.get(one.dataset)
         runs = whole["runs"].filter(pl.col("data_fingerprint") == dataset.fingerprint)
         assert runs["dataset.rows"].to_list() == [dataset.num_rows] * 2
         for run_id in runs["run_id"]:
@@ -132,7 +125,7 @@ def test_a_sweep_over_data_sets_goes_on_where_it_stopped(tmp_path):
 
 
 # What an optimizer does to padding follows from its rule: one of them stands for all but at length.
-SELDOM = ELEMENTWISE_OPTIMIZERS - {"adam"}
+SELDOM = {kind().name for kind in OPTIMIZERS if kind.elementwise} - {"adam"}
 
 
 def optimizer(name: str) -> dict:
@@ -165,13 +158,11 @@ def assert_padding_changes_no_result(changes):
     """Against the plain loop in the data set's own shapes, rounding aside."""
     one = gaussians((520, 5), **changes)  # nearly half of what there is room for is padding
     (group,) = groups(one)
-    shapes = group.signature.shapes
-    assert (shapes.num_rows, shapes.program.num_features) == (1024, 8)
-    assert shapes.program.steps_per_epoch > group.signature.program.steps_per_epoch
-    ready = prepare(one, group.dataset)
-    batch = group.compile([ready.lane])(group.stack([ready.lane]), group.put())
-    ours = jax.tree.map(lambda leaf: np.asarray(leaf)[0], group.trimmed(batch))
-    plain = lanes.train_alone(ready.program, ready.lane, group.dataset)
+    room = group[0].program.sizes
+    assert (room.rows, room.features) == (1024, 8)
+    assert room.steps_per_epoch > group[0].sizes.steps_per_epoch
+    (ours,) = train_together(one)
+    _, plain, _ = train_alone(one)
     for got, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         assert got.shape == expected.shape
         np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-5)
@@ -179,11 +170,9 @@ def assert_padding_changes_no_result(changes):
 
 
 def test_other_optimizers_and_models_keep_their_features():
-    assert "lamb" not in ELEMENTWISE_OPTIMIZERS  # it divides by the norm of each matrix
     one = gaussians(SMALL)
-    strange = replace(one, optimizer=replace(one.optimizer, name="lamb"))
-    assert shapes_of(one, plan.load(one.dataset)).program.num_features == 8
-    assert shapes_of(strange, plan.load(one.dataset)).program.num_features == 3
+    strange = gaussians(SMALL, optimizer={"name": "muon"})  # it works on whole matrices
+    assert [run.program.sizes.features for run in runs_of(one, strange)] == [8, 3]
 
 
 def test_a_network_with_room_starts_where_one_without_does():
@@ -201,16 +190,17 @@ def test_a_network_with_room_starts_where_one_without_does():
 
 def test_lanes_of_one_batch_take_as_many_steps():
     runs = [gaussians(size) for size in (SMALL, LARGE)]
-    ready = [prepare(one, plan.load(one.dataset)).lane for one in runs]
+    ready = [prepared(one) for one in runs]
     with pytest.raises(AssertionError):
-        lanes.stack(ready, 4)
+        stack([one.lane for one in ready], ready[0].program, width=4)
 
 
 def test_programs_that_follow_each_other_share_the_data_on_the_device():
-    one, other = groups(gaussians(SMALL), gaussians(SMALL, model__width=9))
-    assert one.put() is other.put()
-    (larger,) = groups(gaussians(LARGE))
-    features = np.asarray(larger.put().features)
+    one, other = prepared(gaussians(SMALL)), prepared(gaussians(SMALL, model__width=9))
+    assert one.program != other.program
+    assert lanes.put(one.dataset, one.program) is lanes.put(other.dataset, other.program)
+    larger = prepared(gaussians(LARGE))
+    features = np.asarray(lanes.put(larger.dataset, larger.program).features)
     assert features.shape == (512, 8)
     np.testing.assert_array_equal(features[:450, :6], larger.dataset.features)
     assert not features[450:].any() and not features[:, 6:].any()
@@ -220,8 +210,8 @@ def test_padding_looks_at_no_row_of_another_part():
     """A loss may be infinite on a test row: it decides nothing about the choice of an epoch."""
     one = gaussians(SMALL, loss={"name": "clipped_bce", "epsilon": 1e-9})
     (group,) = groups(one)
-    lane = prepare(one, group.dataset).lane
-    stacked = group.stack([lane])
+    lane = prepared(one).lane
+    stacked = stack([lane], group[0].program, width=2)
     own = lane.validation_rows
     assert stacked.validation_rows.shape[1] > len(own)
     assert set(stacked.validation_rows[0]) == set(own)

@@ -290,3 +290,18 @@ def test_rows_of_one_shape_are_read_as_protobuf_reads_them(
             fast.setattr(wandb_read, "_history", None if rows is history else wandb_read._history)
             assert str(read_log(logs(tmp_path)[0]).rows) == str(slow.rows)  # NaN too
         assert [row["epoch"] for row in slow.rows] == [row["epoch"] for row in rows]
+
+
+def test_lists_that_were_sent_as_text_are_lists(tmp_path: Path) -> None:
+    """As `harness sync` sent them of stores of the first form."""
+    write_offline(tmp_path, records(num_seeds=1))
+    log = read_log(logs(tmp_path)[0])
+    evaluation = {**log.config["evaluation"], "calibrators": "platt,beta", "thresholds": ""}
+    sent = {key: value for key, value in log.config["harness"].items() if key != "types"}
+    old = {**log.config, "evaluation": evaluation, "harness": sent}
+    write_log(RunLog("old", config=old, summary=log.summary, exit_code=0), tmp_path)
+    runs = load(tmp_path).runs
+    assert runs.schema["evaluation.calibrators"] == pl.List(pl.String)
+    (row,) = runs.filter(run_id="old").to_dicts()
+    assert row["evaluation.calibrators"] == ["platt", "beta"]
+    assert row["evaluation.thresholds"] == [] and row["status"] == "finished"

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from harness.data.batches import batch_rows
 from harness.data.imbalance import PARTS, induce_positive_rate
-from harness.data.sources import Sklearn, TwoGaussians
+from harness.data.sources import Sklearn
 from harness.data.splits import Split, part_size, stratified_split
 from harness.data.streams import Purpose, generator
+from harness.data.synthetic import TwoGaussians
 from harness.errors import UserError
 
 

@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
-from harness import parts as parts_module
 from harness.analyze.groups import label_runs
-from harness.app import conf_dir
 from harness.config import dump, parse
 from harness.data.dataset import Dataset
 from harness.data.imbalance import PARTS
+from harness.data.run_data import held_out_sizes
 from harness.data.splits import Split, stratified_split
 from harness.data.splitters import (
     SPLITTERS,
@@ -26,10 +25,9 @@ from harness.data.splitters import (
 )
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
-from harness.parts import held_out_sizes
-from harness.prepare import prepare
+from harness.files import conf_dir
 from tests.conftest import TINY
-from tests.runs import config
+from tests.runs import config, prepared
 from tests.stored import stored_tables
 
 
@@ -235,7 +233,7 @@ def test_a_split_without_a_name_is_the_holdout_it_always_was():
     assert one.split == Holdout(validation=0.3, test=50)
     dataset = one.dataset.load()
     expected = stratified_split(labels=dataset.labels, validation=0.3, test=50, seed=one.seed)
-    split = prepare(one, dataset).parts.split
+    split = prepared(one, dataset).data.split
     for rows, same in zip(parts(split), parts(expected), strict=True):
         np.testing.assert_array_equal(rows, same)
     assert parse(dump(one)) == one
@@ -253,8 +251,7 @@ def test_lanes_have_room_for_every_fold_and_seed(splitter, dataset):
     for fold in range(getattr(splitter, "folds", 1)):
         for seed in range(8):
             cut = replace(splitter, fold=fold) if hasattr(splitter, "fold") else splitter
-            one = replace(config(seed=seed), split=cut)
-            room = held_out_sizes(one, dataset)
+            room = held_out_sizes(dataset, cut, seed=seed)
             split = cut.cut(dataset, seed=seed)
             assert len(split.validation) <= room[0] and len(split.test) <= room[1]
             rooms.add(room)
@@ -266,14 +263,15 @@ def test_a_fold_holds_the_same_rows_whatever_the_loss():
     base = config(split={"name": "kfold", "fold": 2}, training__batch_size=16)
     other = replace(base, loss=config(loss={"name": "focal"}).loss)
     elsewhere = replace(base, split=KFold(fold=3))
-    one, same, different = (prepare(c, dataset).parts for c in (base, other, elsewhere))
+    one, same, different = (prepared(c, dataset).data for c in (base, other, elsewhere))
     assert one is same  # one cached object: the very arrays
-    parts_module._some_parts.cache_clear()
-    again = prepare(other, dataset).parts
-    for name in ("batch_rows", "validation_rows", "test_rows"):
-        assert getattr(one, name).tobytes() == getattr(again, name).tobytes()
-        assert getattr(one, name).tobytes() != getattr(different, name).tobytes()
-    centers = (parts.scaling.center.tobytes() for parts in (one, again, different))
+    again = prepared(other, replace(dataset)).data
+    assert one is not again
+    for data, is_same in ((again, True), (different, False)):
+        assert (one.batch_rows.tobytes() == data.batch_rows.tobytes()) == is_same
+        for rows, others in zip(parts(one.split), parts(data.split), strict=True):
+            assert (rows.tobytes() == others.tobytes()) == is_same
+    centers = (data.scaling.center.tobytes() for data in (one, again, different))
     assert next(centers) == next(centers) != next(centers)
 
 

@@ -10,9 +10,8 @@ from sklearn.preprocessing import OneHotEncoder
 from harness.data.sources import Table
 from harness.data.standardise import standardised
 from harness.errors import UserError
-from harness.prepare import prepare
 from harness.sweep import lanes
-from tests.runs import config
+from tests.runs import config, prepared
 
 GOOD = "a,b,y\n1,2.5,0\n2,3.5,1\n3,1.5,0\n"
 
@@ -166,7 +165,7 @@ def test_bad_paths(load, tmp_path):
     cases = {
         tmp_path / "absent.csv": "no such file",
         tmp_path: "is a directory",
-        tmp_path / "data.xlsx": "extension '.xlsx' is not one of .csv, .tsv, .parquet",
+        tmp_path / "data.xlsx": "extension '.xlsx' is not one of .csv, .dat, .tsv, .parquet",
     }
     for path, expected in cases.items():
         with pytest.raises(UserError, match=expected) as caught:
@@ -176,7 +175,7 @@ def test_bad_paths(load, tmp_path):
 
 def test_bad_settings(load):
     message = refusal(load, GOOD, positive="2")
-    assert "'2'" in message and "'0' or '1'" in message and "dataset.positive" in message
+    assert "'2'" in message and "'0', '1'" in message and "dataset.positive" in message
     assert "dataset.delimiter" in refusal(load, GOOD, delimiter="||")
     wide = "age,income,outcome\n1,2,0\n2,3,1\n"
     assert "did you mean 'outcome'?" in refusal(load, wide, target="outcomes")
@@ -229,7 +228,7 @@ def test_one_hot_is_scikit_learns(load):
 
 def test_columns_read_in_pieces_are_the_same(load, monkeypatch):
     whole = load(MIXED)
-    monkeypatch.setattr("harness.data.reader._READ_BYTES", 1)
+    monkeypatch.setattr("harness.data.reading._READ_BYTES", 1)
     assert load(MIXED, "again.csv").fingerprint == whole.fingerprint
 
 
@@ -239,7 +238,7 @@ def test_a_table_with_holes_trains(load, tmp_path, model):
     table = {"kind": "table", "path": str(tmp_path / "data.csv"), "target": "y", "drop": ["who"]}
     one = config(dataset=table, model={"name": model})
     dataset = one.dataset.load()
-    ready = prepare(one, dataset)
-    outcome = lanes.train_alone(ready.program, ready.lane, dataset)
+    ready = prepared(one, dataset)
+    outcome = lanes.train_alone(ready.run, dataset)
     assert ready.program.has_missing and int(outcome.diverged_step) == 0
     assert np.isfinite(np.asarray(outcome.test_logits)).all()

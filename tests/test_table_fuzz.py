@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing.parametric import dataframes
 
-from harness.data.check import check
-from harness.data.dataset import Dataset
+from harness.data.dataset import Dataset, check
 from harness.data.table import Table
 from harness.errors import UserError
 

@@ -7,8 +7,7 @@ from scipy.special import expit, logit
 from scipy.stats import halfnorm, norm
 from sklearn.metrics import log_loss
 
-from harness.data.sources import TwoGaussians
-from harness.data.synthetic import Cells, Separable
+from harness.data.synthetic import Cells, Separable, TwoGaussians
 from harness.reproduce import gaussians
 
 D, PI = 2.0, 0.05

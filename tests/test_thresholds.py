@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evaluate.decisions import threshold_metrics
-from harness.evaluate.ranking import rank_rows
-from harness.evaluate.settings import Costs, Criterion, Evaluation
-from harness.evaluate.thresholds import choose_threshold, choose_threshold_from_ranking
+from harness.metrics.decision_metrics import threshold_metrics
+from harness.metrics.definitions import Criterion
+from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.settings import Costs, Evaluation
+from harness.metrics.thresholds import choose_threshold, choose_threshold_from_ranking
 
 CRITERIA = get_args(Criterion)
 SETTINGS = Evaluation(

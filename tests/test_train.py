@@ -6,29 +6,10 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from harness.prepare import prepare
-from harness.sweep import lanes, plan
-from tests.runs import config
+from harness.sweep import lanes
+from tests.runs import config, prepared, train_alone, train_together
 
 LOGISTIC = {"name": "logistic"}
-
-
-def train_alone(one):
-    dataset = plan.load(one.dataset)
-    ready = prepare(one, dataset)
-    outcome = lanes.train_alone(ready.program, ready.lane, dataset)
-    return ready, jax.tree.map(np.asarray, outcome), dataset
-
-
-def train_together(*configs):
-    """The outcomes of configs of one program, as lanes of one batch."""
-    (group,) = plan.group(plan.make_jobs(configs, numerics="test"))
-    ready = [prepare(one, group.dataset) for one in configs]
-    data = lanes.put(group.dataset)
-    stacked = lanes.stack([run.lane for run in ready], group.width)
-    trained = lanes.Trainer(group.signature.program, stacked, data)(stacked, data)
-    outcome = jax.tree.map(np.asarray, trained)
-    return [jax.tree.map(lambda leaf, i=i: leaf[i], outcome) for i in range(len(configs))]
 
 
 def standardised(dataset, rows, train_rows):
@@ -44,7 +25,7 @@ def test_sgd_on_logistic_regression_equals_a_loop_in_numpy():
         training={"num_epochs": 1, "steps_per_epoch": 5, "batch_size": 32},
     )
     ready, outcome, dataset = train_alone(one)
-    split = ready.parts.split
+    split = ready.data.split
     weights, bias = np.zeros(dataset.num_features), 0.0
     for rows in ready.lane.batch_rows:
         features = standardised(dataset, rows, split.train)
@@ -64,7 +45,7 @@ def test_converged_logistic_regression_is_scikit_learns():
         training={"num_epochs": 1, "steps_per_epoch": 3000, "batch_size": 341},
     )
     ready, outcome, dataset = train_alone(one)
-    split = ready.parts.split
+    split = ready.data.split
     reference = LogisticRegression(C=1 / (len(split.train) * 0.01), fit_intercept=False, tol=1e-8)
     train, test = (
         np.hstack([standardised(dataset, rows, split.train), np.ones((len(rows), 1))])
@@ -84,7 +65,7 @@ def test_first_prediction_is_the_prior(model):
     assert outcome.curves.train_log_loss[0] == pytest.approx(np.log(2), abs=1e-6)
     one = config(model=model | {"prior_bias": True}, optimizer=still, training=one_epoch)
     ready, outcome, dataset = train_alone(one)
-    pi = dataset.labels[ready.parts.split.train].mean()
+    pi = dataset.labels[ready.data.split.train].mean()
     entropy = -pi * np.log(pi) - (1 - pi) * np.log(1 - pi)
     assert outcome.curves.train_log_loss[0] == pytest.approx(entropy, abs=1e-6)
 
@@ -160,13 +141,10 @@ def test_lanes_agree_with_the_plain_loop():
 
 def test_pairing():
     """One seed: one split, order and initialisation, whatever the loss and optimizer."""
-    dataset = plan.load(config().dataset)
-    one = prepare(config(seed=3), dataset).lane
-    other = prepare(
-        config(seed=3, loss={"name": "focal"}, optimizer={"name": "sgd", "learning_rate": 1.0}),
-        dataset,
-    ).lane
-    elsewhere = prepare(config(seed=4), dataset).lane
+    one = prepared(config(seed=3)).lane
+    sgd = {"name": "sgd", "learning_rate": 1.0}
+    other = prepared(config(seed=3, loss={"name": "focal"}, optimizer=sgd)).lane
+    elsewhere = prepared(config(seed=4)).lane
     for field in ("batch_rows", "validation_rows", "test_rows", "init_key", "dropout_key"):
         assert getattr(one, field).tobytes() == getattr(other, field).tobytes()
         assert getattr(one, field).tobytes() != getattr(elsewhere, field).tobytes()
@@ -201,8 +179,8 @@ def test_padding_rows_count_for_nothing():
     """A lower rate in every part leaves padded validation rows, which no metric may see."""
     one = config(imbalance={"positive_rate": 0.1, "where": "all"})
     ready, outcome, dataset = train_alone(one)
-    split = ready.parts.split
-    assert len(split.validation) < len(ready.lane.validation_rows)
+    split = ready.data.split
+    assert len(split.validation) < ready.run.sizes.validation
     logits = outcome.validation_logits[: len(split.validation)].astype(np.float64)
     labels = dataset.labels[split.validation]
     log_loss = np.mean(np.logaddexp(0, logits) - labels * logits)
@@ -219,6 +197,6 @@ def test_learning_rate_from_config_to_lane():
         training={"num_epochs": 2, "steps_per_epoch": 10, "batch_size": 64},
     )
     assert one.schedule == WarmupCosine(warmup=0.25, final=0.1)
-    rates = prepare(one, plan.load(one.dataset)).lane.learning_rates
+    rates = prepared(one).lane.learning_rates
     assert rates.shape == (20,) and rates.max() == np.float32(0.5) and rates[5] == np.float32(0.5)
     assert rates[0] == 0 and rates[-1] == pytest.approx(0.05, abs=0.01)

@@ -11,11 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.data import cache, package
-from harness.data.columns import columns_of, read_text
-from harness.data.package import Package
-from harness.data.wheel import Wheel
+from harness.data import fetching, packages
+from harness.data.packages import Mislabelled, Package, Wheel
 from harness.errors import UserError
+from harness.files import cache_dir
 from tests.packages import TABLE, everything, use_index, write_wheel
 
 ANY_HASH = "0" * 64
@@ -62,7 +61,7 @@ def test_a_package_is_fetched_once_and_read(tmp_path, kept, capsys, monkeypatch)
     assert not (tmp_path / "ran").exists() and "tiny_data" not in sys.modules
     assert len(everything(kept)) == 1  # nothing of the download is left behind
 
-    monkeypatch.setattr(package, "_download", lambda _: pytest.fail("fetched again"))
+    monkeypatch.setattr(packages, "_download", lambda _: pytest.fail("fetched again"))
     assert replace(tiny(sha256), name="other").load().fingerprint == dataset.fingerprint
     assert capsys.readouterr().err == ""
 
@@ -81,10 +80,57 @@ def test_a_package_nobody_has_says_what_to_do(kept):
     assert everything(kept) == {}
 
 
-def test_without_the_package_client_the_error_is_its_own(kept, monkeypatch):
-    monkeypatch.setattr(package, "_PIP", (sys.executable, "-m", "no_such_client"))
-    with pytest.raises(UserError, match="No module named no_such_client"):
-        tiny().load()
+@pytest.fixture(scope="module")
+def bare_python(tmp_path_factory) -> str:
+    """An environment without pip, as uv makes them."""
+    folder = tmp_path_factory.mktemp("bare") / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    lacking = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, text=True)
+    assert "No module named pip" in lacking.stderr
+    return str(python)
+
+
+def test_an_environment_without_pip_borrows_the_one_of_its_python(
+    bare_python, tmp_path, kept, monkeypatch
+):
+    _, sha256 = write_wheel(tmp_path / "index", {"tiny_data/table.csv": TABLE})
+    monkeypatch.setattr(sys, "executable", bare_python)
+    assert tiny(sha256).load().num_rows == 4
+    assert len(everything(kept)) == 1
+    with pytest.raises(UserError, match="is not the pinned 0000"):
+        tiny(ANY_HASH).load()
+
+
+def test_or_that_of_uv(bare_python, tmp_path, kept, monkeypatch):
+    _, sha256 = write_wheel(tmp_path / "index", {"tiny_data/table.csv": TABLE})
+    uv = tmp_path / "bin" / "uv"
+    uv.parent.mkdir()
+    uv.write_text(
+        '#!/bin/sh\n[ "$1 $2 $3" = "tool run pip" ] || exit 9\nshift 3\n'
+        f'exec {sys.executable} -m pip "$@"\n'
+    )
+    uv.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", bare_python)
+    monkeypatch.setattr(packages, "_bundled_pip", lambda _: None)
+    with pytest.raises(UserError, match="neither pip nor ensurepip, and uv is not") as caught:
+        monkeypatch.setattr(packages.shutil, "which", lambda _: None)
+        tiny(sha256).load()
+    assert f"put it at {tiny(sha256).pinned.path}" in str(caught.value)
+    monkeypatch.setattr(packages.shutil, "which", lambda _: str(uv))
+    assert tiny(sha256).load().num_rows == 4
+
+
+@pytest.mark.parametrize(("told", "settings"), [
+    ({}, {}),
+    ({"UV_INDEX_URL": "https://a/simple"}, {"PIP_INDEX_URL": "https://a/simple"}),
+    ({"UV_DEFAULT_INDEX": "mine=https://u:p=1@a/simple", "UV_INDEX_URL": "https://b"},
+     {"PIP_INDEX_URL": "https://u:p=1@a/simple"}),
+    ({"UV_INDEX": "x=https://a https://b"}, {"PIP_EXTRA_INDEX_URL": "https://a https://b"}),
+    ({"UV_INDEX_URL": "https://a", "PIP_INDEX_URL": "https://b"}, {}),
+])  # fmt: skip
+def test_an_index_that_uv_is_told_is_asked(told, settings):
+    assert packages._index_of_uv(told) == settings
 
 
 @pytest.mark.parametrize("spoil", [
@@ -115,7 +161,7 @@ def test_an_archive_that_leaves_its_folder_is_refused(member, tmp_path, kept):
 def test_two_processes_fetch_at_once(tmp_path, kept):
     _, sha256 = write_wheel(tmp_path / "index", {"tiny_data/table.csv": TABLE})
     fetch = (
-        "from harness.data.package import Package, fetch;"
+        "from harness.data.packages import Package, fetch;"
         f"fetch(Package('tiny-data', '1.0', {sha256!r}))"
     )
     both = [subprocess.Popen([sys.executable, "-c", fetch]) for _ in range(2)]
@@ -135,14 +181,14 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path, kept):
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"member": "tiny_data/tabel.csv"}, "did you mean tiny_data/table.csv"),
-    ({"target": "Label"}, "no column 'Label': one of size, colour, label"),
+    ({"target": "Label"}, "no column 'Label': set dataset.target; did you mean 'label'"),
     ({"drop": ("hue",)}, "no column 'hue'"),
-    ({"drop": ("size", "colour")}, "no column but 'label' is left"),
-    ({"positive": "maybe"}, "no row has the label 'maybe'.*no, yes"),
-    ({"target": "colour"}, "has 3 labels .*dataset.positive"),
-    ({"rows": 5}, "has 4 rows where the config says 5: .*dataset.rows=null"),
-    ({"features": 3}, "has 2 features where the config says 3"),
-    ({"positives": 2}, "has 1 positives where the config says 2"),
+    ({"drop": ("size", "colour"), "features": None}, "no features beside target 'label'"),
+    ({"positive": "maybe"}, "label 'maybe' is not a value of target 'label'.*'no', 'yes'"),
+    ({"target": "colour"}, "has 3 values .*dataset.positive"),
+    ({"rows": 5}, "table.csv: has 4 rows where dataset tiny says 5: .*dataset.rows=null"),
+    ({"features": 3}, "has 2 features where dataset tiny says 3"),
+    ({"positives": 2}, "has 1 positives where dataset tiny says 2"),
 ])  # fmt: skip
 def test_what_the_config_says_is_checked(changes, message, tmp_path, kept):
     source, sha256 = write_wheel(tmp_path / "elsewhere", {"tiny_data/table.csv": TABLE})
@@ -166,63 +212,47 @@ def test_a_compressed_member_and_counts_left_open(tmp_path, kept):
 def test_a_member_too_large_to_unpack_is_refused(tmp_path, kept, monkeypatch):
     source, sha256 = write_wheel(tmp_path / "elsewhere", {"tiny_data/table.csv": TABLE})
     put(kept, source, sha256)
-    monkeypatch.setattr(package, "_MAX_BYTES", 10)
+    monkeypatch.setattr(packages, "_MAX_BYTES", 10)
     with pytest.raises(UserError, match=f"unpacks to {len(TABLE)} bytes: at most 10"):
         tiny(sha256).load()
 
 
-def columns(text: str, **given):
-    defaults = {"target": "class", "positive": None, "drop": (), "place": "here"}
-    return columns_of(read_text(text.encode(), header=False, place="here"), **(defaults | given))
-
-
-def test_the_rarer_label_is_positive_whatever_it_is_called():
-    assert columns("1,positive\n2,positive\n3,negative\n").positive_label == "negative"
-    assert columns("1,positive\n2,negative\n3,negative\n").positive_label == "positive"
-    assert columns("1,0\n2,1.0\n3,0\n").positive_label == "1"
-    assert columns("1,a\n2,b\n").positive_label == "b"  # as frequent: the one that sorts last
-
-
-def test_missing_numbers_stay_missing_and_missing_texts_are_a_level():
-    got = columns("1,<null>,a\n?, x,b\n 3 ,y,b\n\n")
-    np.testing.assert_array_equal(got.features[:, 0], [1, np.nan, 3])
-    assert got.names == ("x1", "x2=missing", "x2=x", "x2=y") and got.num_columns == 2
-    np.testing.assert_array_equal(got.features[:, 1:], np.eye(3))
-
-
-def test_encoded_columns_do_not_depend_on_the_order_of_rows():
-    rows = ["1,b,u,a", "2,a,u,b", "3,c,u,b", "4,a,u,b"]
-    forward, backward = columns("\n".join(rows)), columns("\n".join(rows[::-1]))
-    assert forward.names == backward.names == ("x1", "x2=a", "x2=b", "x2=c", "x3=u")
-    np.testing.assert_array_equal(forward.features, backward.features[::-1])
-
-
-def test_text_that_is_no_table_is_one_error():
-    with pytest.raises(UserError, match="here is no table"):
-        read_text(b"a,b\n1,2,3\n", header=True, place="here")
-    with pytest.raises(UserError, match="'class' has missing values"):
-        columns("1,a\n2,\n3,b\n")
-
-
 def test_the_cache_is_where_the_user_says(tmp_path, monkeypatch):
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "mine"))
-    assert cache.data_dir() == tmp_path / "mine"
+    assert fetching.data_dir() == tmp_path / "mine"
     monkeypatch.delenv("HARNESS_DATA")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.data_dir() == tmp_path / "xdg/bce-harness/data"
-    for unset in ("", "relative"):  # the XDG specification has relative paths ignored
-        monkeypatch.setenv("XDG_CACHE_HOME", unset)
-        assert cache.data_dir() == Path.home() / ".cache/bce-harness/data"
+    assert fetching.data_dir() == cache_dir() / "data"
+
+
+def test_flips_of_several_seeds_are_several_data_sets(tmp_path, kept):
+    rows = "".join(f"{row},{'yes' if row % 4 else 'no'}\n" for row in range(400))
+    source, sha256 = write_wheel(
+        tmp_path / "elsewhere", {"tiny_data/table.csv": "size,label\n" + rows}
+    )
+    put(kept, source, sha256)
+    counts = {"rows": 400, "features": 1, "positives": 100}
+
+    def flipped(**flips):
+        fields = {**vars(tiny(sha256, **counts)), "kind": "mislabelled"}
+        return Mislabelled(**(fields | flips)).load()
+
+    clean = [flipped(flip_seed=seed) for seed in range(3)]
+    assert len({dataset.fingerprint for dataset in clean}) == 3
+    assert all((dataset.labels == clean[0].labels).all() for dataset in clean)
+    few, many = flipped(flip_positives=0.1), flipped(flip_positives=0.3)
+    flips = [dataset.labels != clean[0].labels for dataset in (few, many)]
+    assert 20 < flips[0].sum() < 60 and (flips[0] <= flips[1]).all()
+    assert flipped(flip_positives=0.1).fingerprint == few.fingerprint
 
 
 def test_an_interrupted_fetch_leaves_nothing(tmp_path, kept, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(package.subprocess, "run", interrupted)
+    monkeypatch.setattr(packages.subprocess, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
         tiny().load()
-    assert everything(kept) == {} and not list(kept.rglob(".fetching-*"))
+    assert everything(kept) == {}
 
 
 def test_zip_names_are_what_the_tests_think(tmp_path):

@@ -11,8 +11,7 @@ import polars as pl
 
 from harness.analyze import statistics
 from harness.analyze.groups import BASELINE, GROUP, SCENARIO
-from harness.analyze.headings import test_metrics
-from harness.analyze.metrics import compared, compared_sign
+from harness.analyze.headings import compared, compared_sign, test_metrics
 
 RESOLUTION = 1e-6
 """Smaller paired differences count as 0: logits are float32, and focal loss at gamma 0 must not be

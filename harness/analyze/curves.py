@@ -13,9 +13,9 @@ from scipy.stats import norm
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from harness.analyze.groups import GROUP, SCENARIO
+from harness.analyze.headings import picking_sign, sign
 from harness.analyze.keys import varying
 from harness.analyze.load import Runs
-from harness.analyze.metrics import sign
 from harness.analyze.statistics import expected_best
 from harness.errors import UserError
 
@@ -293,7 +293,8 @@ def parse_target(text: str) -> tuple[str, float | None]:
     """`validation/log_loss=0.2` as its curve and value; no value where the text is empty.
 
     Raises:
-        UserError: not of that form, of a curve not measured on validation, or without direction.
+        UserError: not of that form, of a curve not measured on validation, of an unknown metric or
+            of one without direction.
     """
     if not text:
         return "validation/log_loss", None
@@ -305,8 +306,7 @@ def parse_target(text: str) -> tuple[str, float | None]:
         number = float("nan")
     if not np.isfinite(number) or not curve.startswith("validation/"):
         raise UserError(f"--target {text}: write such as validation/log_loss=0.2")
-    if not sign(curve):
-        raise UserError(f"--target {text}: neither high nor low {curve} is better")
+    picking_sign(curve, asked=f"--target {text}")
     return curve, number
 
 

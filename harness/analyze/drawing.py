@@ -26,7 +26,7 @@ from harness.analyze.curves import (
     steps_to_target,
 )
 from harness.analyze.groups import BASELINE, SCENARIO
-from harness.analyze.metrics import sign
+from harness.analyze.headings import sign
 from harness.analyze.question import Analysis, compared_keys
 from harness.analyze.wording import place
 from harness.files import write_whole

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from harness.analyze.headings import SELECTION, picking_sign
 from harness.analyze.keys import as_labels, replicates, resolve, short_names, suggestion, varying
-from harness.analyze.metrics import SELECTION, sign
 from harness.errors import UserError
 
 SCENARIO = ("dataset", "positive_rate", "settings")
@@ -104,18 +104,23 @@ def baseline_label(
     return labels[0] if "" in usual else wanted
 
 
-def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFrame:
+def choose_configurations(
+    candidates: pl.DataFrame, *, metric: str, sign: int | None = None
+) -> pl.DataFrame:
     """The best tuning of each group by its mean validation score over seeds.
 
     Args:
         candidates: rows with the columns GROUP, `tuning` and `metric`, and no test column.
         metric: a column named `validation/...`.
+        sign: 1 where its higher values are better, -1 where its lower ones are; must be given of a
+            column that is no metric of ours, and of no other.
 
     Returns:
         Rows (GROUP, tuning, num_configurations), one a group.
 
     Raises:
-        UserError: the metric is missing, has no direction or is not measured on validation.
+        UserError: the metric is missing, unknown, has no direction or is not measured on
+            validation.
         ValueError: a test column is present; what picks must not see test.
     """
     if leaked := [c for c in candidates.columns if c.startswith("test/")]:
@@ -124,10 +129,8 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
         known = [c for c in candidates.columns if c.startswith("validation/")]
         hint = suggestion(metric, known) or f"; choose by one such as {SELECTION}"
         raise UserError(f"cannot choose by {metric}: no run has it{hint}")
-    if not sign(metric):
-        reason = "neither its high nor its low values are better"
-        raise UserError(f"cannot choose by {metric}: {reason}; choose by one such as {SELECTION}")
-    gain = (pl.col(metric) * sign(metric)).fill_nan(None)
+    better = sign or picking_sign(metric, asked=f"cannot choose by {metric}")
+    gain = (pl.col(metric) * better).fill_nan(None)
     # A run that diverged before its first epoch scores as the worst of its group: left out, a
     # configuration would profit from diverging on its hard seeds.
     penalised = gain.fill_null(gain.min().over(GROUP)).fill_null(0.0)
@@ -144,10 +147,13 @@ def choose_configurations(candidates: pl.DataFrame, *, metric: str) -> pl.DataFr
     return best.join(counts, on=GROUP, nulls_equal=True).select(columns).sort(GROUP)
 
 
-def chosen_runs(labelled: pl.DataFrame, *, metric: str) -> pl.DataFrame:
-    """The runs of the chosen configurations, with `num_configurations`; sorted by run_id."""
+def chosen_runs(labelled: pl.DataFrame, *, metric: str, sign: int | None = None) -> pl.DataFrame:
+    """The runs of the chosen configurations, with `num_configurations`; sorted by run_id.
+
+    Args: as those of `choose_configurations`.
+    """
     candidates = labelled.select(*GROUP, "tuning", pl.col("^validation/.*$"))
-    chosen = choose_configurations(candidates, metric=metric)
+    chosen = choose_configurations(candidates, metric=metric, sign=sign)
     joined = labelled.join(chosen, on=[*GROUP, "tuning"], nulls_equal=True)
     return joined.sort("run_id")
 

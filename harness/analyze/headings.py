@@ -1,12 +1,134 @@
-"""Which metrics there are, what to call them, and which one makes the headline."""
+"""Which metrics are shown, what they are called, and in which direction they are better.
+
+What is known of a metric stands in `harness.metrics.definitions`. The columns of logged runs may
+be anybody's: one that holds no metric of ours is shown by its name, has no direction, and picks and
+ranks nobody.
+"""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import polars as pl
 
 from harness.analyze.keys import suggestion
-from harness.analyze.metrics import LEADERBOARD, compared_sign, target, title
 from harness.errors import UserError
+from harness.metrics.definitions import Metric
+from harness.metrics.names import ENDS, known, parse
+
+LEADERBOARD = (
+    "average_precision",
+    "auroc",
+    "log_loss",
+    "skill",
+    "brier",
+    "ece",
+    "f1@0.5",
+    "f1@tuned",
+    "mcc@tuned",
+)
+"""Columns of the leaderboard, scored on test."""
+
+COMPARED = ("average_precision", "auroc", "log_loss", "brier", "f1@tuned", "mcc@tuned")
+"""Metrics on which losses are compared with the baseline; the first one makes the headline."""
+
+SELECTION = "validation/average_precision"
+"""Picks hyperparameters. A ranking metric does not change under a monotone map of the logits, so
+it favours neither BCE, which log loss would (it is its own objective), nor the losses whose shifted
+posterior is mended after training; and F1 or MCC would pick by the noise of one threshold."""
+
+_LONGEST = 60  # of a name that an error repeats
+
+
+def sign(column: str) -> int:
+    """1 where higher is better, -1 where lower is; 0 where neither is, or nobody knows.
+
+    >>> sign("auroc"), sign("validation/platt/log_loss"), sign("calibration_slope")
+    (1, -1, 0)
+    >>> sign("test/an_error_of_my_own")
+    0
+    """
+    metric = _metric(column)
+    return 0 if metric is None else metric.sign
+
+
+def picking_sign(column: str, *, asked: str) -> int:
+    """`sign` of a metric by which something is to be picked; ``asked`` begins the errors.
+
+    Raises:
+        UserError: an unknown metric, or one that has no direction.
+    """
+    try:
+        metric = parse(column).definition
+    except ValueError as error:
+        raise UserError(f"{asked}: {error}") from None
+    if not metric.sign:
+        raise UserError(f"{asked}: neither high nor low {metric.title} is better")
+    return metric.sign
+
+
+def target(column: str) -> float | None:
+    """The value at which a metric is best; None where none is named.
+
+    >>> target("test/platt/calibration_slope"), target("auroc")
+    (1.0, None)
+    """
+    metric = _metric(column)
+    return None if metric is None else metric.target
+
+
+def compared_sign(column: str) -> int:
+    """The direction of what is compared (`compared`): a distance from a target is better low.
+
+    >>> compared_sign("auroc"), compared_sign("calibration_slope"), compared_sign("flagged@0.5")
+    (1, -1, 0)
+    """
+    metric = _metric(column)
+    return 0 if metric is None else metric.compared_sign
+
+
+Value = TypeVar("Value")  # a number, an array or a Polars expression
+
+
+def compared(column: str, value: Value) -> Value:
+    """What of a metric is compared: its value or, of one with a target, the distance from that."""
+    best = target(column)
+    return value if best is None else abs(value - best)  # type: ignore
+
+
+def heading(column: str) -> str:
+    """A metric in prose, with the version of the scores it was measured on.
+
+    >>> heading("platt/log_loss"), heading("test/auroc"), heading("their_score")
+    ('log loss after Platt scaling', 'AUROC', 'their_score')
+    """
+    name = known(column)
+    return column if name is None else name.title
+
+
+def compared_heading(column: str) -> str:
+    """What of a metric is compared, in prose.
+
+    >>> compared_heading("auroc"), compared_heading("platt/calibration_slope")
+    ('AUROC', 'distance of calibration slope after Platt scaling from 1')
+    """
+    best = target(column)
+    return heading(column) if best is None else f"distance of {heading(column)} from {best:g}"
+
+
+def direction(column: str) -> str:
+    """
+    >>> direction("auroc"), direction("calibration_slope"), direction("flagged@0.5")
+    ('higher is better', 'nearest to 1 is best', 'neither high nor low is better')
+    >>> direction("their_score")
+    'whether high or low is better is not known'
+    """
+    metric = _metric(column)
+    if metric is None:
+        return "whether high or low is better is not known"
+    if metric.target is not None:
+        return f"nearest to {metric.target:g} is best"
+    neither = "neither high nor low"
+    return f"{neither if metric.direction == 'neither' else metric.direction} is better"
 
 
 def test_metrics(runs: pl.DataFrame) -> list[str]:
@@ -20,50 +142,35 @@ def test_metrics(runs: pl.DataFrame) -> list[str]:
     """
     found = {c.removeprefix("test/"): t for c, t in runs.schema.items() if c.startswith("test/")}
     numeric = {m for m, dtype in found.items() if dtype.is_numeric()}
-    ends = {f"{m}{end}" for m in numeric for end in ("_low", "_high")}
+    ends = {f"{m}_{end}" for m in numeric for end in ENDS}
     others = sorted(numeric - ends - set(LEADERBOARD), key=lambda m: ("/" in m, m))
     return [m for m in LEADERBOARD if m in numeric] + others
 
 
-def asked_metrics(asked: Sequence[str], known: Sequence[str]) -> list[str]:
+def asked_metrics(asked: Sequence[str], measured: Sequence[str]) -> list[str]:
     """The metrics asked for, by their names with or without `test/`; by default the leaderboard's.
 
     Raises:
-        UserError: no run has such a test score.
+        UserError: an unknown metric, or one that no run has.
     """
     names = [name.removeprefix("test/") for name in asked]
     for name in names:
-        if name not in known:
-            hint = suggestion(name, known) or f"; runs.csv has all, such as {', '.join(known[:7])}"
-            raise UserError(f"--metric {name}: no run has the column test/{name}{hint}")
-    return names or [m for m in LEADERBOARD if m in known] or list(known)
+        if name not in measured:
+            raise UserError(f"--metric {name[:_LONGEST]}: {_unmeasured(name, measured)}")
+    return names or [m for m in LEADERBOARD if m in measured] or list(measured)
 
 
-def heading(metric: str) -> str:
-    """A metric in prose, with the version of the scores it was measured on.
-
-    >>> heading("platt/log_loss"), heading("auroc")
-    ('log loss after Platt scaling', 'AUROC')
-    """
-    return title(metric)
-
-
-def compared_heading(metric: str) -> str:
-    """What of a metric is compared, in prose.
-
-    >>> compared_heading("auroc"), compared_heading("platt/calibration_slope")
-    ('AUROC', 'distance of calibration slope after Platt scaling from 1')
-    """
-    best = target(metric)
-    return heading(metric) if best is None else f"distance of {heading(metric)} from {best:g}"
+def _unmeasured(name: str, measured: Sequence[str]) -> str:
+    try:
+        parse(name)
+    except ValueError as error:
+        near = suggestion(name, [m for m in measured if known(m) is None])
+        return f"no run has it{near}" if near else str(error)
+    others = ", ".join(m[:_LONGEST] for m in measured[:4])
+    near = suggestion(name, measured) or f"; runs.csv has all, such as {others}"
+    return f"no run has the column test/{name}{near}"
 
 
-def direction(metric: str) -> str:
-    """
-    >>> direction("auroc"), direction("calibration_slope"), direction("flagged@0.5")
-    ('higher is better', 'nearest to 1 is best', 'neither high nor low is better')
-    """
-    if (best := target(metric)) is not None:
-        return f"nearest to {best:g} is best"
-    words = {1: "higher is better", -1: "lower is better", 0: "neither high nor low is better"}
-    return words[compared_sign(metric)]
+def _metric(column: str) -> Metric | None:
+    name = known(column)
+    return None if name is None else name.definition

@@ -7,10 +7,9 @@ from typing import Any
 import polars as pl
 
 from harness.analyze import comparisons, groups
-from harness.analyze.headings import asked_metrics, test_metrics
+from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
 from harness.analyze.keys import as_labels, filtered, keys_of, replicates, resolve, varying
 from harness.analyze.load import Runs
-from harness.analyze.metrics import COMPARED, SELECTION
 from harness.errors import UserError
 
 

@@ -29,9 +29,8 @@ from harness.analyze.comparisons import CHANCES
 from harness.analyze.curves import THRESHOLDS
 from harness.analyze.drawing import MAX_METRICS, ChartRows, rank_rows
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import compared_heading, direction, heading
+from harness.analyze.headings import compared_heading, compared_sign, direction, heading, target
 from harness.analyze.keys import varying
-from harness.analyze.metrics import compared_sign, target
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import answers, overall, place, what_would_decide
 

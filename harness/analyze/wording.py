@@ -6,8 +6,7 @@ from typing import Any
 import polars as pl
 
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import compared_heading
-from harness.analyze.metrics import compared, compared_sign
+from harness.analyze.headings import compared, compared_heading, compared_sign
 from harness.analyze.question import Analysis
 
 Row = Mapping[str, Any]

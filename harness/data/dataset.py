@@ -1,15 +1,20 @@
-"""The one form data takes inside the harness: standardised float32 features, 0/1 labels."""
+"""The one form data takes inside the harness: standardised float32 features and 0/1 labels."""
 
 import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.check import blocks, check
 from harness.data.standardise import FeatureSummary
 from harness.data.standardise import standardised as standardised
+from harness.errors import UserError
+
+# Values looked at together: 8 MB of float32, whatever the size of the set.
+_BLOCK = 2**21
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,21 @@ class SourceColumn:
     levels: tuple[str, ...] = ()  # of a category: those of its features; of one feature, not it, it
 
 
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """What a source says of its data set unloaded. Counts are None where only loading would tell,
+    and `features` may count columns, of which text becomes several; `fetched`: None where nothing
+    needs to be."""
+
+    rows: int | None
+    features: int | None
+    positives: int | None
+    application: str
+    licence: str
+    source: str
+    fetched: bool | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A binary classification data set, checked when it is made and read-only afterwards.
@@ -35,6 +55,7 @@ class Dataset:
     cardinalities: the last so many features are integer codes 0 .. k-1 (0 = missing or unknown),
     neither standardised nor imputed.  groups: int32 (n,), and times: float64 (n,), are for
     splitting and enter no model.  columns and notes: what the source's columns became.
+    draw: which of several random draws this is, where such may happen to be equal.
     Raises UserError where `check` does.
     """
 
@@ -53,6 +74,7 @@ class Dataset:
     times: NDArray[np.float64] | None = None
     columns: tuple[SourceColumn, ...] = ()
     notes: tuple[str, ...] = ()
+    draw: int | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -65,10 +87,15 @@ class Dataset:
             groups=self.groups,
             times=self.times,
         )
-        # Loaded data sets are cached and shared by every lane: a write would reach other runs.
-        for array in (self.features, self.labels, self.posterior, self.groups, self.times):
-            if array is not None:
-                array.setflags(write=False)
+        # Data sets are shared by all runs: a write would reach the others.
+        for array in self.arrays:
+            array.setflags(write=False)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All that takes memory."""
+        found = (self.features, self.labels, self.posterior, self.groups, self.times)
+        return tuple(array for array in found if array is not None)
 
     @property
     def num_rows(self) -> int:
@@ -95,7 +122,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 (hex) of features and labels with their shapes; names do not enter it.
 
-        Cardinalities, groups and times enter where there are any.
+        Cardinalities, groups, times and the draw enter where there are any.
         """
         digest = hashlib.sha256()
         arrays: list[tuple[NDArray, str]] = [(self.features, "<f4"), (self.labels, "i1")]
@@ -107,4 +134,137 @@ class Dataset:
                 digest.update(np.ascontiguousarray(block, dtype=dtype).data)
         if self.cardinalities:
             digest.update(repr(self.cardinalities).encode())
+        if self.draw is not None:
+            digest.update(f"draw {self.draw}".encode())
         return digest.hexdigest()
+
+
+def blocks(array: NDArray) -> Iterator[tuple[int, NDArray]]:
+    """(first row, rows) of consecutive pieces, small enough to copy without a thought."""
+    step = max(1, _BLOCK // max(1, array.size // max(1, len(array))))
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
+
+
+def check(
+    *,
+    name: str,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    feature_names: Sequence[str],
+    posterior: NDArray[np.float64] | None = None,
+    cardinalities: tuple[int, ...] = (),
+    groups: NDArray[np.int32] | None = None,
+    times: NDArray[np.float64] | None = None,
+) -> None:
+    """Raise UserError unless the arrays make a binary data set that can be learned from.
+
+    >>> check(name="x", features=np.ones((2, 1), "f4"), labels=np.array([0, 1], "i1"),
+    ...       feature_names=["a"])
+    Traceback (most recent call last):
+    ...
+    harness.errors.UserError: dataset 'x': all 1 features are constant: nothing can be learned ...
+    """
+    place = f"dataset {name!r}"
+    _check_shapes(place, features, labels, feature_names)
+    for array, what, dtype in (
+        (posterior, "posterior", None),
+        (groups, "groups", np.int32),
+        (times, "times", np.float64),
+    ):
+        _check_beside(place, array, what, dtype, labels)
+    _check_labels(place, labels)
+    _check_values(place, features, feature_names)
+    _check_codes(place, features, feature_names, cardinalities)
+
+
+def _check_shapes(
+    place: str,
+    features: NDArray[np.float32],
+    labels: NDArray[np.int8],
+    feature_names: Sequence[str],
+) -> None:
+    if features.ndim != 2 or features.dtype != np.float32:
+        raise UserError(
+            f"{place}: features are {features.dtype} {features.shape}: give float32 (rows, columns)"
+        )
+    num_rows, num_features = features.shape
+    if num_rows == 0 or num_features == 0:
+        raise UserError(
+            f"{place}: {num_rows} rows and {num_features} features: give at least one of each"
+        )
+    if labels.shape != (num_rows,) or labels.dtype != np.int8:
+        raise UserError(
+            f"{place}: labels are {labels.dtype} {labels.shape}: give int8 ({num_rows},)"
+        )
+    if len(feature_names) != num_features:
+        raise UserError(
+            f"{place}: {len(feature_names)} feature names for {num_features} features: name each"
+        )
+
+
+def _check_beside(
+    place: str, array: NDArray | None, what: str, dtype: type | None, labels: NDArray[np.int8]
+) -> None:
+    """An array beside the features: one value a row."""
+    if array is None:
+        return
+    if array.shape != labels.shape:
+        raise UserError(f"{place}: {what} has shape {array.shape}: give {labels.shape}")
+    if dtype is not None and array.dtype != dtype:
+        raise UserError(f"{place}: {what} is {array.dtype}: give {np.dtype(dtype)}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array)))
+        raise UserError(f"{place}: {what}, row {row + 1} is {array[row]}: give a number")
+
+
+def _check_labels(place: str, labels: NDArray[np.int8]) -> None:
+    others = np.setdiff1d(labels, [0, 1])
+    if others.size:
+        raise UserError(f"{place}: labels hold {int(others[0])}: code negatives 0, positives 1")
+    positives = int(labels.sum(dtype=np.int64))
+    if positives in (0, labels.size):
+        raise UserError(
+            f"{place}: {positives} of {labels.size} rows are positive: both classes are needed"
+        )
+
+
+def _check_values(place: str, features: NDArray[np.float32], feature_names: Sequence[str]) -> None:
+    varies = False
+    for start, block in blocks(features):
+        infinite = np.isinf(block)
+        if infinite.any():
+            row, column = np.argwhere(infinite)[0]
+            raise UserError(
+                f"{place}: feature {feature_names[column]!r}, row {start + row + 1} is "
+                f"{block[row, column]}: correct it or drop the row"
+            )
+        both_missing = np.isnan(block) & np.isnan(features[0])
+        varies = varies or not ((block == features[0]) | both_missing).all()
+    if not varies:
+        raise UserError(
+            f"{place}: all {features.shape[1]} features are constant: nothing can be learned "
+            "from them; give a column that varies"
+        )
+
+
+def _check_codes(
+    place: str,
+    features: NDArray[np.float32],
+    feature_names: Sequence[str],
+    cardinalities: tuple[int, ...],
+) -> None:
+    if len(cardinalities) > features.shape[1]:
+        raise UserError(
+            f"{place}: {len(cardinalities)} cardinalities for {features.shape[1]} features: "
+            "give one for each coded column"
+        )
+    for index, levels in enumerate(cardinalities, start=features.shape[1] - len(cardinalities)):
+        codes = features[:, index]
+        bad = ~((codes >= 0) & (codes < levels) & (codes == np.floor(codes)))
+        if bad.any():
+            row = int(bad.argmax())
+            raise UserError(
+                f"{place}: feature {feature_names[index]!r}, row {row + 1} is {codes[row]}: "
+                f"code its levels 0 to {levels - 1}"
+            )

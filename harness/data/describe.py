@@ -1,16 +1,137 @@
-"""What `harness data describe` says of a data set."""
+"""What `harness data describe` says of a data set, and how a terminal or a page shows it.
 
+Counts, provenance, a line a column; and what may mislead a comparison: repeated rows,
+contradictions, columns that tell the label.
+"""
+
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from html import escape
+from io import StringIO
 
 import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+from scipy.stats import rankdata
 
-from harness.data.audit import Repeats, level_auroc, number_auroc, repeats
-from harness.data.dataset import Dataset, SourceColumn
+from harness.data.dataset import Dataset, SourceColumn, blocks
+from harness.data.splits import stratified_split
 from harness.data.standardise import standardised_column
+from harness.errors import UserError
 
 # A single column that ranks this well is more often a leak than a discovery.
 LEAK_AUROC = 0.99
+# Rows a column's AUROC is taken from, evenly spaced: ranking five million takes seconds a column.
+MAX_RANKED = 500_000
+_PRIME = np.uint64(0x9E3779B97F4A7C15)
+MAX_COLUMNS = 200
+MAX_LEVELS = 5
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Rows whose features repeat those of another, compared as float32.
+
+    duplicates: beyond the first of each.  contradictory: rows that share their features with a
+    row of the other label.  leaked: test rows whose features also stand in training, under the
+    default split of seed 0; None where the set is too small for it.
+    """
+
+    duplicates: int
+    contradictory: int
+    leaked: int | None
+    num_test: int
+
+
+def repeats(features: NDArray[np.float32], labels: NDArray[np.int8]) -> Repeats:
+    """Counts the repeated rows of ``features`` (n, d), NaN being equal to NaN."""
+    ids = row_ids(features)
+    sizes = np.bincount(ids)
+    positives = np.bincount(ids, weights=labels).astype(np.int64)
+    mixed = (positives > 0) & (positives < sizes)
+    leaked, num_test = None, 0
+    try:
+        split = stratified_split(labels=labels, validation=0.2, test=0.2, seed=0)
+    except UserError:
+        pass
+    else:
+        trained = np.zeros(len(sizes), bool)
+        trained[ids[split.train]] = True
+        leaked, num_test = int(trained[ids[split.test]].sum()), len(split.test)
+    return Repeats(len(ids) - len(sizes), int(sizes[mixed].sum()), leaked, num_test)
+
+
+def row_ids(features: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(n,) codes 0 .. k-1 in no particular order, equal where rows are equal.
+
+    Rows are sorted by a 64-bit hash, and neighbours of equal hash compared value by value: a set
+    of five million rows is sorted in a second, where sorting the rows themselves takes a minute.
+
+    >>> ids = row_ids(np.array([[2, 1], [0, np.nan], [2, 1], [-0.0, np.nan]], np.float32))
+    >>> (ids[:, None] == ids).astype(int).tolist()
+    [[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]]
+    """
+    hashes = np.concatenate([_hashes(block) for _, block in blocks(features)])
+    order = np.argsort(hashes, kind="stable")
+    new = np.ones(len(order), bool)
+    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]]) + 1
+    for _, piece in blocks(same):
+        one, other = features[order[piece]], features[order[piece - 1]]
+        new[piece] = ~((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
+    ids = np.empty(len(order), np.int64)
+    ids[order] = np.cumsum(new) - 1
+    return ids
+
+
+def _hashes(block: NDArray[np.float32]) -> NDArray[np.uint64]:
+    # One spelling for each value: 0 for -0, one NaN of the many.
+    bits = np.where(np.isnan(block), np.float32(np.nan), block + np.float32(0)).view(np.uint32)
+    hashes = np.zeros(len(block), np.uint64)
+    for column in bits.T:
+        hashes = (hashes ^ column) * _PRIME
+        hashes ^= hashes >> np.uint64(29)
+    return hashes
+
+
+def number_auroc(values: NDArray[np.float32], labels: NDArray[np.int8]) -> float:
+    """How well one column of numbers alone tells the classes, in [0.5, 1] whichever way round.
+
+    The larger of two: that of the values where there are any, and that of whether there is one.
+    0.5 where nothing can be said. From at most `MAX_RANKED` rows.
+
+    >>> number_auroc(np.array([3, 2, 1, 1], np.float32), np.array([0, 0, 1, 1], np.int8))
+    1.0
+    """
+    step = -(-len(labels) // MAX_RANKED)
+    values, labels = values[::step], labels[::step]
+    missing = np.isnan(values)
+    return max(_auroc(values[~missing], labels[~missing]), _auroc(missing, labels))
+
+
+def level_auroc(codes: NDArray, labels: NDArray[np.int8]) -> float:
+    """The same of a category: of the score that gives each level its share of positives.
+
+    The share is taken from the same rows, so that a category of few rows a level looks better
+    than it is.
+    """
+    sizes = np.bincount(codes)
+    positives = np.bincount(codes, weights=labels, minlength=len(sizes))
+    shares = positives / np.maximum(sizes, 1)
+    return _auroc(shares[codes], labels)
+
+
+def _auroc(scores: NDArray, labels: NDArray[np.int8]) -> float:
+    positives = int(labels.sum(dtype=np.int64))
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return 0.5
+    ranks = rankdata(scores)[labels == 1].sum()
+    auroc = (ranks - positives * (positives + 1) / 2) / (positives * negatives)
+    return float(max(auroc, 1 - auroc))
 
 
 @dataclass(frozen=True)
@@ -130,7 +251,7 @@ def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
 def _category(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     assert dataset.raw is not None
     shares = dataset.raw.mean[features].tolist()
-    if len(shares) == 1:
+    if len(shares) < len(source.levels):  # two levels are one feature
         shares = [1 - shares[0], *shares]
     codes = category_codes(dataset, features)
     levels = zip(source.levels, shares, strict=True)
@@ -147,3 +268,117 @@ def category_codes(dataset: Dataset, features: slice) -> np.ndarray:
     if values.shape[1] == 1:
         return (values[:, 0] > 0).astype(np.int64)
     return values.argmax(axis=1)
+
+
+def render(description: Description) -> Group:
+    """Three rich tables: the set, what to look out for, and its columns."""
+    facts = Table(show_header=False, box=None)
+    for label, value in _facts(description).items():
+        facts.add_row(Text(label, style="bold"), Text(value))
+    warnings = [Text(f"! {line}", style="yellow") for line in findings(description)]
+    return Group(facts, *warnings, _column_table(description))
+
+
+def findings(description: Description) -> list[str]:
+    """What a user should look at before trusting a comparison; empty where nothing was found."""
+    found = description.repeats
+    lines = []
+    for column in description.suspects:
+        lines.append(
+            f"column {column.name!r} alone tells the classes (AUROC {column.auroc:.4f}, at or "
+            f"above {LEAK_AUROC}): does it hold the answer? dataset.drop leaves a column out"
+        )
+    if found.leaked:
+        lines.append(
+            f"{found.leaked:,} of {found.num_test:,} test rows also stand in training (default "
+            "split, seed 0): test scores flatter; drop duplicates, or split by group"
+        )
+    if found.contradictory:
+        lines.append(
+            f"{found.contradictory:,} rows share all features with a row of the other class: "
+            "no model can tell them apart"
+        )
+    if description.num_positives < 30 or description.num_rows - description.num_positives < 30:
+        lines.append("fewer than 30 rows of one class: differences will hardly be decided")
+    lines += [f"column {c.name!r} was left out: {c.note}" for c in description.left_out]
+    return [*lines, *description.notes]
+
+
+def page(description: Description, picture: bytes) -> str:
+    """An HTML page with the same text, and the picture (SVG) as an image, which runs no script."""
+    console = Console(record=True, width=140, file=StringIO())
+    console.print(render(description))
+    text = console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+    image = f'<img alt="" src="data:image/svg+xml;base64,{b64encode(picture).decode()}">'
+    title = escape(f"{description.name}: {description.num_rows:,} rows")
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
+        "<style>body{font-family:sans-serif;margin:2em}pre{font-size:13px;overflow-x:auto}"
+        f"img{{max-width:100%}}</style>{image}{text}</html>\n"
+    )
+
+
+def _facts(description: Description) -> dict[str, str]:
+    found = description.repeats
+    positives = f"{description.num_positives:,} ({description.positive_rate:.4g} of all rows)"
+    facts = {
+        "data set": description.name,
+        "application": description.application or "not stated",
+        "source": description.source,
+        "licence": description.licence,
+        "rows": f"{description.num_rows:,}",
+        "features": f"{description.num_features:,}",
+        "positive label": description.positive_label,
+        "positives": positives,
+        "negatives": f"{description.num_rows - description.num_positives:,}",
+        "missing values": f"{description.missing:,}",
+        "duplicate rows": f"{found.duplicates:,}",
+        "true posterior": "known" if description.known_posterior else "unknown",
+        "fingerprint": description.fingerprint,
+    }
+    if description.num_groups is not None:
+        facts["groups"] = f"{description.num_groups:,}"
+    if description.times is not None:
+        facts["times"] = "{:g} to {:g}".format(*description.times)
+    return facts
+
+
+def _column_table(description: Description) -> Table:
+    units = "data's own units" if description.raw else "standardised"
+    table = Table("column", "type", title=f"Columns ({units})", title_justify="left")
+    for heading in ("missing", "mean", "std", "min", "max", "AUROC alone"):
+        table.add_column(heading, justify="right")
+    for column in description.columns[:MAX_COLUMNS]:
+        missing = f"{column.missing:,}" if column.missing else ""
+        head = (Text(column.name), column.kind, missing)
+        if column.levels:
+            table.add_row(*head, Text(_level_shares(column)), "", "", "", f"{column.auroc:.3f}")
+        else:
+            show = _day if column.kind == "date" else "{:.4g}".format
+            table.add_row(
+                *head,
+                show(column.mean),
+                f"{column.std:.4g}" + (" d" if column.kind == "date" else ""),
+                show(column.min),
+                show(column.max),
+                f"{column.auroc:.3f}",
+            )
+    rest = len(description.columns) - MAX_COLUMNS
+    if rest > 0:
+        table.caption = f"and {rest:,} more"
+    return table
+
+
+def _level_shares(column: Column) -> str:
+    common = sorted(column.levels, key=lambda level: -level[1])
+    shown = [f"{name} {share:.1%}" for name, share in common[:MAX_LEVELS]]
+    rest = len(column.levels) - MAX_LEVELS
+    return "\n".join([*shown, f"and {rest} more"] if rest > 0 else shown)
+
+
+def _day(days: float) -> str:
+    """A date of days since 1970, where the calendar has it."""
+    try:
+        return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=days)).date().isoformat()
+    except OverflowError:
+        return f"{days:.4g}"

@@ -4,8 +4,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from warnings import catch_warnings, simplefilter
@@ -16,43 +15,61 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from pydantic import StringConstraints
 
-from harness.data.cache import data_dir, say, temporary_folder
-from harness.data.columns import columns_of
-from harness.data.dataset import Dataset
-from harness.data.published import Published
+from harness.data.dataset import Dataset, Overview
+from harness.data.fetching import data_dir, file_state, say
+from harness.data.table import TableDescription
+from harness.data.table_file import TableFile
+from harness.data.target import Texts
 from harness.errors import UserError
+from harness.files import whole_file
 
 _RETRIES = 2
 _UNUSABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True)
-class OpenML(Published):
+class OpenML(TableDescription):
     """A data set of OpenML by its id, which names one version for good.
 
     ``version`` is what OpenML calls that one, and ``content`` the hash (sha256, hex) of its table
-    as `harness data fetch` prints it; where given, both are checked.
+    as `harness data fetch` prints it; where given, both are checked. ``target`` may be `default`.
+    OpenML says itself which values are missing and which columns are categories, so that a level
+    may be called `none`.
     """
 
     kind: Literal["openml"] = "openml"
     id: Annotated[int, Ge(1)]
+    missing: Texts | None = ()
     version: Annotated[int, Ge(1)] | None = None
     content: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
 
     def load(self) -> Dataset:
-        """The data set, cached for the process; downloaded on first use.
+        """Reads it; downloaded on first use.
 
         Raises UserError where OpenML cannot be reached, or the data is not what the config says.
         """
-        return _load(self)
+        table = _table(self)
+        described, place = self, f"OpenML {self.id}"
+        if self.target == "default":
+            described = replace(self, target=table.target_name)
+        if described.target != table.target_name:
+            raise UserError(
+                f"dataset {self.name}: the target of {place} is {table.target_name!r}: set "
+                "dataset.target to it, or to `default`"
+            )
+        return described.dataset(TableFile(place, table.frame(), kind="OpenML"))
+
+    def state(self) -> tuple[int, int] | None:
+        """Changes where the downloaded file does; None where there is none."""
+        return file_state(self._path)
 
     def fetch(self) -> str:
         """Downloads what `load` needs; says where it is, and its content hash."""
         return f"{self._path} (content {_table(self).content})"
 
-    @property
-    def is_fetched(self) -> bool:
-        return self._path.exists()
+    def overview(self) -> Overview:
+        """What is recorded, and whether the table is there; nothing is downloaded."""
+        return replace(super().overview(), fetched=self._path.exists())
 
     @property
     def _path(self) -> Path:
@@ -83,7 +100,7 @@ class _Table:
         return json.dumps([self.target_name, self.names, self.levels, self.values.shape])
 
     def frame(self) -> pl.DataFrame:
-        """Nominal columns as text, whatever their levels look like; the target last."""
+        """Nominal columns as categories, whatever their levels look like; the target last."""
         return pl.DataFrame(
             [self._column(name, self.values[:, index]) for index, name in enumerate(self.names)]
             + [pl.Series(self.target_name, self.target.tolist(), dtype=pl.String)]
@@ -94,23 +111,7 @@ class _Table:
             return pl.Series(name, values).fill_nan(None)
         levels = self.levels[name]
         texts = [None if np.isnan(code) else levels[int(code)] for code in values]
-        return pl.Series(name, texts, dtype=pl.String)
-
-
-@lru_cache(maxsize=32)
-def _load(config: OpenML) -> Dataset:
-    place = f"OpenML {config.id}"
-    table = _table(config)
-    target = table.target_name if config.target == "default" else config.target
-    if target != table.target_name:
-        raise UserError(
-            f"dataset {config.name}: the target of {place} is {table.target_name!r}: set "
-            "dataset.target to it, or to `default`"
-        )
-    columns = columns_of(
-        table.frame(), target=target, positive=config.positive, drop=config.drop, place=place
-    )
-    return config.checked(columns, place=place)
+        return pl.Series(name, texts, dtype=pl.Categorical)
 
 
 def _table(config: OpenML) -> _Table:
@@ -190,10 +191,8 @@ def _as_table(bunch: Any, config: OpenML) -> _Table:
 
 def _write(table: _Table, path: Path) -> None:
     described = json.dumps([table.names, table.levels, table.target_name, table.version])
-    with temporary_folder(path) as folder:
-        whole = folder / path.name
-        np.savez(whole, values=table.values, target=table.target, described=np.array(described))
-        whole.replace(path)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, values=table.values, target=table.target, described=np.array(described))
 
 
 def _read(path: Path) -> _Table:

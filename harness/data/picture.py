@@ -9,9 +9,9 @@ import numpy as np
 import vl_convert
 
 from harness.data.dataset import Dataset
-from harness.data.describe import LEAK_AUROC, Column, Description, category_codes
-from harness.data.render import page
+from harness.data.describe import LEAK_AUROC, Column, Description, category_codes, page
 from harness.errors import UserError
+from harness.files import write_whole
 
 FORMATS = (".svg", ".png", ".html")
 # As many columns as can be read at a glance: those that tell the classes apart best.
@@ -42,8 +42,7 @@ def write_picture(path: Path, dataset: Dataset, description: Description) -> Non
         ".html": lambda: page(description, svg.encode()).encode(),
     }[path.suffix.lower()]()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        write_whole(path, content)
     except OSError as error:
         raise UserError(f"--output {path}: cannot be written ({error.strerror})") from None
 

@@ -1,22 +1,21 @@
-"""Where data comes from: each source is a config, and `load()` gives its Dataset."""
+"""Where data comes from: each source is a config, and `load()` gives its Dataset.
+
+`load()` reads or draws anew each time; `harness.data.library` shares what is loaded.
+"""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
-from scipy.special import expit, logit
+from pydantic import Discriminator
 from sklearn.datasets import load_breast_cancer, load_digits
 
-from harness.data.dataset import Dataset, standardised
-from harness.data.mislabelled import Mislabelled
+from harness.data.dataset import Dataset, Overview, standardised
 from harness.data.openml import OpenML
-from harness.data.spelling import Text
-from harness.data.streams import Purpose, Replicate, generator
-from harness.data.synthetic import SYNTHETIC, Cells, Cue, FraudLike, Separable
+from harness.data.packages import Mislabelled, Wheel
+from harness.data.synthetic import SYNTHETIC, Generated
 from harness.data.table import Table
-from harness.data.wheel import Wheel
+from harness.data.target import Text
 from harness.errors import UserError
 
 _SKLEARN = {
@@ -44,38 +43,29 @@ class Sklearn:
     positive: Text
 
     def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError for an unknown `positive`."""
+        """Reads it. Raises UserError for an unknown `positive`."""
         return _load_sklearn(self)
 
-
-@dataclass(frozen=True, kw_only=True)
-class TwoGaussians:
-    """Two Gaussians of unit covariance, means `distance` apart, and their true posterior.
-
-    The known answers for distance d and rate pi: the posterior's log-odds are normal with mean
-    logit(pi) +- d^2/2 and variance d^2 given the class; its AUROC is Phi(d / sqrt 2).
-    """
-
-    kind: Literal["two_gaussians"] = "two_gaussians"
-    name: Text = "two_gaussians"
-    rows: Annotated[int, Ge(2)]
-    num_features: Annotated[int, Ge(1)]
-    distance: Annotated[float, Ge(0)]
-    positive_rate: Annotated[float, Gt(0), Lt(1)]
-    seed: Annotated[int, Ge(0), Replicate()]
-
-    def load(self) -> Dataset:
-        """The data set, cached for the process. Raises UserError where a class would be empty."""
-        return _load_two_gaussians(self)
+    def overview(self) -> Overview:
+        """Of the data itself, which is small and there."""
+        dataset = self.load()
+        return Overview(
+            rows=dataset.num_rows,
+            features=dataset.num_features,
+            positives=dataset.num_positives,
+            source=dataset.source,
+            licence=dataset.licence,
+            application=dataset.application,
+        )
 
 
 # Told apart by `kind`.
-Generated = TwoGaussians | Cue | Cells | Separable | FraudLike
-DatasetConfig = Sklearn | Generated | Table | Wheel | Mislabelled | OpenML
-DATASETS = (Sklearn, TwoGaussians, *SYNTHETIC, Table, Wheel, Mislabelled, OpenML)
+AnySource = Annotated[
+    Sklearn | Generated | Table | Wheel | Mislabelled | OpenML, Discriminator("kind")
+]
+DATASETS = (Sklearn, *SYNTHETIC, Table, Wheel, Mislabelled, OpenML)
 
 
-@lru_cache(maxsize=16)
 def _load_sklearn(config: Sklearn) -> Dataset:
     loader, source, application = _SKLEARN[config.name]
     bunch = loader()
@@ -96,38 +86,4 @@ def _load_sklearn(config: Sklearn) -> Dataset:
         licence="CC BY 4.0",
         application=application,
         raw=raw,
-    )
-
-
-@lru_cache(maxsize=16)
-def _load_two_gaussians(config: TwoGaussians) -> Dataset:
-    # An exact count, not one Bernoulli draw a row: each row still is positive with the nominal
-    # rate, so the known answers hold in expectation, without the prevalence's sampling noise
-    # (BCE's standard error at distance 2, rate .05 and 10,000 rows: .0030 instead of .0042).
-    num_positives = round(config.rows * config.positive_rate)
-    if num_positives in (0, config.rows):
-        raise UserError(
-            f"dataset.positive_rate {config.positive_rate} of dataset.rows {config.rows} leaves "
-            f"{num_positives} positives: raise dataset.rows so that both classes have one"
-        )
-    rng = generator(config.seed, Purpose.SYNTHETIC)
-    labels = rng.permutation(np.arange(config.rows) < num_positives).astype(np.int8)
-    # Along the diagonal: every feature carries an equal part of the signal.
-    direction = np.full(config.num_features, config.num_features**-0.5)
-    side = (labels - 0.5)[:, None]
-    raw = rng.standard_normal((config.rows, config.num_features))
-    raw += side * config.distance * direction
-    log_odds = logit(num_positives / config.rows) + config.distance * (raw @ direction)
-    features, summary = standardised(raw)
-    return Dataset(
-        name=config.name,
-        features=features,
-        labels=labels,
-        feature_names=tuple(f"x{index}" for index in range(config.num_features)),
-        positive_label="1",
-        source="generated",
-        licence="none needed",
-        posterior=expit(log_odds),
-        application="known answers",
-        raw=summary,
     )

@@ -1,11 +1,12 @@
 """How a run's rows are cut in three: at random, in folds, by group or by time.
 
 Each choice is a config. `cut` gives the rows; `sizes` what one pass and a lane's padding count on,
-from the configuration and the data alone.
+from the configuration and the data alone. One that is ``exact`` cuts to these sizes whatever the
+seed, and knows them for any number of rows (`sizes_of`).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -31,6 +32,8 @@ class Holdout:
 
     ``seed`` empty follows the run's seed, here and below: every seed splits anew.
     """
+
+    exact: ClassVar[bool] = True
 
     name: Literal["holdout"] = "holdout"
     validation: Share = 0.2
@@ -60,6 +63,8 @@ class KFold:
     All folds of one ``repeat`` and seed cover every row once; another ``repeat`` deals the rows
     anew. The validation part, a fraction of all rows or a number, is cut from the other folds.
     """
+
+    exact: ClassVar[bool] = True
 
     name: Literal["kfold"] = "kfold"
     folds: Folds = 5
@@ -102,6 +107,8 @@ class KFold:
 class GroupHoldout:
     """No group in two parts: a fraction below 1 of the groups, or a number of groups, each."""
 
+    exact: ClassVar[bool] = False
+
     name: Literal["group"] = "group"
     validation: Share = 0.2
     test: Share = 0.2
@@ -142,6 +149,8 @@ class GroupKFold:
 
     The test part is fold ``fold`` of ``folds``, and the validation part is the fold after it.
     """
+
+    exact: ClassVar[bool] = False
 
     name: Literal["group_kfold"] = "group_kfold"
     folds: Annotated[int, Ge(3)] = 5
@@ -186,6 +195,8 @@ class TimeSplit:
     that it may be larger than asked for. ``seed`` draws only the rows imbalance drops.
     """
 
+    exact: ClassVar[bool] = False
+
     name: Literal["time"] = "time"
     validation: Share = 0.2
     test: Share = 0.2
@@ -225,9 +236,6 @@ class TimeSplit:
 
 SPLITTERS = (Holdout, KFold, GroupHoldout, GroupKFold, TimeSplit)
 Splitter = Holdout | KFold | GroupHoldout | GroupKFold | TimeSplit
-
-# These cut exactly to size, whatever the seed.
-EXACT = (Holdout, KFold)
 
 
 def _check_fold(fold: int, folds: int) -> None:

@@ -1,165 +1,241 @@
-"""The user's own table: CSV, Parquet or Arrow, as a Dataset, or refused in one clear line."""
+"""From a table to a data set: the one road for users' files, packages' files and OpenML's tables.
+
+Whoever has a table says where its bytes are and what its columns mean (`TableDescription`); what
+follows is the same for all: the same content under the same description gives the same features.
+"""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Literal
 
 import polars as pl
 from annotated_types import Ge, Le
 
-from harness.data.assemble import Assembly
-from harness.data.dataset import Dataset, SourceColumn
-from harness.data.encode import Encoding, encoded
-from harness.data.reader import Reader, open_reader
-from harness.data.spelling import OptionalText, Text, Texts, spelled
-from harness.data.target import check_names, groups_of, labels_of, times_of
-
-__all__ = ["Table", "spelled"]
+from harness.data.dataset import Dataset, Overview, SourceColumn
+from harness.data.encoding import MISSING_MARKS, Encoding, encoded
+from harness.data.fetching import file_state
+from harness.data.matrix import Matrix
+from harness.data.reading import Reader, open_reader
+from harness.data.table_file import CsvFormat, TableFile, table_at
+from harness.data.target import (
+    OptionalText,
+    Text,
+    Texts,
+    check_names,
+    groups_of,
+    labels_of,
+    times_of,
+)
 
 _LOG = logging.getLogger("harness.data")
 # What pandas and Arrow call the column that only numbers the rows.
 _INDEX_NAMES = ("", "__index_level_0__")
 
+Count = Annotated[int, Ge(1)] | None
+
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of the user's; every column not named here is a feature.
+class TableDescription:
+    """What the columns of a table mean; every column not named here is a feature.
 
-    ``target`` has two values of any type, of which ``positive`` is one as text (`1`, `true`,
-    `yes`); by default the rarer, and of two as frequent the one that sorts last. ``delimiter`` is
-    by default a tab for .tsv, else a comma, or a semicolon where ``decimal`` is a comma.
+    ``target`` has values of any type, of which ``positive`` is one as text (`1`, `true`, `yes`) and
+    the others are negative; by default there must be two, and the rarer is positive, of two as
+    frequent the one that sorts last. ``drop`` names columns that are no features: those that give
+    the label away, above all.
 
     Numbers, booleans and dates (days since 1970) are one feature; text is a category: ``encode``
     says whether its levels become one-hot features or, for models that embed, integer codes.
     ``categorical`` names columns that look like numbers and are none. Of more than ``max_levels``
     levels the rarest are one. Ids and prose, columns without a value and pandas' unnamed index
-    are left out, with a note. ``indicator`` adds, for each column of numbers with missing values,
-    one that says which they are. ``group`` and ``time`` are for splitting and are no features.
+    are left out, with a note. ``missing`` lists what stands for a missing value besides an empty
+    cell, by default `na`, `n/a`, `nan`, `null`, `<null>`, `none`, `?`, `-` and `.` in whatever
+    case. ``indicator`` adds, for each column of numbers with missing values, one that says which
+    they are. ``group`` and ``time`` are for splitting and are no features.
+
+    ``rows``, ``features`` (columns, before text is encoded) and ``positives`` are checked on every
+    load; None checks nothing.
     """
 
-    kind: Literal["table"] = "table"
-    name: Text = "table"
-    path: str
+    name: Text
     target: Text
     positive: OptionalText = None
     drop: Texts = ()
     categorical: Texts = ()
+    missing: Texts | None = None
     encode: Literal["one_hot", "embed"] = "one_hot"
     max_levels: Annotated[int, Ge(2), Le(10_000)] = 100
     indicator: bool = False
     group: OptionalText = None
     time: OptionalText = None
     date_format: str | None = None
-    delimiter: str | None = None
-    decimal: Literal[".", ","] = "."
-    encoding: str = "utf-8"
+    rows: Count = None
+    features: Count = None
+    positives: Count = None
     source: str = ""
     licence: str = "not stated"
     application: str = ""
 
-    def load(self) -> Dataset:
-        """The data set, cached until the file changes. Raises UserError for a table it is not."""
-        return _load(self, _state(self.path))
+    def overview(self) -> Overview:
+        """What is recorded; nothing is loaded."""
+        return Overview(
+            rows=self.rows,
+            features=self.features,
+            positives=self.positives,
+            source=self.source,
+            licence=self.licence,
+            application=self.application,
+        )
+
+    def dataset(self, table: TableFile) -> Dataset:
+        """The data set of ``table``.
+
+        Raises UserError for a table that is not as described, or of which nothing can be learned.
+        """
+        encoding = Encoding(
+            categorical=self.categorical,
+            marks=_marks(self.missing),
+            max_levels=self.max_levels,
+            date_format=self.date_format,
+        )
+        reader = open_reader(table, marks=encoding.marks)
+        self._check_roles(reader)
+        target = reader.column(self.target)
+        if target.is_empty():
+            table.fail("no rows: the table needs data below its header")
+        labels = labels_of(target, positive=self.positive, table=table)
+        groups, times = None, None
+        if self.group is not None:
+            groups = groups_of(reader.column(self.group), table=table)
+        if self.time is not None:
+            times = times_of(reader.column(self.time), encoding=encoding, table=table)
+        names = self._feature_columns(reader)
+        self._check_counts(
+            table, rows=len(labels.values), features=len(names), positives=int(labels.values.sum())
+        )
+        matrix = self._matrix(reader, names, encoding, num_rows=len(labels.values))
+        _say(table, matrix.columns, labels.note)
+        return Dataset(
+            name=self.name,
+            features=matrix.features,
+            labels=labels.values,
+            feature_names=matrix.names,
+            positive_label=labels.positive,
+            source=self.source or table.short_name,
+            licence=self.licence,
+            application=self.application,
+            raw=matrix.summary,
+            cardinalities=matrix.cardinalities,
+            groups=groups,
+            times=times,
+            columns=matrix.columns,
+            notes=(labels.note,) if labels.note else (),
+        )
+
+    def _check_roles(self, reader: Reader) -> None:
+        asked = [("dataset.target", self.target)]
+        asked += [("dataset.group", self.group)] if self.group is not None else []
+        asked += [("dataset.time", self.time)] if self.time is not None else []
+        asked += [("dataset.drop", name) for name in self.drop]
+        asked += [("dataset.categorical", name) for name in self.categorical]
+        check_names(list(reader.schema), asked, reader.table)
+
+    def _feature_columns(self, reader: Reader) -> list[str]:
+        """Every column that is no other thing, in the table's order."""
+        others = {self.target, self.group, self.time, *self.drop, self._row_numbers(reader)}
+        return [name for name in reader.schema if name not in others]
+
+    def _row_numbers(self, reader: Reader) -> str | None:
+        """The unnamed first column that pandas writes, where it has no other part to play."""
+        first = next(iter(reader.schema), None)
+        named = {self.target, self.group, self.time, *self.drop, *self.categorical}
+        return first if first in _INDEX_NAMES and first not in named else None
+
+    def _check_counts(self, table: TableFile, **found: int) -> None:
+        for key, count in found.items():
+            recorded = getattr(self, key)
+            if recorded not in (None, count):
+                table.fail(
+                    f"has {count:,} {key} where dataset {self.name} says {recorded:,}: it is not "
+                    f"the data described; dataset.{key}=null takes it as it is"
+                )
+
+    def _matrix(
+        self, reader: Reader, names: Sequence[str], encoding: Encoding, *, num_rows: int
+    ) -> Matrix:
+        """The features, a few columns of the table in memory at a time.
+
+        Those whose number of features shows only when they are read are read first; then the
+        matrix is made, once, and the others go straight into it.
+        """
+        plain = {
+            name
+            for name in names
+            if (reader.schema[name].is_numeric() or reader.schema[name] == pl.Boolean)
+            and name not in self.categorical
+        }
+        if self.indicator:
+            plain = set()
+        matrix = Matrix(names, num_rows, codes=self.encode == "embed", indicator=self.indicator)
+        index = self._row_numbers(reader)
+        if index is not None:
+            matrix.leave_out(index, "an unnamed first column: the rows' numbers")
+        for column in reader.columns([name for name in names if name not in plain]):
+            matrix.plan(encoded(column, encoding=encoding, table=reader.table))
+        late = [name for name in names if name in plain]
+        matrix.allocate(late)
+        for column in reader.columns(late):
+            matrix.fill(encoded(column, encoding=encoding, table=reader.table))
+        matrix.check(target=self.target, table=reader.table)
+        return matrix
 
 
-def _state(path: str) -> tuple[int, int] | None:
-    try:
-        state = Path(path).expanduser().stat()
-    except (OSError, ValueError, RuntimeError):
-        return None  # said clearly by whoever opens it
-    return state.st_mtime_ns, state.st_size
+def _marks(missing: tuple[str, ...] | None) -> tuple[str, ...]:
+    if missing is None:
+        return MISSING_MARKS
+    return ("", *(mark.strip().lower() for mark in missing))
 
 
-@lru_cache(maxsize=16)
-def _load(config: Table, state: tuple[int, int] | None) -> Dataset:
-    """`state` (time of change, size) is only part of the cache's key."""
-    reader = open_reader(
-        path=config.path,
-        delimiter=config.delimiter,
-        encoding=config.encoding,
-        decimal=config.decimal,
-    )
-    table = reader.table
-    _check_roles(config, reader)
-    encoding = Encoding(config.categorical, config.max_levels, config.date_format)
-    target = reader.column(config.target)
-    if target.is_empty():
-        table.fail("no rows: the table needs data below its header")
-    labels, positive_label = labels_of(target, positive=config.positive, table=table)
-    groups, times = None, None
-    if config.group is not None:
-        groups = groups_of(reader.column(config.group), table=table)
-    if config.time is not None:
-        times = times_of(reader.column(config.time), encoding=encoding, table=table)
-    assembly = _features(config, reader, encoding, num_rows=len(labels))
-    _say(table.path, assembly.columns)
-    return Dataset(
-        name=config.name,
-        features=assembly.features,
-        labels=labels,
-        feature_names=assembly.names,
-        positive_label=positive_label,
-        source=config.source or table.path.name,
-        licence=config.licence,
-        application=config.application,
-        raw=assembly.summary,
-        cardinalities=assembly.cardinalities,
-        groups=groups,
-        times=times,
-        columns=assembly.columns,
-    )
-
-
-def _check_roles(config: Table, reader: Reader) -> None:
-    asked = [("dataset.target", config.target)]
-    asked += [("dataset.group", config.group)] if config.group is not None else []
-    asked += [("dataset.time", config.time)] if config.time is not None else []
-    asked += [("dataset.drop", name) for name in config.drop]
-    asked += [("dataset.categorical", name) for name in config.categorical]
-    check_names(list(reader.schema), asked, reader.table)
-
-
-def _features(config: Table, reader: Reader, encoding: Encoding, *, num_rows: int) -> Assembly:
-    """Every column that is no other thing, a few in memory at a time.
-
-    Those whose number of features shows only when they are read are read first; then the matrix
-    is made, once, and the others go straight into it.
-    """
-    others = {config.target, config.group, config.time, *config.drop}
-    names = [name for name in reader.schema if name not in others]
-    index = next(iter(reader.schema), None)
-    is_index = index in _INDEX_NAMES and names[:1] == [index]
-    plain = {
-        name
-        for name in names
-        if (reader.schema[name].is_numeric() or reader.schema[name] == pl.Boolean)
-        and name not in config.categorical
-    }
-    if config.indicator:
-        plain = set()
-    assembly = Assembly(names, num_rows, codes=config.encode == "embed", indicator=config.indicator)
-    if is_index:
-        assembly.leave_out(str(index), "an unnamed first column: the rows' numbers")
-        names = names[1:]
-    for column in reader.columns([name for name in names if name not in plain]):
-        assembly.plan(encoded(column, encoding=encoding, table=reader.table))
-    late = [name for name in names if name in plain]
-    assembly.allocate(late)
-    for column in reader.columns(late):
-        assembly.fill(encoded(column, encoding=encoding, table=reader.table))
-    assembly.check(target=config.target, table=reader.table)
-    return assembly
-
-
-def _say(path: Path, columns: tuple[SourceColumn, ...]) -> None:
+def _say(table: TableFile, columns: tuple[SourceColumn, ...], note: str) -> None:
     """What was left out, in one line: nobody should find out from a worse model."""
     dropped = [column for column in columns if column.kind == "dropped"]
     if dropped:
         shown = "; ".join(f"{column.name!r} ({column.note})" for column in dropped[:3])
         more = f" and {len(dropped) - 3} more" if len(dropped) > 3 else ""
         _LOG.warning(
-            "%s: left out %s%s. See `harness data describe table`; dataset.categorical keeps one",
-            path, shown, more,
+            "%s: left out %s%s. See `harness data describe`; dataset.categorical keeps one",
+            table.place, shown, more,
         )  # fmt: skip
+    if note:
+        _LOG.warning("%s: %s", table.place, note)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CsvTable(TableDescription):
+    """A table that may be CSV, and how that is written (see `CsvFormat`)."""
+
+    header: bool = True
+    delimiter: str | None = None
+    decimal: Literal[".", ","] = "."
+    encoding: str = "utf-8"
+
+    @property
+    def format(self) -> CsvFormat:
+        return CsvFormat(self.header, self.delimiter, self.decimal, self.encoding)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table(CsvTable):
+    """A table of the user's: .csv, .tsv, .parquet or .arrow. `~` in ``path`` is the home folder."""
+
+    kind: Literal["table"] = "table"
+    name: Text = "table"
+    path: str
+
+    def load(self) -> Dataset:
+        """Reads it. Raises UserError for a table it is not."""
+        return self.dataset(table_at(self.path, self.format))
+
+    def state(self) -> tuple[int, int] | None:
+        """Changes where the file does; None where there is none."""
+        return file_state(self.path)

@@ -1,14 +1,36 @@
-"""The columns of a table that are no features: target, groups, times."""
+"""The columns of a table that are no features: target, groups, times; labels as text."""
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from pydantic import BeforeValidator
 
-from harness.data.culprits import TableFile
-from harness.data.encode import Encoding, encoded
-from harness.data.spelling import spelled
+from harness.data.encoding import Encoding, encoded
+from harness.data.table_file import TableFile
+
+
+def spelled(value: object) -> str:
+    """A table's or config's value as text: `true`, and `1` for the float 1.0.
+
+    >>> spelled(True), spelled(1.0), spelled("yes")
+    ('true', '1', 'yes')
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+# `dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
+Text = Annotated[str, BeforeValidator(spelled)]
+OptionalText = Annotated[str | None, BeforeValidator(lambda v: None if v is None else spelled(v))]
+Texts = Annotated[
+    tuple[Text, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str | int | float) else v)
+]
 
 
 def check_names(columns: list[str], asked: list[tuple[str, str]], table: TableFile) -> None:
@@ -31,39 +53,69 @@ def _refuse_name(key: str, name: str, columns: list[str], table: TableFile) -> N
     table.fail(f"no column {name!r}: set {key}; {remedy}")
 
 
-def labels_of(
-    column: pl.Series, *, positive: str | None, table: TableFile
-) -> tuple[NDArray[np.int8], str]:
-    """Labels int8 (n,) and the positive label, of a column of any type with two values.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """values: int8 (n,), 1 where the target is `positive`; `note` says what else there is."""
 
-    `positive` is one of them as text; None takes the rarer, and of two as frequent the one that
-    sorts last.
+    values: NDArray[np.int8]
+    positive: str
+    note: str = ""
+
+
+def labels_of(column: pl.Series, *, positive: str | None, table: TableFile) -> Labels:
+    """The labels of a column of any type.
+
+    `positive` is one of its values as text, the others being negative; None takes the rarer of
+    two, and of two as frequent the one that sorts last: a name is no evidence, in two of KEEL's
+    files `positive` is that of the majority.
     """
-    if isinstance(column.dtype, (pl.Categorical, pl.Enum)):
-        column = column.cast(pl.String)  # their sort order is not that of their text
-    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
-        table.fail(f"target {column.name!r} holds {column.dtype}: give one value a row")
-    if column.dtype.is_float():
-        column = column.fill_nan(None)
+    column = _plain(column, table)
     _check_complete("target", column, table)
     values = column.unique().sort().to_list()
-    if len(values) != 2:
-        shown = ", ".join(repr(spelled(value)[:40]) for value in values[:4])
+    if len(values) < 2 or (len(values) > 2 and positive is None):
         table.fail(
-            f"target {column.name!r} has {len(values)} value{'s'[: len(values) != 1]} ({shown}"
-            f"{', ...' if len(values) > 4 else ''}): a binary target needs exactly two"
+            f"target {column.name!r} has {len(values)} value{'s'[: len(values) != 1]} "
+            f"({_shown(values)}): a binary target needs exactly two"
+            + (", or dataset.positive, which all others are against" if len(values) > 2 else "")
         )
-    low, high = values
+    low, high = values[0], values[-1]
     chosen = low if int((column == low).sum()) < int((column == high).sum()) else high
     if positive is not None:
         matches = [value for value in values if spelled(value) == positive]
         if not matches:
             table.fail(
                 f"positive label {positive!r} is not a value of target {column.name!r}: "
-                f"set dataset.positive to {spelled(low)[:40]!r} or {spelled(high)[:40]!r}"
+                f"set dataset.positive to one of {_shown(values)}"
             )
         chosen = matches[0]
-    return (column == chosen).to_numpy().astype(np.int8), spelled(chosen)
+    others = [value for value in values if value != chosen]
+    note = f"target {column.name!r}: {spelled(chosen)[:40]!r} against {_shown(others)}"
+    return Labels(
+        values=(column == chosen).to_numpy().astype(np.int8),
+        positive=spelled(chosen),
+        note=note if len(others) > 1 else "",
+    )
+
+
+def _plain(column: pl.Series, table: TableFile) -> pl.Series:
+    """Text without blanks around it; numbers where all text of a CSV file is: `1.0` is `1`."""
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        table.fail(f"target {column.name!r} holds {column.dtype}: give one value a row")
+    if column.dtype.is_float():
+        return column.fill_nan(None)
+    if isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
+        column = column.cast(pl.String).str.strip_chars()  # and sorts as text
+        column = column.set(column == "", None)
+        if table.delimiter is not None:
+            numbers = column.cast(pl.Float64, strict=False)
+            if numbers.null_count() == column.null_count() and bool(numbers.is_finite().all()):
+                return numbers
+    return column
+
+
+def _shown(values: Sequence[object]) -> str:
+    texts = ", ".join(repr(spelled(value)[:40]) for value in values[:4])
+    return texts + (", ..." if len(values) > 4 else "")
 
 
 def groups_of(column: pl.Series, *, table: TableFile) -> NDArray[np.int32]:
@@ -90,7 +142,7 @@ def times_of(column: pl.Series, *, encoding: Encoding, table: TableFile) -> NDAr
 def _check_complete(what: str, column: pl.Series, table: TableFile) -> None:
     count = column.null_count()
     if count:
-        first = table.place(int(column.is_null().arg_max() or 0))
+        first = table.line(int(column.is_null().arg_max() or 0))
         table.fail(
             f"{what} {column.name!r} has {count} missing value{'s'[: count > 1]}, the first at "
             f"{first}: fill it in or drop the row"

@@ -14,7 +14,14 @@ True
 """
 
 from harness.losses.base import BatchLoss, LossFn, PointwiseLoss
-from harness.losses.catalogue import LOSSES, PackedLoss, mean_loss, mean_loss_and_gradient, pack
+from harness.losses.catalogue import (
+    LOSSES,
+    PackedLoss,
+    mean_loss,
+    mean_loss_and_gradient,
+    pack,
+    packed_shapes,
+)
 from harness.losses.focusing import Asymmetric, Focal, GeneralizedCE, Poly1, SymmetricCE
 from harness.losses.likelihood import (
     BCE,
@@ -69,4 +76,5 @@ __all__ = [
     "mean_loss",
     "mean_loss_and_gradient",
     "pack",
+    "packed_shapes",
 ]

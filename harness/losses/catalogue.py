@@ -10,7 +10,7 @@ theirs grows with the square of the batch.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -21,7 +21,7 @@ from jax import Array
 from harness.losses import focusing, likelihood, margin, overlap, ranking
 from harness.losses.base import LossFn
 
-# The order is part of the compiled program: append, and raise `NUMERICS` in harness/identity.py.
+# The order is part of the compiled program: append.
 POINTWISE: tuple[type[LossFn], ...] = (
     likelihood.BCE,
     likelihood.WeightedBCE,
@@ -59,25 +59,43 @@ class PackedLoss:
     """A loss as data: number ``index`` of its family, with ``values`` for its hyperparameters."""
 
     index: Any  # () int32
-    values: Any  # (H,) float32, as many as the longest loss has
+    values: Any  # (H,) float32, as many as its family's longest loss has
     of_a_batch: bool = field(default=False, metadata={"static": True})
 
     @property
     def family(self) -> tuple[type[LossFn], ...]:
-        return OF_A_BATCH if self.of_a_batch else POINTWISE
+        return _family(self.of_a_batch)
+
+
+def packed_shapes(*, of_a_batch: bool) -> PackedLoss:
+    """The shapes and types of a lane's loss."""
+    length = _most_hyperparameters(_family(of_a_batch))
+    shapes = (((), np.int32), ((length,), np.float32))
+    index, values = (jax.ShapeDtypeStruct(*one) for one in shapes)  # type: ignore[no-untyped-call]
+    return PackedLoss(index=index, values=values, of_a_batch=of_a_batch)
 
 
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
-    values = np.zeros(max(len(_hyperparameters(cls)) for cls in LOSSES), dtype=np.float32)
+    family = _family(loss.of_a_batch)
+    values = np.zeros(_most_hyperparameters(family), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
-    index = (OF_A_BATCH if loss.of_a_batch else POINTWISE).index(type(loss))
-    return PackedLoss(index=np.int32(index), values=values, of_a_batch=loss.of_a_batch)
+    index = np.int32(family.index(type(loss)))
+    return PackedLoss(index=index, values=values, of_a_batch=loss.of_a_batch)
+
+
+def _family(of_a_batch: bool) -> tuple[type[LossFn], ...]:
+    return OF_A_BATCH if of_a_batch else POINTWISE
 
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:
     return tuple(one.name for one in fields(cls) if not one.metadata.get("static"))
+
+
+@cache
+def _most_hyperparameters(family: tuple[type[LossFn], ...]) -> int:
+    return max(len(_hyperparameters(cls)) for cls in family)
 
 
 def _mean(

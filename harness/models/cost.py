@@ -36,7 +36,7 @@ def cost(model: Model, inputs: Inputs, *, head_only: bool = False) -> Cost:
     def logit(params: Any, fixed: Any, row: jax.Array) -> jax.Array:
         return jnp.sum(nnx.merge(graph, params, fixed)(row))
 
-    row = jax.ShapeDtypeStruct((1, inputs.num_features), jnp.float32)
+    row = jax.eval_shape(lambda: jnp.zeros((1, inputs.num_features), jnp.float32))
     forward = list(_equations(jax.make_jaxpr(logit)(params, fixed, row).jaxpr))
     training = _equations(jax.make_jaxpr(jax.value_and_grad(logit))(params, fixed, row).jaxpr)
     # Products and what is put together for them are written out; the rest is fused into them.

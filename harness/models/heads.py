@@ -14,7 +14,7 @@ from jax import Array
 _TINY = 1e-12
 
 
-class Fixed(nnx.Variable):
+class Fixed(nnx.Variable[Array]):
     """An array of a network that training leaves alone."""
 
 

@@ -21,6 +21,7 @@ from harness.optimizers.plateau import (
     PlateauRule,
     PlateauState,
     plateau_rule,
+    plateau_shapes,
     plateau_start,
     plateau_update,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "WarmupCosine",
     "learning_rates",
     "plateau_rule",
+    "plateau_shapes",
     "plateau_start",
     "plateau_update",
 ]

@@ -29,6 +29,9 @@ class Optimizer:
 
     # Gradients a step computes, for estimates of time.
     num_gradients: ClassVar[int] = 1
+    # Whether it works entry by entry, but for the norm of the whole gradient: then a weight that
+    # starts at zero and gets no gradient stays zero, and no other weight notices.
+    elementwise: ClassVar[bool] = False
 
     learning_rate: Positive = 1e-3
     weight_decay: NonNegative = 0.0
@@ -42,10 +45,12 @@ class Optimizer:
     def decay(self) -> optax.GradientTransformation:
         return optax.add_decayed_weights(self.weight_decay)
 
-    def bounded(self) -> Self:
-        """This with its bounds as numbers, as lanes need it: no bound is infinity."""
+    def in_lane(self) -> Self:
+        """This as lanes carry it: no bound is infinity, and learning rates are an array beside it,
+        one a step."""
         return replace(
             self,
+            learning_rate=None,  # type: ignore[arg-type]
             clip_norm=inf if self.clip_norm is None else self.clip_norm,
             clip_value=inf if self.clip_value is None else self.clip_value,
         )

@@ -71,6 +71,7 @@ class SAM(Momentum):
     """
 
     num_gradients: ClassVar[int] = 2
+    elementwise = False  # it divides by the norm of the whole gradient
 
     name: Literal["sam"] = named("sam")  # type: ignore[assignment]
     rho: NonNegative = 0.05
@@ -85,6 +86,7 @@ class SAMAdam(Adam):
     """Sharpness-aware minimisation, as `SAM`, over Adam."""
 
     num_gradients: ClassVar[int] = 2
+    elementwise = False  # it divides by the norm of the whole gradient
 
     name: Literal["sam_adam"] = named("sam_adam")  # type: ignore[assignment]
     rho: NonNegative = 0.05

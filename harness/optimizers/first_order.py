@@ -14,6 +14,8 @@ from harness.optimizers.base import Fraction, NonNegative, Optimizer, Positive, 
 class SGD(Optimizer):
     """Plain stochastic gradient descent."""
 
+    elementwise = True
+
     name: Literal["sgd"] = named("sgd")
 
     def rule(self, schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -24,6 +26,8 @@ class SGD(Optimizer):
 @dataclass(frozen=True)
 class Momentum(Optimizer):
     """SGD with heavy-ball momentum."""
+
+    elementwise = True
 
     name: Literal["momentum"] = named("momentum")
     momentum: Fraction = 0.9
@@ -48,6 +52,8 @@ class Nesterov(Momentum):
 class Adagrad(Optimizer):
     """Adagrad (Duchi et al. 2011): a sum of squares from ``initial_accumulator`` on."""
 
+    elementwise = True
+
     name: Literal["adagrad"] = named("adagrad")
     initial_accumulator: NonNegative = 0.1
     eps: Positive = 1e-7
@@ -63,6 +69,8 @@ class Adagrad(Optimizer):
 class RMSProp(Optimizer):
     """RMSProp (Hinton 2012)."""
 
+    elementwise = True
+
     name: Literal["rmsprop"] = named("rmsprop")
     decay_rate: Fraction = 0.9
     eps: Positive = 1e-8
@@ -75,6 +83,8 @@ class RMSProp(Optimizer):
 @dataclass(frozen=True)
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015)."""
+
+    elementwise = True
 
     name: Literal["adam"] = named("adam")
     b1: Fraction = 0.9
@@ -109,6 +119,8 @@ class Lion(Optimizer):
 
     Every weight moves by the learning rate, so that wants to be 3 to 10 times below Adam's.
     """
+
+    elementwise = True
 
     name: Literal["lion"] = named("lion")
     learning_rate: Positive = 1e-4

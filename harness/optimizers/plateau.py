@@ -6,6 +6,7 @@ that differs from lane to lane cannot pass.
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -42,6 +43,14 @@ def plateau_rule(schedule: Schedule | OneCycle) -> PlateauRule:
             lowest=schedule.lowest,
         )
     return PlateauRule(factor=1.0, patience=0, cooldown=0, threshold=0.0, lowest=0.0)
+
+
+def plateau_shapes() -> PlateauRule:
+    """The shapes and types of a lane's rule."""
+    number, count = (jax.ShapeDtypeStruct((), kind) for kind in (jnp.float32, jnp.int32))  # type: ignore[no-untyped-call]
+    return PlateauRule(
+        factor=number, patience=count, cooldown=count, threshold=number, lowest=number
+    )
 
 
 def plateau_start() -> PlateauState:

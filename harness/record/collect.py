@@ -10,42 +10,43 @@ from scipy.special import expit
 
 from harness.config import dump
 from harness.data.dataset import Dataset
-from harness.evaluate.corrections import prior_shift, shift_prior
-from harness.evaluate.evaluate import Scored, by_evaluation, evaluate
+from harness.data.run_data import RunData
 from harness.identity import numerics
-from harness.prepare import Prepared
+from harness.metrics.calibration import prior_shift, shift_prior
+from harness.metrics.evaluate import Scored, by_evaluation, evaluate
 from harness.record.schema import CURVES, Predictions, Record
+from harness.run import Run
 
 
 def collect(
     *,
-    jobs: Sequence[Any],
-    prepared: Sequence[Prepared],
+    runs: Sequence[Run],
+    data: Sequence[RunData],
     outcome: Any,
     dataset: Dataset,
     seconds: float,
 ) -> list[Record]:
-    """One record a job.
+    """One record a run.
 
     Args:
-      jobs: (runs,) with ``run_id`` and ``config``.
-      outcome: `harness.train.Outcome` of numpy arrays with a leading lane axis; lanes beyond the
-        jobs are filling.
+      runs: and their ``data``.
+      outcome: `harness.train.Outcome` of numpy arrays with a leading lane axis, in the runs' own
+        sizes; lanes beyond the runs are filling.
       seconds: wall time a run.
     """
-    num_runs = len(jobs)
-    splits = [ready.parts.split for ready in prepared]
+    num_runs = len(runs)
+    splits = [own.split for own in data]
     logits = {
         "validation": outcome.validation_logits[:num_runs],
         "test": outcome.test_logits[:num_runs],
     }
     rows = {
-        "validation": np.stack([ready.parts.validation_rows for ready in prepared]),
-        "test": np.stack([ready.parts.test_rows for ready in prepared]),
+        part: np.stack([_filled(getattr(split, part), logits[part].shape[1]) for split in splits])
+        for part in logits
     }
     # A run without one finite epoch has no model to score.
     untrained = outcome.best_epoch[:num_runs] == 0
-    shifts = [_shift(ready) for ready in prepared]
+    shifts = [_shift(own) for own in data]
     scored = {}
     for part in rows:
         raw = np.where(untrained[:, None], np.nan, logits[part])
@@ -53,42 +54,46 @@ def collect(
             logits=raw,
             labels=dataset.labels[rows[part]],
             valid=np.arange(rows[part].shape[1]) < _sizes(splits, part)[:, None],
-            corrected=_corrected(jobs, prepared, raw, shifts, outcome.best_epoch),
+            corrected=_corrected(runs, data, raw, shifts, outcome.best_epoch),
         )
-    evaluated = _evaluate(jobs, scored)
+    evaluated = _evaluate(runs, scored)
     created = datetime.now(UTC)
-    version = numerics()
     return [
         Record(
-            run_id=job.run_id,
-            config=dump(job.config),
+            run_id=run.run_id,
+            config=dump(run.config),
             facts={
                 **_status(outcome, i),
-                "num_steps": int(outcome.num_epochs[i]) * ready.program.steps_per_epoch,
+                "num_steps": int(outcome.num_epochs[i]) * run.sizes.steps_per_epoch,
                 "best_epoch": int(outcome.best_epoch[i]),
-                "threshold": float(expit(own.threshold_logit)),
-                "threshold_logit": own.threshold_logit,
+                "threshold": float(expit(found.threshold_logit)),
+                "threshold_logit": found.threshold_logit,
                 "prior_shift": shifts[i],
                 "seconds": seconds,
-                "numerics": version,
+                "numerics": numerics(run.config),
                 "data_fingerprint": dataset.fingerprint,
-                **_counts(ready, dataset.labels),
+                **_counts(own, dataset.labels),
             },
-            chosen=own.chosen,
-            metrics=own.metrics,
+            chosen=found.chosen,
+            metrics=found.metrics,
             curves={
                 shown: getattr(outcome.curves, field)[i, : outcome.num_epochs[i]]
                 for field, shown in CURVES.items()
             },
-            steps_per_epoch=ready.program.steps_per_epoch,
+            steps_per_epoch=run.sizes.steps_per_epoch,
             predictions={
-                part: _predictions(rows[part][i], scored[part], own.calibrated[part], i)
+                part: _predictions(rows[part][i], scored[part], found.calibrated[part], i)
                 for part in rows
             },
             created=created,
         )
-        for i, (job, ready, own) in enumerate(zip(jobs, prepared, evaluated, strict=True))
+        for i, (run, own, found) in enumerate(zip(runs, data, evaluated, strict=True))
     ]
+
+
+def _filled(rows: np.ndarray, size: int) -> np.ndarray:
+    """``rows`` as a lane carries them: the last one repeated."""
+    return np.pad(rows, (0, size - len(rows)), mode="edge")
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,39 +106,35 @@ class _Evaluated:
     calibrated: dict[str, np.ndarray | None]  # by part, (n,)
 
 
-def _evaluate(jobs: Sequence[Any], scored: dict[str, Scored]) -> list[_Evaluated]:
-    """Of all jobs, in their order."""
+def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> list[_Evaluated]:
+    """Of all runs, in their order."""
     whole: dict[int, _Evaluated] = {}
-    groups = by_evaluation([job.config.evaluation for job in jobs])
+    groups = by_evaluation([run.config.evaluation for run in runs])
     for evaluation, at in groups.items():
         parts = {part: all_.of(at) for part, all_ in scored.items()}
-        found = evaluate(**parts, evaluation=evaluation)
-        for place, run in enumerate(at):
-            chosen = {name: float(values[place]) for name, values in found.facts.items()}
-            whole[run] = _Evaluated(
-                metrics={name: float(values[place]) for name, values in found.metrics.items()},
+        measured = evaluate(**parts, evaluation=evaluation)
+        for place, position in enumerate(at):
+            chosen = {name: float(values[place]) for name, values in measured.facts.items()}
+            whole[position] = _Evaluated(
+                metrics={name: float(values[place]) for name, values in measured.metrics.items()},
                 threshold_logit=chosen.pop("threshold_logit"),
                 chosen=chosen,
                 calibrated={
-                    part: found.calibrated[part][place] if part in found.calibrated else None
+                    part: measured.calibrated[part][place] if part in measured.calibrated else None
                     for part in scored
                 },
             )
-    return [whole[run] for run in range(len(jobs))]
+    return [whole[position] for position in range(len(runs))]
 
 
-def _shift(ready: Prepared) -> float:
+def _shift(own: RunData) -> float:
     """The logit from the prior a run was trained under to that of its validation and test parts."""
-    parts = ready.parts
-    return prior_shift(
-        training_rate=parts.train_prior,
-        natural_rate=parts.natural_positive_rate,
-    )
+    return prior_shift(training_rate=own.train_prior, natural_rate=own.natural_positive_rate)
 
 
 def _corrected(
-    jobs: Sequence[Any],
-    prepared: Sequence[Prepared],
+    runs: Sequence[Run],
+    data: Sequence[RunData],
     raw: np.ndarray,
     shifts: Sequence[float],
     best_epochs: np.ndarray,
@@ -143,13 +144,12 @@ def _corrected(
     A loss that changes over the training is taken as it was in the epoch that is kept.
     """
     corrected = np.full(raw.shape, np.nan)
-    for i, (job, ready) in enumerate(zip(jobs, prepared, strict=True)):
-        parts = ready.parts
-        loss = job.config.loss.fitted(
-            num_negatives=parts.num_negatives, num_positives=parts.num_positives
+    for i, (run, own) in enumerate(zip(runs, data, strict=True)):
+        loss = run.config.loss.fitted(
+            num_negatives=own.num_negatives, num_positives=own.num_positives
         )
-        last_step = int(best_epochs[i]) * ready.program.steps_per_epoch - 1
-        loss = loss.at(max(0, last_step) / ready.program.num_steps)
+        last_step = int(best_epochs[i]) * run.sizes.steps_per_epoch - 1
+        loss = loss.at(max(0, last_step) / run.exact_program.num_steps)
         with np.errstate(all="ignore"):  # logits of a diverged run, or of padding
             posterior = loss.posterior_logits(raw[i].astype(np.float64))
         if posterior is not None:
@@ -180,17 +180,17 @@ def _status(outcome: Any, i: int) -> dict[str, Any]:
     return {"status": "diverged" if step else "finished", "diverged_step": step or None}
 
 
-def _counts(ready: Prepared, labels: np.ndarray) -> dict[str, int | float]:
-    split = ready.parts.split
+def _counts(own: RunData, labels: np.ndarray) -> dict[str, int | float]:
+    split = own.split
     counts: dict[str, int | float] = {}
     for part in ("train", "validation", "test"):
         rows = getattr(split, part)
         counts[f"num_{part}"] = len(rows)
         counts[f"num_{part}_positives"] = int(labels[rows].sum())
     # What was trained on in the end: after resampling, and in the shares that batches hold.
-    counts["num_train_sampled"] = ready.parts.num_sampled
-    counts["num_train_synthetic"] = ready.parts.num_synthetic
-    counts["train_prior"] = ready.parts.train_prior
+    counts["num_train_sampled"] = own.num_sampled
+    counts["num_train_synthetic"] = len(own.synthetic)
+    counts["train_prior"] = own.train_prior
     return counts
 
 

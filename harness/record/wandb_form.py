@@ -111,7 +111,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Restored:
+class LoggedRun:
     """A run's row of the store, without its scores: by flat names, every one in one group alone.
 
     Attributes:
@@ -152,9 +152,9 @@ def origin(config: Mapping[str, Any]) -> Origin | None:
     return Origin(created=created, types=types, **names)
 
 
-def restored(
+def from_wandb(
     run_id: str, config: Mapping[str, Any], summary: Mapping[str, Any], sent: Origin
-) -> Restored:
+) -> LoggedRun:
     """The run as the store has it, typed as it was."""
     ours = {key: value for key, value in config.items() if key != ORIGIN and key[:1] != "_"}
     taken = {*RUN, *FACTS, "shard"}  # columns whose meaning is fixed, whoever wrote the config
@@ -169,7 +169,7 @@ def restored(
     ]
     facts = {key: _fact(key, value) for key, value in known if "/" not in key}
     metrics = {key: as_float(value) for key, value in known if "/" in key}
-    return Restored(
+    return LoggedRun(
         run_id=run_id,
         created=sent.created,
         config=dict([*flat.items()][:MAX_COLUMNS]),

@@ -6,16 +6,18 @@ checks them, and every mistake is one line that names the file and the key.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from annotated_types import Ge, Gt, MinLen
 from pydantic import ConfigDict, StringConstraints, TypeAdapter, ValidationError, with_config
 
 from harness.errors import UserError
+from harness.metrics.definitions import Split
+from harness.metrics.names import parse
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Words = Annotated[str, MinLen(1)]
@@ -109,10 +111,20 @@ class Claim:
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, kw_only=True)
 class Tune:
-    """Hyperparameters chosen on validation for each group of runs, as in `harness analyze`."""
+    """Hyperparameters chosen on validation for each group of runs, as in `harness analyze`.
+
+    ``by`` is a metric or a measure of the experiment's own, which alone needs ``better``: which of
+    its values are.
+    """
 
     keys: Annotated[tuple[str, ...], MinLen(1)]
     by: Annotated[str, StringConstraints(pattern=r"^validation/")]
+    better: Literal["higher", "lower"] | None = None
+
+    @property
+    def sign(self) -> int | None:
+        """Of ``better``; None where the metric's own direction holds."""
+        return {"higher": 1, "lower": -1, None: None}[self.better]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -168,6 +180,44 @@ class Experiment:
             if sweep.start_from and sweep.start_from not in earlier:
                 raise ValueError(f"sweep {name} starts from {sweep.start_from!r}, no earlier sweep")
             earlier.add(name)
+        for place, column in self._columns():
+            _check_metric(column, place, self.measures)
+        if self.tune is not None:
+            _check_direction(self.tune, self.measures)
+
+    def _columns(self) -> Iterator[tuple[str, str]]:
+        """The columns named, with the place where they are."""
+        for claim in self.claims:
+            yield f"claims.{claim.name}.of.measure", claim.of.measure
+            yield f"claims.{claim.name}.than.measure", claim.than.measure
+        for figure in self.figures:
+            yield f"figures.{figure.name}.y", figure.y
+        if self.tune is not None:
+            yield "tune.by", self.tune.by
+
+
+def _check_metric(column: str, place: str, measures: Collection[str]) -> None:
+    """Raises a ValueError for a column that looks like a metric and is none.
+
+    The others are the runs' facts, settings and measures, known once there are runs.
+    """
+    if column not in measures and column.partition("/")[0] in get_args(Split) and "/" in column:
+        try:
+            parse(column)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
+
+
+def _check_direction(tune: Tune, measures: Collection[str]) -> None:
+    if tune.by in measures:
+        if tune.better is None:
+            raise ValueError(f"tune.better: higher or lower, since {tune.by} is no known metric")
+        return
+    metric = parse(tune.by).definition
+    if tune.better is not None:
+        raise ValueError(f"tune.better: leave it out, {metric.name} has its own direction")
+    if not metric.sign:
+        raise ValueError(f"tune.by: neither high nor low {metric.title} is better")
 
 
 def read(folder: Path) -> Experiment:

@@ -13,7 +13,7 @@ from harness.analyze.groups import chosen_runs, label_runs
 from harness.analyze.keys import as_labels, keys_of, rows_where
 from harness.analyze.runs import Runs
 from harness.errors import UserError
-from harness.identity import numerics
+from harness.identity import NAMED, numerics_named
 from harness.reproduce.claims import Claim, Experiment, Side, Sweep, Tune
 from harness.reproduce.computed import TABLES
 from harness.reproduce.judging import Pairs
@@ -123,9 +123,18 @@ def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]
 def _current(stored: Runs, sweep: Sweep) -> pl.DataFrame:
     """A sweep's runs under the current numerics, the latest where data changed under them."""
     keys = keys_of(stored)
-    is_asked = (pl.col("numerics") == numerics()) & (pl.col(sweep.vary) < sweep.seeds)
-    runs = as_labels(stored.runs, keys).filter(is_asked)
-    return runs.sort("created", "run_id").unique(keys, keep="last")
+    runs = as_labels(stored.runs, keys).filter(pl.col(sweep.vary) < sweep.seeds)
+    runs = _under_current_numerics(runs).sort("created", "run_id")
+    return runs.unique(keys, keep="last")
+
+
+def _under_current_numerics(runs: pl.DataFrame) -> pl.DataFrame:
+    """Those that would be computed now as they were then."""
+    columns = {group: f"{group}.name" for group in NAMED if f"{group}.name" in runs.columns}
+    kinds = runs.select(numerics="numerics", **columns).unique()
+    is_current = [row.pop("numerics") == numerics_named(row) for row in kinds.iter_rows(named=True)]
+    current = kinds.filter(is_current).rename(columns)
+    return runs.join(current, on=current.columns, how="semi", nulls_equal=True)
 
 
 def starting_points(folder: Path, sweep: Sweep) -> list[str]:
@@ -136,7 +145,7 @@ def starting_points(folder: Path, sweep: Sweep) -> list[str]:
 def _tuned(runs: pl.DataFrame, tune: Tune, keys: Sequence[str]) -> pl.DataFrame:
     """The runs of the configurations that validation chooses, for each sweep by itself."""
     chosen = [
-        chosen_runs(label_runs(rows, keys=keys, tuned=tune.keys), metric=tune.by)
+        chosen_runs(label_runs(rows, keys=keys, tuned=tune.keys), metric=tune.by, sign=tune.sign)
         for rows in runs.partition_by("sweep", maintain_order=True)
     ]
     return pl.concat(chosen, how="diagonal_relaxed").sort("run_id", "sweep")

@@ -14,17 +14,17 @@ from scipy.special import entr, expit, logit
 
 from harness.analyze.runs import Runs
 from harness.config import AnyDataset, parse_as
-from harness.data.mislabelled import Mislabelled
-from harness.data.sources import TwoGaussians
+from harness.data import library
+from harness.data.packages import Mislabelled
 from harness.data.synthetic import SYNTHETIC, Cue
 from harness.errors import UserError
-from harness.evaluate import order
-from harness.evaluate.decisions import decide, decision_metrics
-from harness.evaluate.ranking import Ranking, rank_rows
-from harness.evaluate.settings import Costs
+from harness.metrics.decision_metrics import decide, decision_metrics
+from harness.metrics.ranked_rows import Ranking, rank_rows
+from harness.metrics.ranking_metrics import auroc, average_precision
+from harness.metrics.settings import Costs
 from harness.reproduce import gaussians
 
-_KNOWN = {kind.kind for kind in (TwoGaussians, *SYNTHETIC, Mislabelled)}
+_KNOWN = {kind.kind for kind in (*SYNTHETIC, Mislabelled)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,8 @@ def floor(rows: Rows) -> pl.Series:
     found = {}
     configs = _configs(rows)
     for run, numbers, _, labels in test_rows(rows):
-        posterior = configs[run].load().posterior if configs[run] is not None else None
+        source = configs[run]
+        posterior = None if source is None else library.datasets.get(source).posterior
         if posterior is not None:
             given = np.where(labels == 1, posterior[numbers], 1 - posterior[numbers])
             found[run] = float(-np.log(np.maximum(given, np.finfo(np.float64).tiny)).mean())
@@ -81,7 +82,7 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
         if isinstance(configs[run], Cue | Mislabelled):
             # Features and clean labels have streams of their own, which noise does not touch.
             without = replace(configs[run], flip_positives=0.0, flip_negatives=0.0)
-            labels = without.load().labels[numbers]
+            labels = library.datasets.get(without).labels[numbers]
             ranking = rank_rows(
                 logits=logits[None], labels=labels[None], valid=np.ones((1, len(labels)), bool)
             )
@@ -90,7 +91,7 @@ def clean(rows: Rows, *, score: str, at: float | str = 0.5) -> pl.Series:
 
 
 def _score(name: str) -> Callable[[Ranking, float], Any]:
-    ranks = {"auroc": order.auroc, "average_precision": order.average_precision}
+    ranks = {"auroc": auroc, "average_precision": average_precision}
     if name in ranks:
         return lambda ranking, _: ranks[name](ranking)
 

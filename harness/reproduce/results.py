@@ -20,11 +20,11 @@ from harness import devices
 from harness.analyze import comparisons
 from harness.analyze.charts import PALETTE, definitions
 from harness.analyze.drawing import draw, with_data
+from harness.analyze.headings import heading
 from harness.analyze.keys import resolve, varying
-from harness.analyze.metrics import title
 from harness.analyze.report import rank_rows
 from harness.files import write_whole
-from harness.identity import numerics
+from harness.identity import environment
 from harness.reproduce.claims import Experiment, Figure, experiments, read
 from harness.reproduce.judging import Verdict, compared, finding, region
 from harness.reproduce.observed import RUNS, Observed, select
@@ -175,12 +175,21 @@ def _provenance(observed: Observed, made: Made) -> dict[str, Any]:
         "finished": made.finished,
         "seconds": round(made.seconds, 1),
         "runs": runs.height,
-        "numerics": numerics(),
+        "numerics": environment(),
+        "code": _codes(runs),
         "versions": {"harness": harness.__version__, "python": platform.python_version()}
         | {name: version(name) for name in packages},
         "machine": f"{platform.machine()}, {devices.describe()}",
         "data_fingerprints": prints,
     }
+
+
+def _codes(runs: pl.DataFrame) -> list[str]:
+    """The hashes of the code that ``runs`` were computed by, one a family."""
+    if "numerics" not in runs.columns:
+        return []
+    every = runs["numerics"].unique()
+    return sorted({numerics.partition(";")[0].removeprefix("code=") for numerics in every})
 
 
 def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
@@ -266,7 +275,7 @@ def _ranks(table: pl.DataFrame, figure: Figure) -> dict[str, Any]:
 
 def _named(column: str) -> str:
     """A metric in prose, any other column as it is."""
-    return title(column) if column.startswith(("test/", "validation/")) else column
+    return heading(column) if column.startswith(("test/", "validation/")) else column
 
 
 def _spec(rows: pl.DataFrame, figure: Figure) -> dict[str, Any]:

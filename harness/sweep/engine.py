@@ -1,41 +1,41 @@
-"""Runs a sweep on this machine: plan, compile, train, evaluate, record.
+"""Runs a sweep on this machine: resolve, compile, train, evaluate, record.
 
 Devices train one batch of lanes while the host evaluates and records the batch before, and the
 next program compiles while this one trains.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any
 
 import jax
 import numpy as np
 
 from harness import checkpoints
 from harness.config import Config, objective
+from harness.data import library
+from harness.data.dataset import Dataset
+from harness.data.run_data import RunData
 from harness.errors import UserError
-from harness.identity import numerics
-from harness.prepare import Prepared, prepare
+from harness.padding import trimmed
 from harness.record.collect import collect
 from harness.record.schema import Record
+from harness.run import Key, Run
 from harness.sweep import lanes, plan
-from harness.sweep.plan import Group, Job, Key
+from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
-from harness.sweep.stored import stored_runs
 from harness.sweep.timings import timed
-from harness.train import Lane, Outcome
+from harness.train import Lane, Outcome, Program
 
 
 @dataclass(frozen=True)
 class Result:
     """What became of one run: the metrics a search may ask for, or its error."""
 
-    run_id: str
+    run_id: str  # empty where the run could not be resolved
     objectives: Mapping[str, float] = field(default_factory=dict)  # by stored column
     error: UserError | None = None
     was_stored: bool = False
@@ -45,10 +45,10 @@ class Result:
 class _Started:
     """A batch in training."""
 
-    jobs: Sequence[Job]
-    prepared: Sequence[Prepared]
-    outcome: Future
-    dataset: Any
+    runs: Batch
+    data: Sequence[RunData]
+    outcome: Future[Outcome]
+    dataset: Dataset
     begun: float
 
 
@@ -59,25 +59,26 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     """
     recorder = Recorder(configs)
     with timed("identify"):
-        jobs = plan.make_jobs(configs, numerics=numerics())
+        resolved = plan.resolved(configs)
+        runs = [run for run in resolved if isinstance(run, Run)]
         columns = sorted({objective(config) for config in configs})
         results = {
             key: Result(key[1], _told(row, columns), was_stored=True)
-            for key, row in stored_runs(jobs, columns).items()
+            for key, row in plan.stored_runs(runs, columns).items()
         }
-        groups = plan.group(job for job in jobs if job.key not in results)
-    total = sum(len(group.jobs) for group in groups)
+        programs = list(plan.batches(run for run in runs if run.key not in results))
+    total = sum(len(batch) for _, batches in programs for batch in batches)
     with progress.training(total) as advance:
         try:
-            for started in _one_ahead(_start(groups, results)):
-                records = zip(started.jobs, _finish(started), _params(started), strict=True)
-                for job, record, params in records:
-                    results[job.key] = Result(job.run_id, _told(record.metrics, columns))
-                    recorder.add(record, job.config, params=params)
-                advance(len(started.jobs))
+            for started in _one_ahead(_start(programs, results)):
+                records = zip(started.runs, _finish(started), _params(started), strict=True)
+                for run, record, params in records:
+                    results[run.key] = Result(run.run_id, _told(record.metrics, columns))
+                    recorder.add(record, run.config, params=params)
+                advance(len(started.runs))
         finally:
             recorder.flush()
-    return [results[job.key] for job in jobs]
+    return [results[one.key] if isinstance(one, Run) else Result("", error=one) for one in resolved]
 
 
 def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:
@@ -86,72 +87,61 @@ def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[st
     return {column: value for column, value in found if value is not None}
 
 
-def _start(groups: Sequence[Group], results: dict[Key, Result]) -> Iterator[_Started]:
+def _start(
+    programs: Sequence[tuple[Program, Sequence[Batch]]], results: dict[Key, Result]
+) -> Iterator[_Started]:
     """Starts batch after batch; each is training when it is yielded."""
     # XLA compiles and runs without Python's lock, each on a thread of its own.
     with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
-        programs = plan.programs(groups)
-        compiling: list[Future] = [compiler.submit(_compile, program) for program in programs[:1]]
+        compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
         try:
-            for program, following in zip_longest(programs, programs[1:]):
+            for (_, batches), following in zip_longest(programs, programs[1:]):
                 trainer = _wait_for_compiler(compiling.pop())
                 if following is not None:  # one program ahead: more would fill the memory
-                    compiling.append(compiler.submit(_compile, following))
-                for group in program:
-                    if trainer is not None:
-                        yield from _start_group(group, trainer, results, devices)
-                    else:  # every job fails, and says why
-                        _prepare(group.jobs, group.dataset, results)
+                    compiling.append(compiler.submit(_compile, following[0]))
+                for batch in batches:
+                    if started := _start_batch(batch, trainer, results, devices):
+                        yield started
         finally:
             compiler.shutdown(cancel_futures=True)
             devices.shutdown(cancel_futures=True)
 
 
-def _wait_for_compiler(compiling: Future) -> lanes.Trainer | None:
+def _compile(program: Program) -> lanes.Trainer:
+    with timed("compile"):
+        return lanes.Trainer(program)
+
+
+def _wait_for_compiler(compiling: Future[lanes.Trainer]) -> lanes.Trainer:
     with timed("wait for compiler"):
         return compiling.result()
 
 
-def _start_group(
-    group: Group,
-    trainer: lanes.Trainer,
-    results: dict[Key, Result],
-    devices: ThreadPoolExecutor,
-) -> Iterator[_Started]:
-    data = group.put()
-    for batch in group.batches():
-        with timed("prepare"):
-            jobs, prepared = _prepare(batch, group.dataset, results)
-            if not jobs:
-                continue
-            stacked = group.stack([ready.lane for ready in prepared])
-        outcome = devices.submit(_train, group, trainer, stacked, data)
-        yield _Started(jobs, prepared, outcome, group.dataset, time.perf_counter())
+def _start_batch(
+    batch: Batch, trainer: lanes.Trainer, results: dict[Key, Result], devices: ThreadPoolExecutor
+) -> _Started | None:
+    """The batch in training, without the runs whose data cannot give what they ask."""
+    with timed("prepare"):
+        dataset = library.datasets.get(batch[0].config.dataset)
+        ready: dict[Run, Lane] = {}
+        for run in batch:
+            try:
+                ready[run] = run.lane(dataset)
+            except UserError as error:
+                results[run.key] = Result(run.run_id, error=error)
+        if not ready:
+            return None
+        data = [run.data(dataset) for run in ready]
+        stacked = trainer.stack(list(ready.values()))
+    begun = time.perf_counter()
+    outcome = devices.submit(_train, trainer, stacked, dataset, batch[0])
+    return _Started(list(ready), data, outcome, dataset, begun)
 
 
-def _train(group: Group, trainer: lanes.Trainer, stacked: Lane, data: lanes.DeviceData) -> Outcome:
+def _train(trainer: lanes.Trainer, stacked: Lane, dataset: Dataset, one: Run) -> Outcome:
     with timed("train"):
-        return group.trimmed(jax.tree.map(np.asarray, trainer(stacked, data)))
-
-
-def _prepare(batch: Iterable[Job], dataset: Any, results: dict[Key, Result]) -> tuple[list, list]:
-    jobs, prepared = [], []
-    for job in batch:
-        try:
-            prepared.append(prepare(job.config, dataset))
-            jobs.append(job)
-        except UserError as error:
-            results[job.key] = Result(job.run_id, error=error)
-    return jobs, prepared
-
-
-def _compile(groups: Sequence[Group]) -> lanes.Trainer | None:
-    """The groups' program, from the first job whose data can be prepared."""
-    for group in groups:
-        for job in group.jobs:
-            with suppress(UserError), timed("compile"):  # reported when its batch comes
-                return group.compile([prepare(job.config, group.dataset).lane])
-    return None
+        outcome = trainer(stacked, lanes.put(dataset, trainer.program))
+        return trimmed(jax.tree.map(np.asarray, outcome), trainer.program, one.sizes)
 
 
 def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
@@ -166,11 +156,11 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
 def _finish(started: _Started) -> list[Record]:
     with timed("wait for training"):
         outcome = started.outcome.result()
-    seconds = (time.perf_counter() - started.begun) / len(started.jobs)
+    seconds = (time.perf_counter() - started.begun) / len(started.runs)
     with timed("evaluate"):
         return collect(
-            jobs=started.jobs,
-            prepared=started.prepared,
+            runs=started.runs,
+            data=started.data,
             outcome=outcome,
             dataset=started.dataset,
             seconds=seconds,
@@ -181,8 +171,8 @@ def _params(started: _Started) -> list[checkpoints.Params | None]:
     """Each run's parameters, where they are to be kept and an epoch gave some."""
     outcome = started.outcome.result()
     return [
-        {name: values[i] for name, values in outcome.params.items()}
-        if job.config.training.save_params and outcome.best_epoch[i] > 0
+        {name: np.asarray(values[i]) for name, values in outcome.params.items()}
+        if run.config.training.save_params and outcome.best_epoch[i] > 0
         else None
-        for i, job in enumerate(started.jobs)
+        for i, run in enumerate(started.runs)
     ]

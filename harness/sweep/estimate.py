@@ -11,9 +11,9 @@ from rich.table import Table
 
 from harness import devices
 from harness.config import Config
-from harness.identity import numerics
+from harness.errors import UserError
+from harness.run import Run
 from harness.sweep import lanes, plan
-from harness.sweep.stored import stored_runs
 
 # Measured with benchmarks/ on two CPU cores; a guide, not a promise.
 SECONDS_TO_COMPILE = 5.0
@@ -21,46 +21,56 @@ SHARE_OF_PEAK = 0.45
 
 
 def show_plan(configs: Sequence[Config], *, console: Console) -> None:
-    """Prints the groups of ``configs``: their lanes, memory and estimated time."""
-    jobs = plan.make_jobs(configs, numerics=numerics())
-    done = stored_runs(jobs, [])
-    missing = [job for job in jobs if job.key not in done]
-    programs = plan.programs(plan.group(missing))
+    """Prints the programs of ``configs``: their lanes, memory and estimated time.
+
+    Raises:
+      UserError: no config has a run.
+    """
+    resolved = plan.resolved(configs)
+    runs = [run for run in resolved if isinstance(run, Run)]
+    wrong = [error for error in resolved if isinstance(error, UserError)]
+    if not runs:
+        raise wrong[0]
+    done = plan.stored_runs(runs, [])
+    missing = [run for run in runs if run.key not in done]
     peak = _matmul_rate()
     table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
-    seconds = 0.0
-    for groups in programs:
-        first = groups[0]
-        flops = sum(one.num_batches * one.width * one.signature.run_flops for one in groups)
+    seconds, num_programs, num_missing = 0.0, 0, 0
+    for program, batches in plan.batches(missing):
+        width = lanes.width_of(program)
+        flops = sum(width * plan.run_flops(batch[0]) for batch in batches)
         cost = SECONDS_TO_COMPILE + flops / (peak * SHARE_OF_PEAK)
-        seconds += cost
+        members = sum(map(len, batches))
+        seconds, num_programs, num_missing = seconds + cost, num_programs + 1, num_missing + members
         table.add_row(
-            _describe(first),
-            "\n".join(dict.fromkeys(map(_data, groups))),
-            str(sum(len(one.jobs) for one in groups)),
-            f"{first.signature.lanes_per_device} x {lanes.num_devices()}",
-            str(sum(one.num_batches for one in groups)),
-            f"{first.signature.program_bytes * lanes.num_devices() / 2**20:.0f} MiB",
+            _describe(batches[0][0]),
+            "\n".join(dict.fromkeys(_data(batch[0]) for batch in batches)),
+            str(members),
+            f"{lanes.lanes_per_device(program)} x {lanes.num_devices()}",
+            str(len(batches)),
+            f"{lanes.program_bytes(program) * lanes.num_devices() / 2**20:.0f} MiB",
             f"{cost:.0f}",
         )
     console.print(table)
     console.print(
-        f"{len(jobs)} jobs: {len(jobs) - len(missing)} already stored, "
-        f"{sum(len(one.jobs) for groups in programs for one in groups)} to train in "
-        f"{len(programs)} compilation(s), "
+        f"{len(configs)} jobs: {len(runs) - len(missing)} already stored, "
+        f"{num_missing} to train in {num_programs} compilation(s), "
         f"about {seconds:.0f} s at {peak / 1e9:.0f} GFLOP/s.",
         soft_wrap=True,
     )
+    if wrong:
+        console.print(
+            f"{len(wrong)} cannot be trained, such as: {wrong[0]}", soft_wrap=True, markup=False
+        )
     console.print(f"Devices: {devices.describe()}", soft_wrap=True)
 
 
-def _data(group: plan.Group) -> str:
-    dataset = group.dataset
-    return f"{escape(dataset.name)} {dataset.num_rows} x {dataset.num_features}"
+def _data(run: Run) -> str:
+    return f"{escape(run.config.dataset.name)} {run.sizes.rows} x {run.sizes.features}"
 
 
-def _describe(group: plan.Group) -> str:
-    program, config = group.signature.program, group.jobs[0].config
+def _describe(run: Run) -> str:
+    program, config = run.program, run.config
     name = f"{config.model.name} {program.model.shape}".strip()
     steps = f"{program.num_epochs} epochs x {program.batch_size}"
     return f"{name}, {config.optimizer.name}, {steps}"

@@ -6,6 +6,7 @@ follows from the program alone: never from how many runs there are, nor from the
 that are short repeat a run to fill the width.
 """
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,57 +18,61 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from harness.data.dataset import Dataset
 from harness.models import cost
-from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, train_run
+from harness.padding import lane_shapes, stack
+from harness.run import Run
+from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, Sizes, train_run
 
 MAX_LANES = 8
-# Bytes one device may use for its lanes. Raise `NUMERICS` in harness/identity.py with it.
+# Bytes one device may use for its lanes.
 LANE_BUDGET = 512 * 2**20
 
 
-def lane_bytes(program: Program, *, num_validation: int, num_test: int) -> int:
+def lane_bytes(program: Program) -> int:
     """Estimated bytes one lane needs on its device.
 
     Parameters and what hangs on them (gradients, two moments, best epoch, temporaries), the order
     of its batches, the rows its sampler made, and the activations of a batch or of a chunk of
     evaluation.
     """
-    each = cost(program.model, program.inputs)
-    rows_at_once = max(3 * program.batch_size, min(EVALUATION_CHUNK, max(num_validation, num_test)))
+    each, sizes = cost(program.model, program.inputs), program.sizes
+    held_out = max(sizes.validation, sizes.test)
+    rows_at_once = max(3 * program.batch_size, min(EVALUATION_CHUNK, held_out))
     copies = 8 if program.start == "random" else 9
     floats = copies * each.num_params + 2 * rows_at_once * each.activations
-    floats += 4 * (num_validation + num_test)
-    floats += program.num_synthetic * (program.num_features + 1)
+    floats += 4 * (sizes.validation + sizes.test)
+    floats += sizes.synthetic * (sizes.features + 1)
     return 4 * (floats + program.num_steps * program.batch_size)
 
 
-def pair_bytes(program: Program, *, num_validation: int) -> int:
+def pair_bytes(program: Program) -> int:
     """Estimated bytes a device needs for the pairs of a batch's rows, however many lanes it holds.
 
     Lanes take turns at their loss. A pair has some six numbers on the way to its gradient.
     """
     if not program.loss_of_a_batch:
         return 0
-    rows = max(program.batch_size, min(EVALUATION_CHUNK, num_validation))
+    rows = max(program.batch_size, min(EVALUATION_CHUNK, program.sizes.validation))
     return 4 * 6 * rows**2
 
 
-def lanes_per_device(program: Program, *, num_validation: int, num_test: int) -> int:
+def program_bytes(program: Program) -> int:
+    """Estimated bytes of a compiled program on a device: its lanes, and what they share."""
+    return lanes_per_device(program) * lane_bytes(program) + pair_bytes(program)
+
+
+@lru_cache(maxsize=1024)
+def lanes_per_device(program: Program) -> int:
     """The width: a power of two up to `MAX_LANES`, as many as the budget holds, at least one."""
-    each = lane_bytes(program, num_validation=num_validation, num_test=num_test)
+    each = lane_bytes(program)
     width = MAX_LANES
     while width > 1 and width * each > LANE_BUDGET:
         width //= 2
     return width
 
 
-def stack(lanes: Sequence[Lane], width: int) -> Lane:
-    """One lane tree with a leading axis of ``width``, the last run repeated to fill it.
-
-    All take the same number of steps: the program's loop has one end.
-    """
-    assert len({int(lane.steps_per_epoch) for lane in lanes}) == 1
-    filled = [*lanes, *[lanes[-1]] * (width - len(lanes))]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *filled)
+def width_of(program: Program) -> int:
+    """Lanes of the compiled program over all devices."""
+    return lanes_per_device(program) * num_devices()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,33 +84,46 @@ class DeviceData:
 
 
 class Trainer:
-    """A program compiled for a number of lanes, over all devices."""
+    """A program compiled for its number of lanes, over all devices."""
 
-    def __init__(self, program: Program, lanes: Lane, data: DeviceData):
-        """Compiles for stacked ``lanes`` (any values: only shapes and structure count)."""
-        self._sharding = NamedSharding(_mesh(), PartitionSpec("lanes"))
+    def __init__(self, program: Program):
+        self.program = program
+        self.width = width_of(program)
+        mesh = _mesh()
+        self._sharding = NamedSharding(mesh, PartitionSpec("lanes"))
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
         sharded = jax.shard_map(
             partial(_train_lanes, program=program),
-            mesh=_mesh(),
+            mesh=mesh,
             in_specs=(PartitionSpec("lanes"), PartitionSpec(), PartitionSpec()),
             out_specs=PartitionSpec("lanes"),
             check_vma=False,  # lanes never talk to each other
         )
-        placed = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=self._sharding),
-            lanes,
+        lanes = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                (self.width, *leaf.shape), leaf.dtype, sharding=self._sharding
+            ),
+            lane_shapes(program),
         )
-        lowered = jax.jit(sharded).lower(placed, data.features, data.labels)
+        rows, features = program.sizes.rows, program.sizes.features
+        lowered = jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
         self._compiled = lowered.compile()
+
+    def _shaped(self, *shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, np.float32, sharding=self._everywhere)
 
     def memory(self) -> int:
         """Bytes a device needs for temporaries and arguments, by XLA's own account."""
         account: Any = self._compiled.memory_analysis()
         return account.temp_size_in_bytes + account.argument_size_in_bytes
 
-    def __call__(self, lanes: Lane, data: DeviceData) -> Outcome:
-        """Starts training stacked ``lanes`` and returns at once; reading the result waits."""
-        placed = jax.device_put(lanes, self._sharding)
+    def stack(self, lanes: Sequence[Lane]) -> Lane:
+        """A batch of at most `width` lanes, all of one data set."""
+        return stack(lanes, self.program, width=self.width)
+
+    def __call__(self, stacked: Lane, data: DeviceData) -> Outcome:
+        """Starts training `stack`ed lanes and returns at once; reading the result waits."""
+        placed = jax.device_put(stacked, self._sharding)
         return self._compiled(placed, data.features, data.labels)
 
 
@@ -117,8 +135,10 @@ def _train_lanes(
     return jax.vmap(one, in_axes=(0, None, None))(stacked, features, labels)
 
 
-def train_alone(program: Program, lane: Lane, dataset: Dataset) -> Outcome:
-    """The plain loop: the same run with no lanes and no sharding, for comparison."""
+def train_alone(run: Run, dataset: Dataset) -> Outcome:
+    """The plain loop: the same run with no lanes, no room and no sharding, for comparison."""
+    program = run.exact_program
+    lane = jax.tree.map(lambda leaf: leaf[0], stack([run.lane(dataset)], program, width=1))
     labels = dataset.labels.astype(np.float32)
     return _train_alone(lane, dataset.features, labels, program=program)
 
@@ -130,22 +150,29 @@ def num_devices() -> int:
     return jax.device_count()
 
 
-def shaped(num_rows: int, num_features: int) -> DeviceData:
-    """What a program compiles against: the shapes of data that is not there yet."""
-    everywhere = NamedSharding(_mesh(), PartitionSpec())
-    return DeviceData(
-        features=jax.ShapeDtypeStruct((num_rows, num_features), np.float32, sharding=everywhere),
-        labels=jax.ShapeDtypeStruct((num_rows,), np.float32, sharding=everywhere),
-    )
+class _OnDevices:
+    """The data set that was put on the devices last: programs that follow each other often train
+    on the same one."""
+
+    def __init__(self) -> None:
+        self._key: tuple[Any, int, int] | None = None
+        self._data: DeviceData | None = None
+
+    def __call__(self, dataset: Dataset, program: Program) -> DeviceData:
+        """``dataset`` on all devices, with zeros up to the rows and features of ``program``."""
+        sizes = program.sizes
+        key = (weakref.ref(dataset), sizes.rows, sizes.features)
+        if self._data is None or self._key != key:
+            self._data = None  # let go before there are two
+            self._key, self._data = key, _put(dataset, sizes)
+        return self._data
 
 
-@lru_cache(maxsize=1)  # programs that follow each other often train on the same data
-def put(
-    dataset: Dataset, *, num_rows: int | None = None, num_features: int | None = None
-) -> DeviceData:
-    """``dataset`` on all devices, with zeros up to ``num_rows`` and ``num_features``."""
-    rows = (num_rows or dataset.num_rows) - dataset.num_rows
-    columns = (num_features or dataset.num_features) - dataset.num_features
+put = _OnDevices()
+
+
+def _put(dataset: Dataset, sizes: Sizes) -> DeviceData:
+    rows, columns = sizes.rows - dataset.num_rows, sizes.features - dataset.num_features
     features, labels = dataset.features, dataset.labels.astype(np.float32)
     if rows or columns:
         features, labels = np.pad(features, ((0, rows), (0, columns))), np.pad(labels, (0, rows))

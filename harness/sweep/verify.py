@@ -6,7 +6,7 @@ reported as a tolerance.
 """
 
 from collections.abc import Sequence
-from itertools import chain
+from functools import partial
 
 import jax
 import numpy as np
@@ -14,29 +14,35 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config import Config
+from harness.data import library
+from harness.data.dataset import Dataset
 from harness.errors import UserError
-from harness.identity import numerics
-from harness.prepare import Prepared, prepare
+from harness.padding import trimmed
+from harness.run import Run
 from harness.sweep import lanes, plan
-from harness.sweep.plan import Group
 from harness.train import Outcome
 
-SAMPLE = 4  # runs of each group
+SAMPLE = 4  # runs of each program and data set
 
 
 def verify(configs: Sequence[Config], *, console: Console) -> None:
-    """Trains up to `SAMPLE` runs of each group in three ways and prints how they compare.
+    """Trains up to `SAMPLE` runs of each program and data set in three ways and prints how they
+    compare.
 
     Raises:
-      UserError: a run's bits changed with its company.
+      UserError: a run's bits changed with its company, or a run cannot be trained.
     """
     table = Table("run", "alone", "reordered", "plain loop: largest difference of a logit")
     changed = []
-    for groups in plan.programs(plan.group(plan.make_jobs(configs, numerics=numerics()))):
-        trainer = groups[0].compile([_first(groups[0]).lane])
-        for run_id, same_alone, same_reordered, difference in chain(
-            *(compare(group, trainer) for group in groups)
-        ):
+    trainer: lanes.Trainer | None = None
+    runs = plan.resolved(configs)
+    for error in runs:
+        if isinstance(error, UserError):
+            raise error
+    for group in plan.groups(run for run in runs if isinstance(run, Run)):
+        if trainer is None or trainer.program != group[0].program:
+            trainer = lanes.Trainer(group[0].program)
+        for run_id, same_alone, same_reordered, difference in compare(group, trainer):
             table.add_row(run_id, _word(same_alone), _word(same_reordered), f"{difference:.2g}")
             if not (same_alone and same_reordered):
                 changed.append(run_id)
@@ -46,31 +52,32 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
     console.print("The same bits however they were run.")
 
 
-def compare(group: Group, trainer: lanes.Trainer) -> list[tuple[str, bool, bool, float]]:
-    """(run id, bits equal alone, bits equal reordered, largest logit difference unfused)."""
-    jobs = [group.jobs[i] for i in _spread(len(group.jobs), group.width)]
-    prepared = [prepare(job.config, group.dataset) for job in jobs]
-    data = group.put()
+def compare(group: Sequence[Run], trainer: lanes.Trainer) -> list[tuple[str, bool, bool, float]]:
+    """(run id, bits equal alone, bits equal reordered, largest logit difference unfused).
 
-    def train(runs: Sequence[Prepared]) -> list[Outcome]:
-        stacked = group.stack([run.lane for run in runs])
-        outcome = group.trimmed(jax.tree.map(np.asarray, trainer(stacked, data)))
-        return [jax.tree.map(lambda leaf, i=i: leaf[i], outcome) for i in range(len(runs))]
-
-    together = train(prepared)
-    reordered = train(prepared[::-1])[::-1]
+    ``group``: runs of one program on one data set.
+    """
+    dataset = library.datasets.get(group[0].config.dataset)
+    batch = [group[i] for i in _spread(len(group), trainer.width)]
+    train = partial(train_batch, trainer=trainer, dataset=dataset)
+    together = train(batch)
+    reordered = train(batch[::-1])[::-1]
     rows = []
-    for i in _spread(len(jobs), SAMPLE):
-        (alone,) = train([prepared[i]])
-        plain = lanes.train_alone(group.signature.program, prepared[i].lane, group.dataset)
+    for i in _spread(len(batch), SAMPLE):
+        (alone,) = train([batch[i]])
+        plain = lanes.train_alone(batch[i], dataset)
         difference = np.abs(np.asarray(plain.test_logits) - together[i].test_logits).max()
         same = same_bits(alone, together[i]), same_bits(reordered[i], together[i])
-        rows.append((jobs[i].run_id, *same, float(difference)))
+        rows.append((batch[i].run_id, *same, float(difference)))
     return rows
 
 
-def _first(group: Group) -> Prepared:
-    return prepare(group.jobs[0].config, group.dataset)
+def train_batch(runs: Sequence[Run], *, trainer: lanes.Trainer, dataset: Dataset) -> list[Outcome]:
+    """The outcome of each of ``runs``, trained side by side."""
+    stacked = trainer.stack([run.lane(dataset) for run in runs])
+    outcome = jax.tree.map(np.asarray, trainer(stacked, lanes.put(dataset, trainer.program)))
+    own = trimmed(outcome, trainer.program, runs[0].sizes)
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(runs))]
 
 
 def same_bits(one: Outcome, other: Outcome) -> bool:

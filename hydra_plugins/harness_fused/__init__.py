@@ -1,1 +1,1 @@
-"""Hydra finds its plugins here; the launcher's work is in `harness.sweep`."""
+"""Hydra finds its plugins here; their work is in `harness.cli.launching`."""

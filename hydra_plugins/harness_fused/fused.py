@@ -1,14 +1,17 @@
-"""`hydra/launcher=fused`: hands all jobs of a sweep to the task at once.
+"""`hydra/launcher=fused` and `hydra/sweeper=fused`: all jobs of a sweep at once to the task.
 
 Kept thin and light: Hydra imports every module of this package whenever an application starts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -16,16 +19,19 @@ from omegaconf import DictConfig
 class FusedLauncher(Launcher):
     """Trains a sweep as lanes of a few programs.
 
-    A task takes part by having a ``sweep`` attribute, called with the list of job configurations.
+    A task takes part by having a method ``sweep``, called with the list of job configurations.
     Any other task runs job by job, as under Hydra's basic launcher.
     """
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        from harness.sweep import launch
+        from harness.cli import launching
 
-        self._launch = launch.setup(hydra_context, task_function, config)
+        task: Any = task_function
+        self.task = task if hasattr(task, "sweep") else None  # where it takes all jobs at once
+        start = launching.basic_launch if self.task is None else launching.fused_launch
+        self._launch = start(hydra_context, task, config)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -33,13 +39,49 @@ class FusedLauncher(Launcher):
         return self._launch(job_overrides, initial_job_idx)
 
 
+class FusedSweeper(Sweeper):
+    """Every combination of the values that overrides name, in one batch."""
+
+    def __init__(self, params: Mapping[str, str] | None = None):
+        self._params = dict(params or {})
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        from harness.cli import launching
+
+        params = [f"{key}={value}" for key, value in self._params.items()]
+        return launching.run_grid(
+            [*params, *arguments],
+            context=self.hydra_context,  # type: ignore[arg-type]
+            config=self.config,  # type: ignore[arg-type]
+            launcher=self.launcher,  # type: ignore[arg-type]
+        )
+
+
 @dataclass
-class FusedConf:
+class FusedLauncherConf:
     """The launcher's own configuration: none. Devices are chosen before JAX starts."""
 
     _target_: str = "hydra_plugins.harness_fused.fused.FusedLauncher"
 
 
-ConfigStore.instance().store(
-    group="hydra/launcher", name="fused", node=FusedConf, provider="harness"
-)
+@dataclass
+class FusedSweeperConf:
+    """The sweeper's own configuration: ``params`` are swept over beside the command line's."""
+
+    _target_: str = "hydra_plugins.harness_fused.fused.FusedSweeper"
+    params: dict[str, str] | None = None
+
+
+for _group, _conf in (("launcher", FusedLauncherConf), ("sweeper", FusedSweeperConf)):
+    ConfigStore.instance().store(
+        group=f"hydra/{_group}", name="fused", node=_conf, provider="harness"
+    )

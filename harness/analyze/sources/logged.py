@@ -16,12 +16,12 @@ from harness.errors import UserError
 from harness.record.schema import FACTS, RUN, Columns, without_absent
 from harness.record.store import union
 from harness.record.wandb_form import (
+    LoggedRun,
     Origin,
-    Restored,
+    from_wandb,
     history_columns,
     is_summary,
     origin,
-    restored,
 )
 from harness.record.wandb_log import RunLog
 
@@ -101,7 +101,7 @@ def write_parts(logs: Iterable[tuple[str, RunLog]], folder: Path, *, prefix: str
 
 def _write_runs(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> None:
     rows = [
-        (shard, log, restored(log.run_id, log.config, log.summary, s)) for shard, log, s in ours
+        (shard, log, from_wandb(log.run_id, log.config, log.summary, s)) for shard, log, s in ours
     ]
     table, columns = frame([row for _, _, row in rows])
     ended = [log.exit_code is not None and "status" in row.facts for _, log, row in rows]
@@ -119,8 +119,8 @@ def _read_runs(path: Path) -> tuple[pl.DataFrame, Columns]:
     return pl.read_parquet(path, glob=False), columns
 
 
-def frame(rows: Sequence[Restored]) -> tuple[pl.DataFrame, Columns]:
-    """The flat table of restored runs; a column of mixed kinds is text."""
+def frame(rows: Sequence[LoggedRun]) -> tuple[pl.DataFrame, Columns]:
+    """The flat table of logged runs; a column of mixed kinds is text."""
     types = {key: kind for row in rows for key, kind in row.types.items()}
     config = dict.fromkeys(name for row in rows for name in row.config)
     chosen = dict.fromkeys(

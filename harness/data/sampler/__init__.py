@@ -1,15 +1,23 @@
 """Resampling the training part, by imbalanced-learn: which rows are trained on, and how often.
 
 A sampler sees the training part alone (`TrainingPart`) and returns the row numbers to train on and
-the rows it made (`Resampled`). `makes_rows` says whether it may make any, which is what a compiled
-program must know beforehand. Which of these rows meet in a batch is decided in `data.batches`.
+the synthetic rows it made (`Resampled`). `makes_rows` says whether it may make any, which is what a
+compiled program must know beforehand. Which of these rows meet in a batch is decided in
+`data.batches`.
 """
 
 from harness.data.sampler.cleaning import EditedNearestNeighbours, NearMiss, TomekLinks
-from harness.data.sampler.combined import SMOTEENN, SMOTETomek
-from harness.data.sampler.part import Resampled, TrainingPart
 from harness.data.sampler.repeating import NoSampler, RandomOversampler, RandomUndersampler
-from harness.data.sampler.synthetic import ADASYN, SMOTE, SVMSMOTE, BorderlineSMOTE, KMeansSMOTE
+from harness.data.sampler.smote import (
+    ADASYN,
+    SMOTE,
+    SMOTEENN,
+    SVMSMOTE,
+    BorderlineSMOTE,
+    KMeansSMOTE,
+    SMOTETomek,
+)
+from harness.data.sampler.training_part import Resampled, TrainingPart
 
 SAMPLERS = (
     NoSampler,

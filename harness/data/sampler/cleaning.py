@@ -6,15 +6,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data.sampler.fitting import (
+from harness.data.sampler.training_part import (
     Neighbors,
     Ratio,
+    Resampled,
+    TrainingPart,
     check_both_left,
     check_classes,
     check_ratio,
     fit_resample,
 )
-from harness.data.sampler.part import Resampled, TrainingPart
 
 Dropped = Literal["commoner", "both"]  # the class whose rows may be dropped
 _STRATEGY = {"commoner": "auto", "both": "all"}  # imbalanced-learn's names

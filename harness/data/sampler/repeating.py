@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from harness.data.sampler.fitting import Ratio, check_ratio, fit_resample
-from harness.data.sampler.part import Resampled, TrainingPart
+from harness.data.sampler.training_part import (
+    Ratio,
+    Resampled,
+    TrainingPart,
+    check_ratio,
+    fit_resample,
+)
 from harness.data.streams import Purpose, legacy_seed
 
 

@@ -1,0 +1,90 @@
+"""`harness data`."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from harness.cli.terminal import Parser, wide_console
+from harness.data.named import Catalogue, listing
+from harness.errors import UserError
+from harness.files import conf_dir
+
+
+def data(arguments: list[str]) -> None:
+    """`harness data list | fetch NAME... | describe NAME [key=value ...]`: the named data sets."""
+    parser = Parser(prog="harness data", description=data.__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    listed = commands.add_parser("list", help="every named data set; downloads nothing")
+    listed.add_argument("pattern", nargs="?", help="of names or applications: 'keel/*', fraud")
+    fetched = commands.add_parser("fetch", help="download data sets or suites, and check them")
+    fetched.add_argument("names", nargs="+", metavar="NAME", help="a data set or a suite")
+    one = commands.add_parser("describe", help="one data set: its columns, classes and licence")
+    one.add_argument("name")
+    one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
+    one.add_argument("--output", type=Path, help="a picture as .svg or .png, or a page as .html")
+    given = parser.parse_args(arguments)
+    catalogue = Catalogue(conf_dir())
+    console = wide_console(200 if given.command == "list" else 160)
+    if given.command == "list":
+        console.print(listing(list(catalogue.overviews(given.pattern))))
+    elif given.command == "fetch":
+        _fetch(catalogue, given.names, console)
+    else:
+        _describe(catalogue, given.name, given.overrides, given.output, console)
+
+
+def _describe(
+    catalogue: Catalogue, name: str, overrides: list[str], output: Path | None, console: Console
+) -> None:
+    from harness.data.describe import describe, render
+
+    dataset = _source(catalogue, name, overrides).load()
+    description = describe(dataset)
+    if output is not None:
+        from harness.data.picture import write_picture
+
+        write_picture(output, dataset, description)
+    console.print(render(description))
+    if output is not None:
+        console.print(f"Picture: {output.resolve().as_uri()}", soft_wrap=True, highlight=False)
+
+
+def _fetch(catalogue: Catalogue, asked: list[str], console: Console) -> None:
+    """Downloads what is missing; each data set is loaded, which checks it. Stops at an error."""
+    wanted = list(dict.fromkeys(name for text in asked for name in catalogue.members(text)))
+    for index, name in enumerate(wanted, start=1):
+        source = _source(catalogue, name, [])
+        place = source.fetch() if hasattr(source, "fetch") else "nothing to fetch"
+        loaded = source.load()
+        counts = f"{loaded.num_rows:,} x {loaded.num_features:,}, {loaded.num_positives:,} positive"
+        console.print(
+            f"[{index}/{len(wanted)}] {name}: {counts}; {place}", soft_wrap=True, markup=False
+        )
+
+
+def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
+    """The data source `name` of conf/dataset, with ``key=value`` changes."""
+    if name not in catalogue.names():
+        close = difflib.get_close_matches(name, catalogue.names(), n=3)
+        meant = f"did you mean {', '.join(close)}? " if close else ""
+        raise UserError(f"data set {name!r} is not in conf/dataset: {meant}see `harness data list`")
+    from harness.config import AnyDataset, parse_as
+
+    changes = [text.removeprefix("dataset.") for text in overrides]
+    try:
+        recorded = OmegaConf.load(catalogue.path(name))
+        values = OmegaConf.merge(recorded, OmegaConf.from_dotlist(changes))
+        plain = OmegaConf.to_container(values, throw_on_missing=True)
+    except yaml.YAMLError:
+        raise UserError(
+            f"dataset {name}: cannot read {' '.join(changes)}: put values with signs in quotes, "
+            "such as 'date_format=\"%d/%m/%Y\"'"
+        ) from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"dataset {name}: {str(error).splitlines()[0]}") from error
+    return parse_as(AnyDataset, plain, at="dataset")

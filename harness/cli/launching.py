@@ -1,0 +1,137 @@
+"""What our Hydra plugins do: a sweep's jobs are expanded, composed once and trained together.
+
+`FusedLauncher` composes all jobs it is given and hands them to the task in one call, whichever
+sweeper asks. `FusedSweeper` expands a grid and hands it all to the launcher, whichever that is; it
+records a sweep beside its runs once it was sound.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from harness.cli.expanding import expand
+from harness.config.composing import Composer
+from harness.files import whole_file
+from harness.sweep.timings import timed
+
+Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
+
+
+class SweepTask(Protocol):
+    """A task that takes part in fused sweeps."""
+
+    stores_runs: bool  # whether its sweeps leave runs in the sweep folder
+
+    def __call__(self, config: DictConfig) -> Any:
+        """One job."""
+
+    def sweep(self, configs: list[Mapping[str, Any]]) -> Sequence[Any]:
+        """All jobs: what each returns, or the error it ended with."""
+
+
+def fused_launch(context: HydraContext, task: SweepTask, config: DictConfig) -> Launch:
+    """Composes batches of jobs and hands each batch to the task in one call."""
+    composer = Composer(context.config_loader, config)
+
+    def launch(jobs: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        setup_globals()
+        with timed("compose"):
+            configs = [composer.job(overrides) for overrides in jobs]
+        outcomes = task.sweep(configs)
+        pairs = zip(jobs, outcomes, strict=True)
+        return [FusedReturn(composer, overrides, outcome) for overrides, outcome in pairs]
+
+    return launch
+
+
+def basic_launch(context: HydraContext, task: TaskFunction, config: DictConfig) -> Launch:
+    """Runs job after job, as Hydra's basic launcher does: for tasks that know no sweeps."""
+    basic = config.copy()
+    with open_dict(basic.hydra):
+        basic.hydra.launcher = ConfigStore.instance().load("hydra/launcher/basic.yaml").node
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=basic
+    )
+    return launcher.launch
+
+
+class FusedReturn(JobReturn):
+    """A job's return whose configuration is built when asked for: sweeps have many jobs."""
+
+    def __init__(self, composer: Composer, overrides: Sequence[str], outcome: Any):
+        self._compose = lambda: OmegaConf.create(dict(composer.job(overrides)))
+        failed = isinstance(outcome, Exception)
+        super().__init__(
+            overrides=list(filter_overrides(overrides)),
+            status=JobStatus.FAILED if failed else JobStatus.COMPLETED,
+        )
+        self.return_value = outcome
+
+    @property  # type: ignore[override]
+    def cfg(self) -> DictConfig:
+        return self._compose()
+
+    @cfg.setter
+    def cfg(self, value: DictConfig | None) -> None:
+        """The dataclass's constructor sets the field; there is nothing to keep."""
+
+    @property
+    def return_value(self) -> Any:
+        """What the job returned. Raises what it failed with, and prints nothing of its own."""
+        if self.status == JobStatus.FAILED:
+            raise self._return_value
+        return self._return_value
+
+    @return_value.setter
+    def return_value(self, value: Any) -> None:
+        self._return_value = value
+
+
+def run_grid(
+    arguments: Sequence[str], *, context: HydraContext, config: DictConfig, launcher: Launcher
+) -> list[Sequence[JobReturn]]:
+    """Launches every combination of the swept values in one batch.
+
+    The sweep is recorded in its folder as Hydra records it (`multirun.yaml`, which says by what
+    command a folder came to be), but for jobs that compose, so that a refused sweep leaves nothing.
+    Under the fused launcher that is as they return, or as the user stops them: it composes them
+    itself, once, and its task may refuse them still. Another one gets jobs that were tried.
+
+    Raises:
+      Exception: what the first failed job failed with, after all have run.
+    """
+    jobs = expand(arguments, context.config_loader)
+    fused = getattr(launcher, "task", None)
+    if fused is None:
+        composer = Composer(context.config_loader, config)
+        for overrides in jobs:
+            composer.job(overrides)
+        _record(config)
+    try:
+        returns = launcher.launch(jobs, initial_job_idx=0)
+    except KeyboardInterrupt:
+        _record_of(fused, config)
+        raise
+    _record_of(fused, config)
+    for one in returns:
+        _ = one.return_value  # raises where the job failed
+    return [returns]
+
+
+def _record_of(task: SweepTask | None, config: DictConfig) -> None:
+    if task is not None and task.stores_runs:
+        _record(config)
+
+
+def _record(config: DictConfig) -> None:
+    folder = Path(str(config.hydra.sweep.dir))
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "multirun.yaml") as path:
+        OmegaConf.save(config, path)

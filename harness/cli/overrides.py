@@ -1,0 +1,194 @@
+"""What is wrong with an override, in one line that names what was meant."""
+
+import difflib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob, Override, QuotedString
+from hydra.errors import HydraException, MissingConfigException
+
+from harness.cli.expanding import check_number, count
+from harness.errors import UserError, listed, none_of
+from harness.files import conf_dir
+
+_TABLES = {".csv", ".tsv", ".txt", ".parquet", ".data", ".xls", ".xlsx", ".gz"}
+
+
+def check_overrides(command: str, overrides: Sequence[str], *, multirun: bool) -> int:
+    """Looks at what Hydra would answer at length, or take for something else.
+
+    The number of jobs, as far as it is told by lists and ranges.
+
+    Raises:
+      UserError: an override that cannot be read, several values without -m, a suite as a single
+        job's choice, a group without a choice, or too many jobs.
+    """
+    multirun = multirun or "hydra.mode=MULTIRUN" in overrides
+    counts: dict[str, tuple[str, int]] = {}
+    for text in overrides:
+        if any(unicodedata.category(c) == "Cc" and c not in "\t\r\n" for c in text):
+            raise UserError(f"{text!r} holds a control character: write it without")
+        one = _parsed(text)
+        _check_suite(one, text, multirun=multirun)
+        _check_choice(one, text)
+        if one.is_sweep_override() and not multirun:
+            raise UserError(
+                f"{text} names several values: add -m to run them all, as in "
+                f"`harness {command} -m {text}`; a list is written [a,b]"
+            )
+        if not isinstance(one.value(), Glob) and not one.is_interval_sweep():
+            counts[one.get_key_element()] = text, count(one)
+    if not any(text.startswith("hydra/sweeper=") for text in overrides):  # a search takes samples
+        check_number(dict(counts.values()))
+    return math.prod(number for _, number in counts.values())
+
+
+def _parsed(text: str) -> Override:
+    if "=" not in text and not text.startswith("~"):
+        meant = _meant(text.lstrip("+"), _keys())
+        raise UserError(f"{text}: write key=value{_or_option(text, meant)}")
+    try:
+        (one,) = OverridesParser.create().parse_overrides([text])
+    except HydraException as error:
+        raise UserError(_joined(error)) from error
+    except (ValueError, ArithmeticError) as error:  # a number of thousands of digits
+        raise UserError(f"{text[:60]}: {str(error).split(';')[0]}") from error
+    return one
+
+
+def _or_option(text: str, meant: str) -> str:
+    if (conf_dir() / "experiment" / f"{text}.yaml").exists():
+        return f", such as experiment={text}"
+    return f", such as {meant}=..." if meant else ""
+
+
+def _check_suite(one: Override, text: str, *, multirun: bool) -> None:
+    """A suite is what a sweep runs over: as a choice of a single job it would change nothing."""
+    if one.key_or_group != "dataset_suite" or one.value() is None:
+        return
+    if not multirun:
+        raise UserError(f"{text} names several data sets: add -m to run them all")
+    if one.is_sweep_override():
+        raise UserError(f"{text}: choose one suite, or list data sets with dataset=...,...")
+
+
+def _check_choice(one: Override, text: str) -> None:
+    """A group is always chosen, but for those that are null in conf/config.yaml."""
+    optional = {"experiment", "dataset_suite"}
+    group = one.key_or_group
+    wrong = [value for value in _values(one) if not isinstance(value, str | list)]
+    if group in optional or one.is_delete() or not wrong or not choices(group):
+        return
+    if wrong[0] is None:
+        raise UserError(f"{text}: {group} needs a choice: one of {listed(choices(group))}")
+    raise UserError(no_such_choice(group, str(wrong[0])))
+
+
+def _values(one: Override) -> list[Any]:
+    """The values an override names; none for a glob, whose are choices."""
+    if isinstance(one.value(), Glob) or one.is_interval_sweep():
+        return []
+    if one.is_range_sweep():  # numbers all
+        return [0]
+    swept = one.sweep_iterator() if one.is_sweep_override() else [one.value()]
+    return [value.text if isinstance(value, QuotedString) else value for value in swept]
+
+
+def explained(error: BaseException) -> str:
+    """Hydra's message on one line, naming the key or choice that was meant where one is near."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.partition("/")
+        if name and choices(group):
+            return no_such_choice(group, name)
+    if wrong := re.search(r"Could not (?:override|append to config\.) '?([^'\s]+)'", str(error)):
+        return no_such_key(wrong[1], _value_of(str(error)))
+    key = getattr(error, "full_key", None)  # where an interpolation fails
+    message = _joined(error)
+    return f"{key}: {message}" if key and key not in message else message
+
+
+def no_such_choice(group: str, name: str) -> str:
+    """What to say of `group=name` where conf/ has no such file."""
+    if group == "dataset" and PurePath(name).suffix.lower() in _TABLES:
+        return (
+            f"dataset={name} is no named data set: a file is read by dataset=table "
+            f"dataset.path={name} dataset.target=COLUMN"
+        )
+    return f"{group}={name}: {group}/{name} is {none_of(name, choices(group))}"
+
+
+def no_such_key(key: str, value: str = "") -> str:
+    """What to say of `key=value` where the configuration has no such key."""
+    if key in ("cost", "costs") and (ratio := re.fullmatch(r"([\d.]+):([\d.]+)", value)):
+        return (
+            f"{key}: no such key; a false positive and a false negative cost "
+            f"evaluation.costs.false_positive={ratio[1]} evaluation.costs.false_negative={ratio[2]}"
+        )
+    if key.startswith("hydra."):
+        return f"{key}: no such key; `harness train --cfg hydra` lists those of Hydra"
+    meant = _meant(key, _keys())
+    group, _, _ = key.partition(".")
+    if meant == key:  # another choice of its group has it
+        return f"{key}: no such key in the {group} chosen; `harness train --cfg job` lists its keys"
+    hint = f"did you mean {meant}? " if meant else ""
+    return f"{key}: no such key; {hint}`harness train --cfg job` lists them"
+
+
+def _value_of(message: str) -> str:
+    found = re.search(r"use \+[^=\s]+=(\S+)", message)
+    return found[1] if found else ""
+
+
+def _keys() -> list[str]:
+    from harness.config import config_keys
+
+    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    return sorted({*config_keys(), *groups})
+
+
+def choices(group: str) -> list[str]:
+    """The choices of a group of conf/, those in folders of it too; none where it is no group."""
+    folder = conf_dir() / group
+    names = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
+    return sorted(name.as_posix() for name in names) if "." not in group else []
+
+
+def _meant(key: str, known: Iterable[str]) -> str:
+    """The known key that was most likely meant by ``key``; empty where none is near."""
+    group, _, _ = key.rpartition(".")
+    leaf = key.rpartition(".")[2].lower()
+    tests: list[Callable[[str], Any]] = [
+        lambda one: one == key,
+        lambda one: _leaf(one) == leaf,
+        lambda one: "".join(word[0] for word in _leaf(one).split("_") if word) == leaf,  # lr
+        lambda one: leaf in _leaf(one).split("_"),  # epochs
+        lambda one: len(leaf) > 3 and (leaf in _leaf(one) or _leaf(one) in leaf),
+    ]
+    for test in tests:
+        found = [one for one in known if test(one)]
+        if found:
+            # In the group that was named, and the shortest: the most general.
+            return min(found, key=lambda one: (not one.startswith(f"{group}."), len(one)))
+    by_leaf = {_leaf(one): one for one in sorted(known, key=len, reverse=True)}
+    near = difflib.get_close_matches(leaf, by_leaf, n=1, cutoff=0.6)
+    return by_leaf[near[0]] if near else ""
+
+
+def _leaf(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _joined(error: BaseException) -> str:
+    texts = [str(error)]
+    if error.__cause__ is not None:
+        texts.append(str(error.__cause__))
+    # Hydra ends with its search path, and with its manual: lines that name no remedy.
+    texts = [re.split("Config search path|See https://hydra", text)[0] for text in texts]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(("object_type", "full_key"))]
+    return " ".join(dict.fromkeys(kept))

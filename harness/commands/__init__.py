@@ -1,1 +1,0 @@
-"""The commands that are no Hydra application, one module each."""

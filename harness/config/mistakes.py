@@ -1,0 +1,62 @@
+"""What is wrong with a value of the configuration, in one line: its key, its type and itself."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.errors import none_of, shown
+
+
+def explained(error: ValidationError, *, at: tuple[str, ...], groups: Set[str]) -> str:
+    """The first of ``error``'s complaints; ``at`` is where the values lie, for its key.
+
+    ``groups``: those whose config is one of several choices.
+    """
+    errors = error.errors()
+    first: Mapping[str, Any] = errors[0]
+    # A union's location carries the chosen member's tag, which is no config key.
+    keys = [*at, *(str(part) for part in first["loc"])]
+    if len(keys) > 2 and keys[0] in groups:
+        del keys[1]
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return f"{'.'.join(keys)}: {_complaint(first)}{more}"
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    given, kind = error["input"], error["type"]
+    if kind == "unexpected_keyword_argument":
+        return "no such key in this choice; see `harness train --cfg job`"
+    expected = error.get("ctx", {}).get("expected") or error.get("ctx", {}).get("expected_tags")
+    if kind in ("literal_error", "union_tag_invalid") and expected:
+        given = error["ctx"].get("tag", given)
+        known = re.findall("'([^']*)'", str(expected))
+        return f"{shown(given)} is {none_of(str(given), known)}"
+    message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    if isinstance(given, Mapping):
+        return message
+    return f"{message}, got {shown(given)}{_range_hint(kind, given)}"
+
+
+def _range_hint(kind: str, given: Any) -> str:
+    """Whoever writes `seed=1-5` means a sweep."""
+    ends = kind == "int_parsing" and re.fullmatch(r"(\d{1,6})(?:-|:|\.\.)(\d{1,6})", str(given))
+    return f"; to run each, add -m and write 'range({ends[1]},{int(ends[2]) + 1})'" if ends else ""
+
+
+def loose_numbers(values: Mapping[str, Any], read: Any, *at: str) -> Iterator[str]:
+    """Where a switch or a text was ``read`` as a number, as pydantic does unless told not to."""
+    for key, value in values.items():
+        got = getattr(read, key, None)
+        if isinstance(value, Mapping):
+            yield from loose_numbers(value, got, *at, key)
+        else:
+            for one, as_read in zip(_several(value), _several(got), strict=False):
+                if isinstance(one, bool | str) and type(as_read) in (int, float):
+                    yield f"{'.'.join((*at, key))}: should be a number, got {shown(one)}"
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,260 @@
+"""From a column as it was read to numbers or to levels, and one clear line if it is neither.
+
+Levels of categories are the names that occur anywhere in the table, test rows included: a name says
+nothing of a label. What is fitted to numbers (scaling, imputation) sees training rows alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PolarsError
+
+from harness.data.table_file import TableFile
+
+MISSING_MARKS = ("", "na", "n/a", "nan", "null", "<null>", "none", "?", "-", ".")
+MISSING_LEVEL = "(missing)"
+OTHER_LEVEL = "(other)"
+TIME_TYPES = (pl.Date, pl.Datetime, pl.Duration, pl.Time)
+ISO_DATE = r"^\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+OTHER_DATE = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
+# What people write around and into numbers, which no parser takes for one.
+DRESSING = r"[,'\s$€£¥%]"
+DAY = 86_400e6  # microseconds
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """codes: uint16 or uint32 (n,), 0 where missing, else 1 + an index into `names`."""
+
+    codes: NDArray
+    names: tuple[str, ...]
+    num_found: int  # before the rarest became one
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How columns are read.
+
+    `max_levels`: of a category, the rest being `other`. `marks`: what stands for a missing value,
+    as text in whatever case, or as the number it looks like; an empty cell is one anyhow.
+    """
+
+    categorical: tuple[str, ...] = ()
+    marks: tuple[str, ...] = MISSING_MARKS
+    max_levels: int = 100
+    date_format: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """A column as numbers or as levels; neither where it is dropped, for the reason in `note`."""
+
+    name: str
+    kind: str
+    missing: int
+    numbers: NDArray[np.float64] | None = None  # (n,), NaN where missing
+    levels: Levels | None = None
+    note: str = ""
+
+
+def encoded(column: pl.Series, *, encoding: Encoding, table: TableFile) -> Column:
+    """Numbers for numbers, booleans and dates (days since 1970); levels for other text.
+
+    Raises UserError, naming the first cell at fault, for what is neither.
+    """
+    name, dtype = column.name, column.dtype
+    # A file that says that a column is a category is believed, whatever its levels look like.
+    if name in encoding.categorical or dtype in (pl.Categorical, pl.Enum):
+        return _category(_text(column, encoding, table), encoding, named=True)
+    if dtype == pl.String:
+        return _parsed(_text(column, encoding, table), encoding, table)
+    if dtype == pl.Boolean:
+        return _numbers(column, "boolean", table)
+    if dtype.is_numeric():
+        return _numbers(column, "number", table, _numbers_among(encoding.marks))
+    if dtype in TIME_TYPES:
+        return _numbers(_days(column), "date", table)
+    if dtype == pl.Null:
+        return Column(name, "dropped", len(column), note="holds no value")
+    table.fail(
+        f"column {name!r} is {dtype}: features must be numbers, booleans, dates or text; convert "
+        "it, or leave it out with dataset.drop"
+    )
+
+
+def _numbers(
+    column: pl.Series, kind: str, table: TableFile, marks: tuple[float, ...] = ()
+) -> Column:
+    values = column.cast(pl.Float64).to_numpy()
+    if marks:
+        values = np.where(np.isin(values, marks), np.nan, values)
+    infinite = np.isinf(values)
+    if infinite.any():
+        count, first = int(infinite.sum()), table.line(int(infinite.argmax()))
+        table.fail(
+            f"column {column.name!r} has {count} infinite value{'s'[: count > 1]}, the first at "
+            f"{first}: correct it, or empty the cell if it is missing"
+        )
+    missing = int(np.isnan(values).sum())
+    if missing == len(values):
+        return Column(column.name, "dropped", missing, note="holds no value")
+    return Column(column.name, kind, missing, numbers=values)
+
+
+def _numbers_among(marks: tuple[str, ...]) -> tuple[float, ...]:
+    numbers = pl.Series(marks, dtype=pl.String).cast(pl.Float64, strict=False)
+    return tuple(numbers.drop_nulls().drop_nans())
+
+
+def _days(column: pl.Series) -> pl.Series:
+    """Days since 1970 (a time: since midnight; a duration: its days), in UTC where zoned."""
+    if column.dtype == pl.Date:
+        return column.cast(pl.Int32).cast(pl.Float64)
+    if column.dtype == pl.Time:
+        return column.cast(pl.Int64).cast(pl.Float64) / (DAY * 1e3)
+    if column.dtype == pl.Duration:
+        return column.dt.total_microseconds().cast(pl.Float64) / DAY
+    return column.dt.epoch("us").cast(pl.Float64) / DAY
+
+
+def _text(column: pl.Series, encoding: Encoding, table: TableFile) -> pl.Series:
+    """Text without blanks around it, null where a mark says missing."""
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        table.fail(f"column {column.name!r} is {column.dtype}: give one value a row")
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+        whole = column.drop_nulls()
+        if len(whole) and bool((whole == whole.floor()).all() and (whole.abs() < 2**53).all()):
+            column = column.cast(pl.Int64)  # a code of 3 is "3", not "3.0"
+    stripped = column.cast(pl.String).str.strip_chars()
+    return stripped.set(stripped.str.to_lowercase().is_in(["", *encoding.marks]), None)
+
+
+def _parsed(text: pl.Series, encoding: Encoding, table: TableFile) -> Column:
+    """Text that may be numbers or dates, and is a category where it is neither."""
+    present = len(text) - text.null_count()
+    if not present:
+        return Column(text.name, "dropped", len(text), note="holds no value")
+    numbers = _as_numbers(text, table.decimal)
+    is_text = numbers.is_null() & text.is_not_null()
+    if not is_text.any():
+        return _numbers(numbers, "number", table, _numbers_among(encoding.marks))
+    if 2 * int(is_text.sum()) <= present:
+        _fail_at(
+            text, is_text, table, f"is not a number ({is_text.sum()} of {len(text)} rows are text)"
+        )
+    dates = _as_dates(text, encoding.date_format)
+    if dates is not None:
+        no_date = dates.is_null() & text.is_not_null()
+        if no_date.any():
+            _fail_at(text, no_date, table, "is not a date, as other rows are")
+        return _numbers(dates, "date", table)
+    _check_dressed(text, is_text, table)
+    return _category(text, encoding, named=False)
+
+
+def _as_numbers(text: pl.Series, decimal: str) -> pl.Series:
+    if decimal == ",":
+        # 1.234 is a thousand here: taken for text, and refused as dressed.
+        text = text.set(text.str.contains(".", literal=True), "?").str.replace(",", ".")
+    return text.cast(pl.Float64, strict=False)
+
+
+def _as_dates(text: pl.Series, date_format: str | None) -> pl.Series | None:
+    """Days since 1970, null where a cell is no date; None where most are none."""
+    if date_format is None and not _mostly(text, ISO_DATE):
+        return None
+    try:
+        dates = text.str.to_datetime(date_format, strict=False, time_unit="us")
+    except PolarsError:
+        return None
+    return _days(dates) if 2 * dates.null_count() <= len(text) + text.null_count() else None
+
+
+def _check_dressed(text: pl.Series, is_text: pl.Series, table: TableFile) -> None:
+    """Numbers with thousands separators, percent signs, currencies; dates with the day first."""
+    name_it = f"or name {text.name!r} in dataset.categorical or dataset.drop"
+    if _mostly(text, OTHER_DATE):
+        _fail_at(text, is_text, table, "looks like a date: set dataset.date_format, such as "
+                 f"%d/%m/%Y, {name_it}", final=True)  # fmt: skip
+    bare = text.str.replace_all(DRESSING, "").cast(pl.Float64, strict=False)
+    if 2 * bare.null_count() <= len(text) + text.null_count():
+        _fail_at(text, is_text, table, "looks like a number: write numbers plainly (12 for 12%, "
+                 f"1234.5 for 1,234.5; dataset.decimal=',' for 0,5), {name_it}",
+                 final=True)  # fmt: skip
+
+
+def _mostly(text: pl.Series, pattern: str) -> bool:
+    matches = text.str.contains(pattern).sum()
+    return 2 * int(matches) > len(text) - text.null_count()
+
+
+def _fail_at(
+    text: pl.Series, bad: pl.Series, table: TableFile, what: str, *, final: bool = False
+) -> None:
+    row = int(bad.arg_max() or 0)
+    remedy = "" if final else (
+        ": correct the cell, or name the column in dataset.categorical or dataset.drop"
+    )  # fmt: skip
+    table.fail(f"column {text.name!r}, {table.line(row)}: {text[row][:40]!r} {what}{remedy}")
+
+
+def _category(text: pl.Series, encoding: Encoding, *, named: bool) -> Column:
+    missing = text.null_count()
+    levels = levels_of(text, max_levels=encoding.max_levels)
+    if not named and levels.num_found > max(20, (len(text) - missing) / 2):
+        note = f"{levels.num_found:,} different texts in {len(text):,} rows: ids or prose"
+        return Column(text.name, "dropped", missing, note=note)
+    if levels.num_found == 0:
+        return Column(text.name, "dropped", missing, note="holds no value")
+    kept = f"the {encoding.max_levels - 1} most frequent of {levels.num_found:,} levels kept"
+    note = kept if levels.num_found > encoding.max_levels else ""
+    return Column(text.name, "category", missing, levels=levels, note=note)
+
+
+def levels_of(text: pl.Series, *, max_levels: int) -> Levels:
+    """The levels of `text` in alphabetical order.
+
+    Of more than `max_levels`, the `max_levels - 1` most frequent (of equals: the first in the
+    alphabet) keep their name and the others share `(other)`, the last.
+
+    >>> levels = levels_of(pl.Series(["b", None, "a", "b", "c"]), max_levels=2)
+    >>> levels.names, levels.codes.tolist(), levels.num_found
+    (('b', '(other)'), [1, 0, 2, 1, 2], 3)
+    """
+    counts = text.drop_nulls().value_counts(name="__count__").sort(
+        [pl.col("__count__"), pl.nth(0)], descending=[True, False]
+    )  # fmt: skip
+    found = counts.get_column(counts.columns[0])
+    kept = found if len(found) <= max_levels else found.head(max_levels - 1)
+    names = kept.sort().to_list()
+    other = len(names) + 1
+    if len(found) > len(names):
+        names.append(OTHER_LEVEL)
+    codes = text.replace_strict(
+        kept.sort(), list(range(1, len(kept) + 1)), default=other, return_dtype=pl.UInt32
+    )
+    # Missing values take the default too.
+    array = codes.to_numpy().copy()
+    array[text.is_null().to_numpy()] = 0
+    return Levels(codes=array, names=tuple(names), num_found=len(found))
+
+
+def one_hot(levels: Levels) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Level names, and what each code becomes: float64 (1 + levels, features) of 0 and 1.
+
+    A feature each, and one for missing values where there are any; of two, the first is left out.
+    A single level is a feature that does not vary, as a column of one number is.
+    """
+    codes = list(range(1, len(levels.names) + 1))
+    names = [*levels.names]
+    if (levels.codes == 0).any():
+        codes.append(0)
+        names.append(MISSING_LEVEL)
+    if len(codes) == 2:
+        codes = codes[1:]
+    table = np.zeros((len(levels.names) + 1, len(codes)))
+    table[codes, range(len(codes))] = 1.0
+    return tuple(names), table

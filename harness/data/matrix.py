@@ -1,0 +1,171 @@
+"""Columns put together in one float32 matrix, which is made once and written in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.data.dataset import SourceColumn, blocks
+from harness.data.encoding import Column, Levels, one_hot
+from harness.data.standardise import FeatureSummary, standardised_column, summary_of
+from harness.data.table_file import TableFile
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """The features one column becomes.
+
+    A row's are ``values[index[row]]``, or `index` itself where that holds the values.
+    """
+
+    source: SourceColumn
+    names: tuple[str, ...]
+    summary: NDArray[np.float64]  # (features, 4): mean, std, min, max
+    index: NDArray
+    values: NDArray[np.float32] | None = None
+    cardinality: int | None = None
+
+
+class Matrix:
+    """Takes `Column`s in any order; the features keep the order of the table, codes last.
+
+    First `plan` those whose number of features is not known beforehand, then `allocate` the
+    matrix with a feature for each of the others, which `fill` writes.
+    """
+
+    def __init__(self, names: Sequence[str], num_rows: int, *, codes: bool, indicator: bool):
+        self._order = {name: index for index, name in enumerate(names)}
+        self._num_rows = num_rows
+        self._codes, self._indicator = codes, indicator
+        self._parts: dict[str, list[_Part]] = {}
+        self._dropped: list[SourceColumn] = []
+        self._starts: dict[str, int] = {}
+
+    def leave_out(self, name: str, note: str, *, missing: int = 0) -> None:
+        self._dropped.append(SourceColumn(name, "dropped", missing, 0, note))
+
+    def plan(self, column: Column) -> None:
+        """Keeps the column, in as few bytes as will do, until there is a matrix."""
+        if column.numbers is not None:
+            self._parts[column.name] = _number_parts(column, indicator=self._indicator)
+        elif column.levels is None:
+            self.leave_out(column.name, column.note, missing=column.missing)
+        else:
+            part = _code_part if self._codes else _one_hot_part
+            self._parts[column.name] = [part(column, column.levels)]
+
+    def allocate(self, late: Sequence[str]) -> None:
+        """Makes the matrix: what was planned is written, a feature each left for ``late``."""
+        order = sorted([*self._parts, *late], key=self._place)
+        position = 0
+        for name in order:
+            self._starts[name] = position
+            position += sum(len(part.names) for part in self._parts.get(name, ())) or 1
+        self._matrix = np.empty((self._num_rows, position), np.float32)
+        for name, parts in self._parts.items():
+            self._write(self._starts[name], parts)
+        # Only names and summaries are needed from here on.
+        self._parts = {
+            name: [_light(part) for part in parts] for name, parts in self._parts.items()
+        }
+
+    def fill(self, column: Column) -> None:
+        """Writes a column of ``late``."""
+        if column.numbers is None:
+            self.leave_out(column.name, column.note, missing=column.missing)
+            return
+        parts = _number_parts(column, indicator=False)
+        self._write(self._starts[column.name], parts)
+        self._parts[column.name] = [_light(part) for part in parts]
+
+    def check(self, *, target: str, table: TableFile) -> None:
+        """UserError where nothing is left to learn from."""
+        if not self._parts:
+            rest = "; ".join(f"{c.name!r}: {c.note}" for c in self._dropped[:3])
+            why = f"every other column was left out ({rest})" if rest else "it is the only column"
+            table.fail(f"no features beside target {target!r}: {why}; give at least one more")
+        missing = sum(part.source.missing for part in self._all)
+        if not missing and not (self.summary.std > 0).any():
+            table.fail(f"all {len(self.names)} features are constant: give a column that varies")
+
+    @cached_property
+    def features(self) -> NDArray[np.float32]:
+        gone = [start for name, start in self._starts.items() if name not in self._parts]
+        return np.delete(self._matrix, gone, axis=1) if gone else self._matrix
+
+    @cached_property
+    def _all(self) -> list[_Part]:
+        return [part for name in sorted(self._parts, key=self._place) for part in self._parts[name]]
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(name for part in self._all for name in part.names)
+
+    @cached_property
+    def summary(self) -> FeatureSummary:
+        return summary_of(np.concatenate([part.summary for part in self._all]))
+
+    @cached_property
+    def cardinalities(self) -> tuple[int, ...]:
+        return tuple(part.cardinality for part in self._all if part.cardinality is not None)
+
+    @cached_property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        """Of all features in their order, then those left out."""
+        return tuple(part.source for part in self._all) + tuple(self._dropped)
+
+    def _place(self, name: str) -> tuple[bool, int]:
+        parts = self._parts.get(name, [])
+        return any(part.cardinality is not None for part in parts), self._order[name]
+
+    def _write(self, position: int, parts: Sequence[_Part]) -> None:
+        for part in parts:
+            end = position + len(part.names)
+            for start, index in blocks(part.index):
+                rows = slice(start, start + len(index))
+                values = index[:, None] if part.values is None else part.values[index]
+                self._matrix[rows, position:end] = values
+            position = end
+
+
+def _light(part: _Part) -> _Part:
+    empty = np.empty(0)
+    return _Part(part.source, part.names, part.summary, empty, None, part.cardinality)
+
+
+def _number_parts(column: Column, *, indicator: bool) -> list[_Part]:
+    assert column.numbers is not None
+    values, summary = standardised_column(column.numbers)
+    source = SourceColumn(column.name, column.kind, column.missing, 1)
+    parts = [_Part(source, (column.name,), np.array([summary]), values)]
+    if indicator and column.missing:
+        gone, summary = standardised_column(np.isnan(column.numbers).astype(np.float64))
+        name = f"{column.name} is missing"
+        source = SourceColumn(name, "indicator", 0, 1)
+        parts.append(_Part(source, (name,), np.array([summary]), gone))
+    return parts
+
+
+def _one_hot_part(column: Column, levels: Levels) -> _Part:
+    shown, table = one_hot(levels)
+    names = tuple(f"{column.name}={level}" for level in shown[-table.shape[1] :])
+    counts = np.bincount(levels.codes, minlength=len(table))
+    mean = counts @ table / counts.sum()
+    std = np.sqrt(mean * (1 - mean))
+    constant = std == 0  # one level in every row
+    values = np.divide(table - mean, std, out=np.zeros_like(table), where=~constant)
+    summary = np.stack([mean, std, np.where(constant, mean, 0.0), np.ones_like(mean)], axis=1)
+    source = SourceColumn(column.name, "category", column.missing, len(names), column.note, shown)
+    values = values.astype(np.float32)
+    return _Part(source, names, summary, levels.codes, values)
+
+
+def _code_part(column: Column, levels: Levels) -> _Part:
+    codes = levels.codes.astype(np.float32)
+    wide = codes.astype(np.float64)
+    summary = np.array([[wide.mean(), wide.std(), wide.min(), wide.max()]])
+    source = SourceColumn(column.name, "code", column.missing, 1, column.note)
+    size = len(levels.names) + 1
+    return _Part(source, (column.name,), summary, codes, cardinality=size)

@@ -1,0 +1,200 @@
+"""What a sampler sees and gives back, and how imbalanced-learn is called.
+
+Quietly, on one thread, and with errors that say what to do.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from threading import Lock
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
+
+from harness.data.splits import Rows
+from harness.errors import UserError
+
+Ratio = Annotated[float, Gt(0), Le(1)]  # of rarer to commoner rows, after resampling
+Neighbors = Annotated[int, Ge(1), Le(1000)]
+
+# Python's warning filters belong to the process, and the compiler's thread prepares lanes too.
+_ONE_AT_A_TIME = Lock()
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingPart:
+    """The training part of one run: no sampler ever sees another row.
+
+    rows: int32 (m,), their numbers in the data set.  labels: int8 (m,).
+    features: float32 (m, d), in the data set's units and without missing values.
+    center, scale: float32 (d,), the run's own standardisation, fitted on these rows.
+    cardinalities: categories of the last columns, which hold codes 0..k-1; () where all columns
+      are numeric.
+    """
+
+    rows: Rows
+    labels: NDArray[np.int8]
+    features: NDArray[np.float32]
+    center: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    cardinalities: tuple[int, ...] = ()
+
+    @cached_property
+    def standardised(self) -> NDArray[np.float64]:
+        """(m, d): numeric columns as the model sees them, codes as they are. Neighbours are sought
+        here: in other units the column with the largest numbers would choose them alone."""
+        width = self.num_numeric
+        features = self.features.astype(np.float64)
+        features[:, :width] = (features[:, :width] - self.center[:width]) * self.scale[:width]
+        return features
+
+    def in_data_units(self, standardised: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The way back from `standardised`."""
+        width = self.num_numeric
+        features = standardised.astype(np.float64)
+        features[:, :width] = features[:, :width] / self.scale[:width] + self.center[:width]
+        return features.astype(np.float32)
+
+    def with_distances(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Columns in which Euclidean distance makes sense: codes become indicators, scaled so that
+        two categories are as far apart as one standard deviation of a numeric column."""
+        numeric, codes = np.split(standardised, [self.num_numeric], axis=1)
+        indicators = [
+            (column[:, None] == np.arange(k)) / np.sqrt(2)
+            for column, k in zip(codes.T, self.cardinalities, strict=True)
+        ]
+        return np.hstack([numeric, *indicators])
+
+    @property
+    def num_numeric(self) -> int:
+        return self.features.shape[1] - len(self.cardinalities)
+
+    @cached_property
+    def counts(self) -> tuple[int, int]:
+        """Rows of the rarer and of the commoner class."""
+        rarer, commoner = np.sort(np.bincount(self.labels, minlength=2)).tolist()
+        return rarer, commoner
+
+    def untouched(self) -> "Resampled":
+        return self.chosen(np.arange(len(self.rows)))
+
+    def chosen(self, at: NDArray[np.integer] | Sequence[int]) -> "Resampled":
+        """The rows at these places of the part, repeats included, and no synthetic ones."""
+        none = np.empty((0, self.features.shape[1]))
+        return self.resampled(at, none, self.labels[:0])
+
+    def resampled(
+        self,
+        at: NDArray[np.integer] | Sequence[int],
+        synthetic: NDArray[np.float64],
+        synthetic_labels: NDArray[np.int8],
+    ) -> "Resampled":
+        """The rows at these places, and synthetic ones, given as `standardised` has them."""
+        return Resampled(
+            rows=self.rows[at],
+            labels=self.labels[at],
+            synthetic=self.in_data_units(synthetic),
+            synthetic_labels=synthetic_labels.astype(np.int8),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """What a run trains on.
+
+    rows: int32 (r,), numbers of data set rows, repeats included.  labels: int8 (r,).
+    synthetic: float32 (s, d), rows in the data set's units.  synthetic_labels: int8 (s,).
+    """
+
+    rows: Rows
+    labels: NDArray[np.int8]
+    synthetic: NDArray[np.float32]
+    synthetic_labels: NDArray[np.int8]
+
+    def visited(self) -> tuple[Rows, NDArray[np.int8]]:
+        """Row numbers and labels of all of them: synthetic rows are numbered -1, -2, ..."""
+        numbers = -1 - np.arange(len(self.synthetic), dtype=np.int32)
+        return np.concatenate([self.rows, numbers]), np.concatenate(
+            [self.labels, self.synthetic_labels]
+        )
+
+
+def fit_resample(
+    method: Any,
+    features: NDArray[Any],
+    labels: NDArray[np.int8],
+    *,
+    name: str,
+    remedy: str,
+) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
+    """`method.fit_resample` of an imbalanced-learn sampler.
+
+    One thread: with more, scikit-learn breaks ties between neighbours by how many there are, and
+    the same seed would make other rows on another machine.
+
+    Raises UserError where imbalanced-learn refuses, in its words and with `remedy`.
+    """
+    with _ONE_AT_A_TIME, warnings.catch_warnings(), _threads().limit(limits=1):
+        warnings.simplefilter("ignore")
+        try:
+            return method.fit_resample(features, labels)
+        except (ValueError, RuntimeError) as error:
+            words = " ".join(str(error).split()).rstrip(".")
+            raise UserError(f"sampler {name}: {words}: {remedy}") from None
+
+
+def check_classes(part: TrainingPart, name: str) -> None:
+    """Raise UserError unless both classes are there."""
+    if part.counts[0] == 0:
+        raise UserError(f"sampler {name}: the training part holds one class: nothing to balance")
+
+
+def check_ratio(part: TrainingPart, name: str, ratio: float) -> None:
+    """Raise UserError where the rows are more even than `ratio` already."""
+    check_classes(part, name)
+    rarer, commoner = part.counts
+    if rarer > ratio * commoner:
+        raise UserError(
+            f"sampler.ratio {ratio} is below the training part's {rarer / commoner:.4g} "
+            f"({rarer} to {commoner} rows): raise it to at most 1, or use sampler=none"
+        )
+
+
+def check_neighbors(part: TrainingPart, name: str, k_neighbors: int) -> None:
+    """Raise UserError where a row of the rarer class lacks `k_neighbors` others of it."""
+    rarer, _ = part.counts
+    if rarer <= k_neighbors:
+        lower = f"lower sampler.k_neighbors to at most {rarer - 1}, " if rarer > 1 else ""
+        raise UserError(
+            f"sampler {name}: sampler.k_neighbors {k_neighbors} needs {k_neighbors + 1} training "
+            f"rows of the rarer class, which has {rarer}: {lower}raise imbalance.positive_rate, "
+            "or use sampler=random_over"
+        )
+
+
+def check_numeric(part: TrainingPart, name: str) -> None:
+    """Raise UserError where columns hold codes, between which nothing lies."""
+    if part.cardinalities:
+        raise UserError(
+            f"sampler {name} makes rows between others, and {len(part.cardinalities)} columns are "
+            "categorical: use sampler=smote, smote_tomek or smote_enn, or one-hot columns"
+        )
+
+
+def check_both_left(labels: NDArray[np.int8], name: str, remedy: str) -> None:
+    """Raise UserError where cleaning took all rows of a class."""
+    positives = int(labels.sum(dtype=np.int64))
+    if positives in (0, len(labels)):
+        kind = "positive" if positives == 0 else "negative"
+        raise UserError(f"sampler {name} would leave no {kind} of the training part: {remedy}")
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    import sklearn.neighbors  # noqa: F401  its thread pools must be loaded to be found
+
+    return ThreadpoolController()

@@ -1,0 +1,56 @@
+"""What a run is: the hash of everything that can change its numbers, and of nothing else.
+
+That is its configuration, its data, the code that computes it (`code`, `families`) and what the
+arithmetic depends on besides (`environment`). All of it is computed; nobody keeps a version number.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+
+from harness.config import Config, dump
+from harness.identity.families import NAMED as NAMED
+from harness.identity.families import Family, family_hash, family_named, family_of
+from harness.identity.machine import environment as environment
+
+# What names, places or shows a run. The data set is here because its fingerprint stands for it,
+# wherever its file lies and whatever it is called.
+NOT_IDENTITY = frozenset({"name", "root", "rerun", "wandb", "dataset"})
+
+
+def numerics(config: Config) -> str:
+    """The arithmetic of a run: the code of its family, then versions, devices and flags.
+
+    Such as ``code=0f3a92c1b7de;cpu x86_64;jax=0.10.2;...``.
+    """
+    return _numerics(family_of(config))
+
+
+def numerics_named(names: Mapping[str, str]) -> str | None:
+    """`numerics` of a run from the names it was stored under, such as ``{"loss": "bce", ...}``.
+
+    One for each group of `NAMED`. None where a choice of that name is gone.
+    """
+    try:
+        return _numerics(family_named(names))
+    except KeyError:
+        return None
+
+
+@cache
+def _numerics(family: Family) -> str:
+    return f"code={family_hash(family)};{environment()}"
+
+
+def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | None = None) -> str:
+    """16 hexadecimal digits, the same for the same resolved config, data and arithmetic.
+
+    ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
+    """
+    values = {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
+    del values["evaluation"]["objective"]  # which stored number a search is told
+    del values["training"]["save_params"]
+    values["init"]["params"] = params_fingerprint
+    parts = json.dumps([values, data_fingerprint, numerics(config)], sort_keys=True)
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]

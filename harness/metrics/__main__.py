@@ -1,0 +1,60 @@
+"""`python -m harness.metrics`: the table of metrics as Markdown, kept as docs/metrics.md."""
+
+from collections.abc import Iterator
+from math import log
+
+from harness.metrics.definitions import METRICS, RULES, VERSIONS, Metric
+
+
+def markdown() -> str:
+    """The page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Metrics"
+    yield ""
+    yield "Written by `python -m harness.metrics` from the table that all else takes facts from."
+    yield ""
+    yield "A stored metric is named `<split>/[<version>/]<metric>[@<rule>][_low|_high]`, such as"
+    yield "`test/platt/log_loss` or `validation/f1@tuned`; an end is of its bootstrap interval."
+    yield ""
+    yield "| metric | | best | range | unit | needs | settings | reference |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for metric in METRICS.values():
+        cells = [f"`{metric.name}`", metric.title, _best(metric), _range(metric), metric.unit]
+        cells += [metric.needs, ", ".join(metric.settings), metric.reference]
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+    yield "Versions of the scores, other than the raw ones:"
+    yield ""
+    for name, version in VERSIONS.items():
+        fitted = f"; stores {', '.join(version.parameters)}" if version.parameters else ""
+        yield f"- `{name}`: {version.title}{fitted}"
+    yield ""
+    yield "Rules that choose a threshold, other than a probability such as `@0.5`:"
+    yield ""
+    for name, title in RULES.items():
+        yield f"- `@{name}`: {title}"
+
+
+def _best(metric: Metric) -> str:
+    if metric.target is not None:
+        return f"at {metric.target:g}"
+    return {"higher": "high", "lower": "low", "neither": "neither"}[metric.direction]
+
+
+def _range(metric: Metric) -> str:
+    return f"{_number(metric.low)} to {_number(metric.high)}"
+
+
+def _number(value: float) -> str:
+    """
+    >>> _number(-1.0), _number(log(2)), _number(0.25)
+    ('-1', 'ln 2', '0.25')
+    """
+    return "ln 2" if value == log(2) else f"{value:g}"
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
