@@ -12,6 +12,8 @@ from typing import Any
 from harness.config import Config
 from harness.data import library
 from harness.data.dataset import Dataset
+from harness.data.fetching import say
+from harness.data.table import Table
 from harness.errors import UserError
 from harness.models import cost
 from harness.run import Key, Run, resolve
@@ -34,6 +36,7 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
     for source, positions in by_source.items():
         try:
             dataset = library.datasets.get(source)
+            _announce(source, dataset)
         except UserError as error:
             found |= dict.fromkeys(positions, error)
             continue
@@ -47,6 +50,13 @@ def _resolved(config: Config, dataset: Dataset) -> Run | UserError:
         return resolve(config, dataset)
     except UserError as error:
         return error
+
+
+def _announce(source: Any, dataset: Dataset) -> None:
+    """Says what will be done with a table of the user's, before it is."""
+    if isinstance(source, Table):
+        for line in source.announcement(dataset):
+            say(line)
 
 
 def groups(runs: Iterable[Run]) -> list[list[Run]]:
