@@ -115,3 +115,77 @@ def test_numbers_that_are_no_ids_are_not_called_so(write):
     rows = "".join(f"{i / 7},{i % 100},{i % 2}\n" for i in range(3000))
     dataset = Table(path=write(f"a,b,y\n{rows}"), target="y").load()
     assert [column.note for column in dataset.columns] == ["", ""]
+
+
+# H. What a library refuses fails its job alone, in one line.
+
+
+def sweep(harness, *arguments, code=0):
+    return train(harness, "-m", *arguments, code=code)
+
+
+def test_several_reasons_are_each_said_with_their_number_and_a_job(harness, write):
+    write(rows_of(["0"] * 72 + ["1"] * 8))
+    swept = ("sampler=smote", "sampler.k_neighbors=2,7,8", "seed=0,1")
+    answer = sweep(harness, *swept, code=2)
+    assert "2 trained, 0 already stored, 4 failed" in answer.out
+    for neighbors in (7, 8):
+        line = f"2 jobs failed, such as sampler.k_neighbors={neighbors} seed=0: sampler smote"
+        assert line in answer.err
+    assert answer.err.splitlines()[-1] == "error: 4 of 6 jobs failed, for the reasons above"
+
+
+@pytest.mark.parametrize("schedule", ["warmup_cosine", "linear", "exponential"])
+def test_a_warm_up_as_long_as_the_run_fails_its_job_alone(harness, write, schedule):
+    write(rows_of([0, 1] * 30))
+    swept = (f"schedule={schedule}", "schedule.warmup=0.9,0.1", "training.num_epochs=4")
+    answer = sweep(harness, *swept, code=2)
+    assert "1 trained, 0 already stored, 1 failed" in answer.out
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("error: 1 job failed, schedule.warmup=0.9: schedule.warmup=0.9 takes")
+
+
+def test_rows_that_are_all_alike_are_called_so(harness, write):
+    write("a,b,y\n" + "1,2,1\n" * 20 + "".join(f"{i % 5},{i % 7},0\n" for i in range(100)))
+    said = train(harness, "sampler=kmeans_smote", code=2).err.splitlines()[-1]
+    assert "all alike" in said and "sampler=random_over" in said
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (MemoryError(), "takes more memory than there is"),
+    (ZeroDivisionError("division\nby zero"), "ZeroDivisionError: division; HARNESS_DEBUG=1"),
+])  # fmt: skip
+@pytest.mark.parametrize("place", ["harness.sweep.plan.resolve", "harness.run.Run.lane"])
+def test_any_exception_of_a_job_is_its_own(harness, write, monkeypatch, place, error, said):
+    write(rows_of([0, 1] * 30))
+    package, name = place.rsplit(".", 1)
+    owner = __import__("pydoc").locate(package)
+    real = getattr(owner, name)
+
+    def failing(first, *rest):
+        if getattr(first, "config", first).seed == 1:
+            raise error
+        return real(first, *rest)
+
+    monkeypatch.setattr(owner, name, failing)
+    answer = sweep(harness, "seed=0,1", code=2)
+    assert "1 trained" in answer.out and said in answer.err.splitlines()[-1]
+    assert "seed=1" in answer.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("place", ["harness.sweep.engine._compile", "harness.sweep.engine._train"])
+def test_a_program_that_fails_takes_no_other_with_it(harness, write, monkeypatch, place):
+    from harness.sweep import engine
+
+    write(rows_of([0, 1] * 30))
+    name = place.rsplit(".", 1)[1]
+    real = getattr(engine, name)
+
+    def failing(first, *rest):
+        if getattr(first, "program", first).num_epochs == 3:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return real(first, *rest)
+
+    monkeypatch.setattr(engine, name, failing)
+    answer = sweep(harness, "training.num_epochs=3,2", code=2)
+    assert "1 trained" in answer.out and "more memory than there is" in answer.err

@@ -42,8 +42,8 @@ class TableDescription:
 
     ``target`` has values of any type, of which ``positive`` is one as text (`1`, `true`, `yes`) and
     the others are negative; by default there must be two, of which one is positive by convention
-    (1 of 0/1, yes, true, positive), else the rarer, of two as frequent the one that sorts last. ``drop`` names columns that are no features: those that give
-    the label away, above all.
+    (1 of 0/1, yes, true, positive), else the rarer, of two as frequent the one that sorts last.
+    ``drop`` names columns that are no features: those that give the label away, above all.
 
     Numbers, booleans and dates (days since 1970) are one feature; text is a category: ``encode``
     says whether its levels become one-hot features or, for models that embed, integer codes.

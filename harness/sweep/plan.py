@@ -18,6 +18,7 @@ from harness.errors import UserError
 from harness.models import cost
 from harness.run import Key, Run, resolve
 from harness.sweep import lanes
+from harness.sweep.failures import caught
 from harness.train import Program
 
 Batch = Sequence[Run]
@@ -37,8 +38,9 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
         try:
             dataset = library.datasets.get(source)
             _announce(source, dataset)
-        except UserError as error:
-            found |= dict.fromkeys(positions, error)
+        except Exception as error:
+            failure = caught(error, configs[positions[0]], doing="loading its data set")
+            found |= dict.fromkeys(positions, failure)
             continue
         for position in positions:
             found[position] = _resolved(configs[position], dataset)
@@ -48,8 +50,8 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
 def _resolved(config: Config, dataset: Dataset) -> Run | UserError:
     try:
         return resolve(config, dataset)
-    except UserError as error:
-        return error
+    except Exception as error:
+        return caught(error, config, doing="planning a job")
 
 
 def _announce(source: Any, dataset: Dataset) -> None:
