@@ -68,7 +68,8 @@ def test_the_same_table_in_other_clothes(load, content, name, config):
 @pytest.mark.parametrize(("values", "positive", "expected"), [
     ("0110", None, "1"),  # a tie: the larger
     ("0001", None, "1"),
-    ("1110", None, "0"),  # the rarer
+    ("1110", None, "1"),  # by convention, however frequent
+    ("2221", None, "1"),  # the rarer
     ("1110", "1", "1"),
     (["b", "a", "b", "b"], None, "a"),
     (["1.0", "0.0", "1.0", "1.0"], "1", "1"),

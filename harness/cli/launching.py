@@ -18,7 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.cli.expanding import expand
 from harness.config.composing import Composer
+from harness.data.fetching import say
+from harness.errors import UserError
 from harness.files import whole_file
+from harness.sweep.failures import reasons
 from harness.sweep.timings import timed
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
@@ -101,7 +104,7 @@ def run_grid(sweeper: Sweeper, arguments: Sequence[str]) -> list[Sequence[JobRet
     before.
 
     Raises:
-      Exception: what the first failed job failed with, after all have run.
+      Exception: what jobs failed with, after all have run.
     """
     context, config, launcher = sweeper.hydra_context, sweeper.config, sweeper.launcher
     assert context is not None and config is not None and launcher is not None
@@ -116,9 +119,29 @@ def run_grid(sweeper: Sweeper, arguments: Sequence[str]) -> list[Sequence[JobRet
         _record_of(fused, config)
         raise
     _record_of(fused, config)
-    for one in returns:
-        _ = one.return_value  # raises where the job failed
+    _raise_reasons(jobs, returns)
     return [returns]
+
+
+def _raise_reasons(jobs: Sequence[Sequence[str]], returns: Sequence[JobReturn]) -> None:
+    """Raises what jobs failed for; of several reasons each is a line on standard error."""
+    errors = [_error(one) for one in returns]
+    for error in errors:
+        if error is not None and not isinstance(error, UserError):
+            raise error
+    if failed := reasons(jobs, errors):
+        lines, last = failed
+        for line in lines:
+            say(line)
+        raise last
+
+
+def _error(job: JobReturn) -> Exception | None:
+    try:
+        _ = job.return_value  # raises where the job failed
+    except Exception as error:
+        return error
+    return None
 
 
 def _record_of(task: SweepTask | None, config: DictConfig) -> None:

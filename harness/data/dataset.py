@@ -56,6 +56,7 @@ class Dataset:
     neither standardised nor imputed.  groups: int32 (n,), and times: float64 (n,), are for
     splitting and enter no model.  columns and notes: what the source's columns became.
     draw: which of several random draws this is, where such may happen to be equal.
+    positive_reason: why `positive_label` is the positive one, where that was chosen.
     Raises UserError where `check` does.
     """
 
@@ -75,6 +76,7 @@ class Dataset:
     columns: tuple[SourceColumn, ...] = ()
     notes: tuple[str, ...] = ()
     draw: int | None = None
+    positive_reason: str = ""
 
     def __post_init__(self) -> None:
         check(

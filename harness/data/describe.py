@@ -30,6 +30,9 @@ MAX_RANKED = 500_000
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 MAX_COLUMNS = 200
 MAX_LEVELS = 5
+# Values up to which, and lines in which, a run says what is to be found in its table.
+MOST_ANNOUNCED = 2**22
+MOST_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Column:
     min: float
     max: float
     auroc: float
+    note: str = ""
     levels: tuple[tuple[str, float], ...] = ()
 
 
@@ -168,6 +172,7 @@ class Description:
     num_positives: int
     positive_rate: float
     positive_label: str
+    positive_reason: str
     repeats: Repeats
     missing: int
     known_posterior: bool
@@ -202,6 +207,7 @@ def describe(dataset: Dataset) -> Description:
         num_positives=dataset.num_positives,
         positive_rate=dataset.positive_rate,
         positive_label=dataset.positive_label,
+        positive_reason=dataset.positive_reason,
         repeats=repeats(dataset.features, dataset.labels),
         missing=sum(column.missing for column in columns),
         known_posterior=dataset.posterior is not None,
@@ -245,7 +251,8 @@ def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     else:
         auroc = number_auroc(values, dataset.labels)
     mean, std, low, high = map(float, summary)
-    return Column(source.name, source.kind, source.missing, features, mean, std, low, high, auroc)
+    return Column(source.name, source.kind, source.missing, features, mean, std, low, high, auroc,
+                  source.note)  # fmt: skip
 
 
 def _category(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
@@ -258,7 +265,17 @@ def _category(dataset: Dataset, source: SourceColumn, features: slice) -> Column
     nan = float("nan")
     auroc = level_auroc(codes, dataset.labels)
     return Column(
-        source.name, "category", source.missing, features, nan, nan, nan, nan, auroc, tuple(levels)
+        source.name,
+        "category",
+        source.missing,
+        features,
+        nan,
+        nan,
+        nan,
+        nan,
+        auroc,
+        source.note,
+        tuple(levels),
     )
 
 
@@ -301,7 +318,46 @@ def findings(description: Description) -> list[str]:
     if description.num_positives < 30 or description.num_rows - description.num_positives < 30:
         lines.append("fewer than 30 rows of one class: differences will hardly be decided")
     lines += [f"column {c.name!r} was left out: {c.note}" for c in description.left_out]
+    lines += [_kept(column) for column in description.columns if column.note]
     return [*lines, *description.notes]
+
+
+def _kept(column: "Column | SourceColumn") -> str:
+    remedy = ""
+    if column.kind == "number":
+        remedy = "; a feature as it is: dataset.drop leaves it out, dataset.categorical takes codes"
+    return f"column {column.name!r}: {column.note}{remedy}"
+
+
+def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
+    """What a run will do with a user's table, in a few lines: its rows, its positive label, and
+    what `findings` says beside what was said of it when it was read.
+
+    Leaks are looked for where that takes a second at most.
+    """
+    used = [column for column in dataset.columns if column.num_features]
+    lines = [
+        f"{dataset.num_rows:,} rows, {_counted(len(used), 'column')} as "
+        f"{_counted(dataset.num_features, 'feature')}; positive: {dataset.positive_label[:40]!r} "
+        f"of {target!r} ({dataset.positive_reason}), {dataset.num_positives:,} rows "
+        f"({dataset.positive_rate:.3g})"
+    ]
+    if dataset.features.size <= MOST_ANNOUNCED:
+        told = {*dataset.notes, *(c.note for c in dataset.columns if not c.num_features)}
+        found = [line for line in findings(describe(dataset)) if not _is_told(line, told)]
+    else:
+        found = [_kept(column) for column in used if column.note]
+    more = [f"{len(found) - MOST_LINES} more: see `harness data describe`"]
+    lines += found if len(found) <= MOST_LINES else [*found[:MOST_LINES], *more]
+    return [f"{place}: {line}" for line in lines]
+
+
+def _is_told(line: str, told: set[str]) -> bool:
+    return line in told or ("was left out" in line and line.split(": ", 1)[-1] in told)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s'[: number != 1]}"
 
 
 def page(description: Description, picture: bytes) -> str:
@@ -328,7 +384,7 @@ def _facts(description: Description) -> dict[str, str]:
         "licence": description.licence,
         "rows": f"{description.num_rows:,}",
         "features": f"{description.num_features:,}",
-        "positive label": description.positive_label,
+        "positive label": _positive(description),
         "positives": positives,
         "negatives": f"{description.num_rows - description.num_positives:,}",
         "missing values": f"{description.missing:,}",
@@ -341,6 +397,11 @@ def _facts(description: Description) -> dict[str, str]:
     if description.times is not None:
         facts["times"] = "{:g} to {:g}".format(*description.times)
     return facts
+
+
+def _positive(description: Description) -> str:
+    why = f" ({description.positive_reason})" if description.positive_reason else ""
+    return description.positive_label + why
 
 
 def _column_table(description: Description) -> Table:

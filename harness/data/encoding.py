@@ -22,6 +22,9 @@ OTHER_DATE = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
 # What people write around and into numbers, which no parser takes for one.
 DRESSING = r"[,'\s$€£¥%]"
 DAY = 86_400e6  # microseconds
+# Whole numbers that are looked at as row numbers or ids: from so many rows and values on. Of more
+# rows, some are looked at first.
+_FEWEST_NUMBERED, _FEWEST_IDS, _SAMPLED = 20, 1000, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,10 @@ class Encoding:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column as numbers or as levels; neither where it is dropped, for the reason in `note`."""
+    """A column as numbers or as levels; neither where it is dropped, for the reason in `note`.
+
+    A column that is kept has a note where it looks like what should be left out.
+    """
 
     name: str
     kind: str
@@ -100,7 +106,29 @@ def _numbers(
     missing = int(np.isnan(values).sum())
     if missing == len(values):
         return Column(column.name, "dropped", missing, note="holds no value")
-    return Column(column.name, kind, missing, numbers=values)
+    note = _looks_like_ids(values) if kind == "number" else ""
+    return Column(column.name, kind, missing, numbers=values, note=note)
+
+
+def _looks_like_ids(values: NDArray[np.float64]) -> str:
+    """What whole numbers look like that count or name the rows; empty for all others.
+
+    >>> _looks_like_ids(np.arange(100.0))
+    'numbers the rows'
+    """
+    step = -(-len(values) // _SAMPLED)
+    some = values[::step]
+    if len(values) < _FEWEST_NUMBERED or not np.array_equal(some, np.floor(some)):
+        return ""
+    if np.array_equal(values, np.arange(len(values)) + values[0]):
+        return "numbers the rows"
+    if len(values) < _FEWEST_IDS or 2 * len(np.unique(some)) < len(some):
+        return ""
+    present = values[~np.isnan(values)]
+    found = len(np.unique(present))
+    if found < _FEWEST_IDS or 2 * found < len(values) or not (present == np.floor(present)).all():
+        return ""
+    return f"{found:,} different whole numbers in {len(values):,} rows: ids?"
 
 
 def _numbers_among(marks: tuple[str, ...]) -> tuple[float, ...]:

@@ -138,7 +138,7 @@ def _light(part: _Part) -> _Part:
 def _number_parts(column: Column, *, indicator: bool) -> list[_Part]:
     assert column.numbers is not None
     values, summary = standardised_column(column.numbers)
-    source = SourceColumn(column.name, column.kind, column.missing, 1)
+    source = SourceColumn(column.name, column.kind, column.missing, 1, column.note)
     parts = [_Part(source, (column.name,), np.array([summary]), values)]
     if indicator and column.missing:
         gone, summary = standardised_column(np.isnan(column.numbers).astype(np.float64))

@@ -82,6 +82,7 @@ def _load_sklearn(config: Sklearn) -> Dataset:
         labels=(bunch.target == classes.index(config.positive)).astype(np.int8),
         feature_names=tuple(str(name) for name in bunch.feature_names),
         positive_label=config.positive,
+        positive_reason="by dataset.positive",
         source=source,
         licence="CC BY 4.0",
         application=application,

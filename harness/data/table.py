@@ -7,7 +7,8 @@ follows is the same for all: the same content under the same description gives t
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from annotated_types import Ge, Le
@@ -40,9 +41,9 @@ class TableDescription:
     """What the columns of a table mean; every column not named here is a feature.
 
     ``target`` has values of any type, of which ``positive`` is one as text (`1`, `true`, `yes`) and
-    the others are negative; by default there must be two, and the rarer is positive, of two as
-    frequent the one that sorts last. ``drop`` names columns that are no features: those that give
-    the label away, above all.
+    the others are negative; by default there must be two, of which one is positive by convention
+    (1 of 0/1, yes, true, positive), else the rarer, of two as frequent the one that sorts last.
+    ``drop`` names columns that are no features: those that give the label away, above all.
 
     Numbers, booleans and dates (days since 1970) are one feature; text is a category: ``encode``
     says whether its levels become one-hot features or, for models that embed, integer codes.
@@ -56,6 +57,9 @@ class TableDescription:
     ``rows``, ``features`` (columns, before text is encoded) and ``positives`` are checked on every
     load; None checks nothing.
     """
+
+    # Whether a label such as 1, yes or positive is the positive one for its name.
+    by_convention: ClassVar[bool] = True
 
     name: Text
     target: Text
@@ -103,7 +107,9 @@ class TableDescription:
         target = reader.column(self.target)
         if target.is_empty():
             table.fail("no rows: the table needs data below its header")
-        labels = labels_of(target, positive=self.positive, table=table)
+        labels = labels_of(
+            target, positive=self.positive, table=table, by_convention=self.by_convention
+        )
         groups, times = None, None
         if self.group is not None:
             groups = groups_of(reader.column(self.group), table=table)
@@ -121,6 +127,7 @@ class TableDescription:
             labels=labels.values,
             feature_names=matrix.names,
             positive_label=labels.positive,
+            positive_reason=labels.reason,
             source=self.source or table.short_name,
             licence=self.licence,
             application=self.application,
@@ -235,6 +242,12 @@ class Table(CsvTable):
     def load(self) -> Dataset:
         """Reads it. Raises UserError for a table it is not."""
         return self.dataset(table_at(self.path, self.format))
+
+    def announcement(self, dataset: Dataset) -> list[str]:
+        """What a run will do with the table, in a few lines."""
+        from harness.data.describe import announcement
+
+        return announcement(dataset, Path(self.path).name, self.target)
 
     def state(self) -> tuple[int, int] | None:
         """Changes where the file does; None where there is none."""

@@ -1,6 +1,7 @@
 """The columns of a table that are no features: target, groups, times; labels as text."""
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -53,21 +54,47 @@ def _refuse_name(key: str, name: str, columns: list[str], table: TableFile) -> N
     table.fail(f"no column {name!r}: set {key}; {remedy}")
 
 
+# What people write for no and for yes, whatever the case: the second is what they look for.
+_PAIRS = frozenset(
+    {
+        ("0", "1"),
+        ("-1", "1"),
+        ("false", "true"),
+        ("f", "t"),
+        ("no", "yes"),
+        ("n", "y"),
+        ("nein", "ja"),
+        ("non", "oui"),
+        ("negative", "positive"),
+        ("neg", "pos"),
+        ("-", "+"),
+        ("off", "on"),
+        ("absent", "present"),
+        ("control", "case"),
+    }
+)
+_NEGATED = r"(?:no|not|non)[ _-]+"
+
+
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """values: int8 (n,), 1 where the target is `positive`; `note` says what else there is."""
+    """values: int8 (n,), 1 where the target is `positive`, for the `reason` given; `note` says what
+    else there is."""
 
     values: NDArray[np.int8]
     positive: str
+    reason: str
     note: str = ""
 
 
-def labels_of(column: pl.Series, *, positive: str | None, table: TableFile) -> Labels:
+def labels_of(
+    column: pl.Series, *, positive: str | None, table: TableFile, by_convention: bool = True
+) -> Labels:
     """The labels of a column of any type.
 
-    `positive` is one of its values as text, the others being negative; None takes the rarer of
-    two, and of two as frequent the one that sorts last: a name is no evidence, in two of KEEL's
-    files `positive` is that of the majority.
+    `positive` is one of its values as text, the others being negative. None takes, of two, the one
+    that is so by convention (1 of 0/1, yes of no/yes), however frequent; else, or not
+    `by_convention`, the rarer, and of two as frequent the one that sorts last.
     """
     column = _plain(column, table)
     _check_complete("target", column, table)
@@ -78,9 +105,10 @@ def labels_of(column: pl.Series, *, positive: str | None, table: TableFile) -> L
             f"({_shown(values)}): a binary target needs exactly two"
             + (", or dataset.positive, which all others are against" if len(values) > 2 else "")
         )
-    low, high = values[0], values[-1]
-    chosen = low if int((column == low).sum()) < int((column == high).sum()) else high
-    if positive is not None:
+    if positive is None:
+        chosen, reason = _chosen(column, values, by_convention=by_convention)
+    else:
+        reason = "by dataset.positive"
         matches = [value for value in values if spelled(value) == positive]
         if not matches:
             table.fail(
@@ -93,8 +121,40 @@ def labels_of(column: pl.Series, *, positive: str | None, table: TableFile) -> L
     return Labels(
         values=(column == chosen).to_numpy().astype(np.int8),
         positive=spelled(chosen),
+        reason=reason,
         note=note if len(others) > 1 else "",
     )
+
+
+def _chosen(column: pl.Series, values: list, *, by_convention: bool) -> tuple[object, str]:
+    """Which of two ``values``, in their order, is positive, and why."""
+    usual = conventional_positive(*map(spelled, values)) if by_convention else None
+    if usual is not None:
+        return values[usual], f"by convention, against {_shown([values[1 - usual]])}"
+    low, high = (int((column == value).sum()) for value in values)
+    if low == high:
+        return values[1], "of two as frequent the last in order"
+    return values[int(high < low)], "the rarer"
+
+
+def conventional_positive(first: str, second: str) -> int | None:
+    """Which of two labels is positive by what the words say, 0 or 1; None where they say nothing.
+
+    >>> conventional_positive("Yes", "no"), conventional_positive("fraud", "not fraud")
+    (0, 0)
+    >>> conventional_positive("0", "1"), conventional_positive("good", "bad")
+    (1, None)
+    """
+    words = [_word(first), _word(second)]
+    for at, (other, one) in enumerate((words[::-1], words)):
+        if (other, one) in _PAIRS or re.fullmatch(_NEGATED + re.escape(one), other):
+            return at
+    return None
+
+
+def _word(label: str) -> str:
+    """`1` for the text 1.0 too, which a table in Parquet may hold."""
+    return re.sub(r"^([+-]?\d+)\.0*$", r"\1", label.strip().casefold()).removeprefix("+") or label
 
 
 def _plain(column: pl.Series, table: TableFile) -> pl.Series:

@@ -14,6 +14,7 @@ import numpy as np
 import optax
 from annotated_types import Ge, Gt, Le, Lt
 
+from harness.errors import UserError
 from harness.optimizers.base import Fraction
 
 Share = Annotated[float, Gt(0), Lt(1)]
@@ -37,6 +38,14 @@ class Schedule:
     def after_warmup(self, num_steps: int) -> optax.Schedule:
         return optax.constant_schedule(1.0)
 
+    def _check_left(self, num_steps: int) -> None:
+        """Raises UserError where the warm-up leaves no step to come down in."""
+        if num_steps < 1:
+            raise UserError(
+                f"schedule.warmup={self.warmup} takes all steps of the run and leaves none to come "
+                "down in: lower it, or train longer (training.num_epochs, training.steps_per_epoch)"
+            )
+
 
 @dataclass(frozen=True)
 class Constant(Schedule):
@@ -54,6 +63,7 @@ class WarmupCosine(Schedule):
     final: Fraction = 0.0
 
     def after_warmup(self, num_steps: int) -> optax.Schedule:
+        self._check_left(num_steps)
         return optax.cosine_decay_schedule(1.0, num_steps, alpha=self.final)
 
 
@@ -65,6 +75,7 @@ class Linear(Schedule):
     final: Fraction = 0.0
 
     def after_warmup(self, num_steps: int) -> optax.Schedule:
+        self._check_left(num_steps)
         return optax.linear_schedule(1.0, self.final, num_steps)
 
 
@@ -76,6 +87,7 @@ class Exponential(Schedule):
     final: Share = 0.01
 
     def after_warmup(self, num_steps: int) -> optax.Schedule:
+        self._check_left(num_steps)
         return optax.exponential_decay(1.0, num_steps, self.final)
 
 

@@ -31,6 +31,9 @@ FACTS: dict[str, pl.DataType] = {
     "seconds": pl.Float64(),  # wall time, a run's share of its batch
     "numerics": pl.String(),
     "data_fingerprint": pl.String(),
+    "positive_label": pl.String(),  # the label called positive, as the data spell it
+    "positive_reason": pl.String(),  # why it is: configured, by convention, the rarer
+    "data_positive_rate": pl.Float64(),  # of the whole data set, before imbalance
     "num_train": pl.Int64(),  # rows of each part after imbalance, before resampling
     "num_train_positives": pl.Int64(),
     "num_validation": pl.Int64(),

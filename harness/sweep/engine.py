@@ -6,7 +6,7 @@ next program compiles while this one trains.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -24,6 +24,7 @@ from harness.record.collect import collect
 from harness.record.schema import Record
 from harness.run import Key, Run
 from harness.sweep import lanes, plan
+from harness.sweep.failures import caught
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
@@ -55,7 +56,8 @@ class _Started:
 def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     """Trains every run that is not stored yet and returns one result a config, in order.
 
-    A job whose data cannot give what it asks fails alone, with its `UserError` in its result.
+    A job whose data cannot give what it asks, or that a library refuses, fails alone, with its
+    `UserError` in its result. A program that cannot be compiled or trained fails its jobs.
     """
     recorder = Recorder(configs)
     with timed("identify"):
@@ -71,8 +73,12 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     with progress.training(total) as advance:
         try:
             for started in _one_ahead(_start(programs, results)):
-                records = zip(started.runs, _finish(started), _params(started), strict=True)
-                for run, record, params in records:
+                try:
+                    finished = _finish(started)
+                except Exception as error:
+                    _fail(started.runs, error, "training and scoring a job", results)
+                    finished = []
+                for run, record, params in finished:
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, params=params)
                 advance(len(started.runs))
@@ -96,9 +102,15 @@ def _start(
         compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
         try:
             for (_, batches), following in zip_longest(programs, programs[1:]):
-                trainer = _wait_for_compiler(compiling.pop())
+                compiled = _waited_for(compiling.pop())
                 if following is not None:  # one program ahead: more would fill the memory
                     compiling.append(compiler.submit(_compile, following[0]))
+                try:
+                    trainer = compiled.result()
+                except Exception as error:
+                    for batch in batches:
+                        _fail(batch, error, "compiling a job's program", results)
+                    continue
                 for batch in batches:
                     if started := _start_batch(batch, trainer, results, devices):
                         yield started
@@ -107,14 +119,20 @@ def _start(
             devices.shutdown(cancel_futures=True)
 
 
+def _fail(runs: Batch, error: Exception, doing: str, results: dict[Key, Result]) -> None:
+    for run in runs:
+        results[run.key] = Result(run.run_id, error=caught(error, run.config, doing=doing))
+
+
 def _compile(program: Program) -> lanes.Trainer:
     with timed("compile"):
         return lanes.Trainer(program)
 
 
-def _wait_for_compiler(compiling: Future[lanes.Trainer]) -> lanes.Trainer:
+def _waited_for(compiling: Future[lanes.Trainer]) -> Future[lanes.Trainer]:
     with timed("wait for compiler"):
-        return compiling.result()
+        wait([compiling])
+    return compiling
 
 
 def _start_batch(
@@ -127,8 +145,9 @@ def _start_batch(
         for run in batch:
             try:
                 ready[run] = run.lane(dataset)
-            except UserError as error:
-                results[run.key] = Result(run.run_id, error=error)
+            except Exception as error:
+                failure = caught(error, run.config, doing="preparing a job")
+                results[run.key] = Result(run.run_id, error=failure)
         if not ready:
             return None
         data = [run.data(dataset) for run in ready]
@@ -153,18 +172,21 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
     yield from held
 
 
-def _finish(started: _Started) -> list[Record]:
+def _finish(
+    started: _Started,
+) -> list[tuple[Run, Record, checkpoints.Params | None]]:
     with timed("wait for training"):
         outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.runs)
     with timed("evaluate"):
-        return collect(
+        records = collect(
             runs=started.runs,
             data=started.data,
             outcome=outcome,
             dataset=started.dataset,
             seconds=seconds,
         )
+    return list(zip(started.runs, records, _params(started), strict=True))
 
 
 def _params(started: _Started) -> list[checkpoints.Params | None]:

@@ -15,11 +15,14 @@ from harness import checkpoints
 from harness.config import Config, objective
 from harness.data import library
 from harness.data.dataset import Dataset
+from harness.data.fetching import say
+from harness.data.table import Table
 from harness.errors import UserError
 from harness.models import cost
 from harness.record import store
 from harness.run import Key, Run, resolve
 from harness.sweep import lanes
+from harness.sweep.failures import caught
 from harness.train import Program
 
 Batch = Sequence[Run]
@@ -38,8 +41,10 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
     for source, positions in by_source.items():
         try:
             dataset = library.datasets.get(source)
-        except UserError as error:
-            found |= dict.fromkeys(positions, error)
+            _announce(source, dataset)
+        except Exception as error:
+            failure = caught(error, configs[positions[0]], doing="loading its data set")
+            found |= dict.fromkeys(positions, failure)
             continue
         for position in positions:
             found[position] = _resolved(configs[position], dataset)
@@ -49,8 +54,15 @@ def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
 def _resolved(config: Config, dataset: Dataset) -> Run | UserError:
     try:
         return resolve(config, dataset)
-    except UserError as error:
-        return error
+    except Exception as error:
+        return caught(error, config, doing="planning a job")
+
+
+def _announce(source: Any, dataset: Dataset) -> None:
+    """Says what will be done with a table of the user's, before it is."""
+    if isinstance(source, Table):
+        for line in source.announcement(dataset):
+            say(line)
 
 
 def stored_runs(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, dict]:

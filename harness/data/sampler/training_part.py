@@ -142,8 +142,11 @@ def fit_resample(
         warnings.simplefilter("ignore")
         try:
             return method.fit_resample(features, labels)
-        except (ValueError, RuntimeError) as error:
-            words = " ".join(str(error).split()).rstrip(".")
+        except Exception as error:
+            words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+            if "float NaN" in words:  # a sparsity of 0 by 0, of clusters of equal rows
+                words = "rows of the rarer class that share a cluster are all alike"
+                remedy = f"{remedy}, or sampler=random_over"
             raise UserError(f"sampler {name}: {words}: {remedy}") from None
 
 

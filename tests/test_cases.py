@@ -1,0 +1,191 @@
+"""Kinds of faults that other tools had reported: what is right here, one section a kind."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from harness.data.packages import Wheel
+from harness.data.reading import open_reader
+from harness.data.sources import Table
+from harness.data.table_file import CsvFormat, table_in
+from harness.data.target import labels_of
+from harness.record import store
+from tests.conftest import TINY
+
+
+def rows_of(labels, header="a,b,y"):
+    """A table of two columns of numbers beside ``labels``."""
+    lines = [f"{i * 37 % 41},{i * i % 17},{label}" for i, label in enumerate(labels)]
+    return "\n".join([header, *lines]) + "\n"
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write the content to a file of a fresh working folder; its name."""
+    monkeypatch.chdir(tmp_path)
+
+    def written(content, name="t.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return name
+
+    return written
+
+
+def train(harness, *arguments, code=0):
+    """One call of `harness train` on t.csv, and what it answered."""
+    given = ("dataset=table", "dataset.path=t.csv", "dataset.target=y", *arguments)
+    answer = harness("train", *TINY, *given)
+    assert answer.code == code, answer
+    return answer
+
+
+# A. What the user calls positive is never guessed in silence.
+
+
+@pytest.mark.parametrize(("negative", "positive"), [
+    ("0", "1"), ("0.0", "1.0"), ("-1", "1"), ("false", "true"), ("FALSE", "TRUE"), ("f", "t"),
+    ("No", "Yes"), ("n", "Y"), ("nein", "ja"), ("Negative", "positive"), ("neg", "pos"),
+    ("absent", "present"), ("off", "on"), ("not fraud", "fraud"), ("no_default", "default"),
+])  # fmt: skip
+def test_labels_with_a_usual_meaning_have_it_however_frequent(write, negative, positive):
+    path = write(rows_of([negative] * 2 + [positive] * 4))
+    dataset = Table(path=path, target="y").load()
+    assert dataset.labels.tolist() == [0, 0, 1, 1, 1, 1]
+    assert dataset.positive_reason.startswith("by convention")
+
+
+@pytest.mark.parametrize(("labels", "positive", "reason"), [
+    (["b", "a", "b"], "a", "the rarer"),
+    (["1", "2", "2"], "1", "the rarer"),
+    (["b", "a"], "b", "of two as frequent the last in order"),
+])  # fmt: skip
+def test_other_labels_are_told_by_their_number(write, labels, positive, reason):
+    dataset = Table(path=write(rows_of(labels)), target="y").load()
+    assert (dataset.positive_label, dataset.positive_reason) == (positive, reason)
+
+
+def test_a_parquet_table_and_one_in_csv_agree_on_the_positive_label(write):
+    values = pl.DataFrame({"a": [1.0, 2, 3], "b": [2.0, 1, 3], "y": ["1.0", "0.0", "1.0"]})
+    values.write_parquet("t.parquet")
+    assert Table(path="t.parquet", target="y").load().labels.tolist() == [1, 0, 1]
+
+
+def test_published_data_sets_keep_the_rarer_label():
+    content = rows_of(["positive"] * 3 + ["negative"]).encode()
+    table = table_in(content, "t.csv", place="t", format=CsvFormat())
+    target = open_reader(table, marks=()).column("y")
+    asked = {"positive": None, "table": table, "by_convention": Wheel.by_convention}
+    assert labels_of(target, **asked).positive == "negative"
+
+
+def test_the_positive_label_is_said_and_stored(harness, write):
+    write(rows_of(["yes", "yes", "no"] * 20))
+    said = train(harness).err
+    assert "positive: 'yes' of 'y' (by convention, against 'no'), 40 rows (0.667)" in said
+    planned = harness("plan", *TINY, "dataset=table", "dataset.path=t.csv", "dataset.target=y")
+    assert "positive: 'yes'" in planned.err
+    described = harness("data", "describe", "table", "path=t.csv", "target=y").out
+    assert "yes (by convention, against 'no')" in described
+    (shard,) = Path("runs").glob("*/shards/*")
+    row = store.runs(shard.parents[1])[0].to_dicts()[0]
+    assert row["positive_label"] == "yes" and "convention" in row["positive_reason"]
+    assert row["data_positive_rate"] == pytest.approx(2 / 3)
+
+
+# K. What `data describe` would warn of, a run says too.
+
+
+@pytest.mark.parametrize(("header", "values", "said"), [
+    ("id,y", lambda i: (i, int(i % 3 == 0)), "'id': numbers the rows"),
+    ("id,y", lambda i: (i * 7919 % 100_003, int(i % 3 == 0)), "different whole numbers"),
+    ("answer,y", lambda i: (i % 3 == 0, int(i % 3 == 0)), "'answer' alone tells the classes"),
+    ("a,y", lambda i: (i % 9, int(i % 3 == 0)), "test rows also stand in training"),
+])  # fmt: skip
+def test_a_run_says_what_describe_would_warn_of(harness, write, header, values, said):
+    lines = [",".join(map(str, values(i))) for i in range(1200)]
+    write("\n".join([header, *lines]) + "\n")
+    assert said in train(harness).err
+    described = harness("data", "describe", "table", "path=t.csv", "target=y").out
+    assert said in " ".join(described.split())
+
+
+def test_numbers_that_are_no_ids_are_not_called_so(write):
+    rows = "".join(f"{i / 7},{i % 100},{i % 2}\n" for i in range(3000))
+    dataset = Table(path=write(f"a,b,y\n{rows}"), target="y").load()
+    assert [column.note for column in dataset.columns] == ["", ""]
+
+
+# H. What a library refuses fails its job alone, in one line.
+
+
+def sweep(harness, *arguments, code=0):
+    return train(harness, "-m", *arguments, code=code)
+
+
+def test_several_reasons_are_each_said_with_their_number_and_a_job(harness, write):
+    write(rows_of(["0"] * 72 + ["1"] * 8))
+    swept = ("sampler=smote", "sampler.k_neighbors=2,7,8", "seed=0,1")
+    answer = sweep(harness, *swept, code=2)
+    assert "2 trained, 0 already stored, 4 failed" in answer.out
+    for neighbors in (7, 8):
+        line = f"2 jobs failed, such as sampler.k_neighbors={neighbors} seed=0: sampler smote"
+        assert line in answer.err
+    assert answer.err.splitlines()[-1] == "error: 4 of 6 jobs failed, for the reasons above"
+
+
+@pytest.mark.parametrize("schedule", ["warmup_cosine", "linear", "exponential"])
+def test_a_warm_up_as_long_as_the_run_fails_its_job_alone(harness, write, schedule):
+    write(rows_of([0, 1] * 30))
+    swept = (f"schedule={schedule}", "schedule.warmup=0.9,0.1", "training.num_epochs=4")
+    answer = sweep(harness, *swept, code=2)
+    assert "1 trained, 0 already stored, 1 failed" in answer.out
+    last = answer.err.splitlines()[-1]
+    assert last.startswith("error: 1 job failed, schedule.warmup=0.9: schedule.warmup=0.9 takes")
+
+
+def test_rows_that_are_all_alike_are_called_so(harness, write):
+    write("a,b,y\n" + "1,2,1\n" * 20 + "".join(f"{i % 5},{i % 7},0\n" for i in range(100)))
+    said = train(harness, "sampler=kmeans_smote", code=2).err.splitlines()[-1]
+    assert "all alike" in said and "sampler=random_over" in said
+
+
+@pytest.mark.parametrize(("error", "said"), [
+    (MemoryError(), "takes more memory than there is"),
+    (ZeroDivisionError("division\nby zero"), "ZeroDivisionError: division; HARNESS_DEBUG=1"),
+])  # fmt: skip
+@pytest.mark.parametrize("place", ["harness.sweep.plan.resolve", "harness.run.Run.lane"])
+def test_any_exception_of_a_job_is_its_own(harness, write, monkeypatch, place, error, said):
+    write(rows_of([0, 1] * 30))
+    package, name = place.rsplit(".", 1)
+    owner = __import__("pydoc").locate(package)
+    real = getattr(owner, name)
+
+    def failing(first, *rest):
+        if getattr(first, "config", first).seed == 1:
+            raise error
+        return real(first, *rest)
+
+    monkeypatch.setattr(owner, name, failing)
+    answer = sweep(harness, "seed=0,1", code=2)
+    assert "1 trained" in answer.out and said in answer.err.splitlines()[-1]
+    assert "seed=1" in answer.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("place", ["harness.sweep.engine._compile", "harness.sweep.engine._train"])
+def test_a_program_that_fails_takes_no_other_with_it(harness, write, monkeypatch, place):
+    from harness.sweep import engine
+
+    write(rows_of([0, 1] * 30))
+    name = place.rsplit(".", 1)[1]
+    real = getattr(engine, name)
+
+    def failing(first, *rest):
+        if getattr(first, "program", first).num_epochs == 3:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return real(first, *rest)
+
+    monkeypatch.setattr(engine, name, failing)
+    answer = sweep(harness, "training.num_epochs=3,2", code=2)
+    assert "1 trained" in answer.out and "more memory than there is" in answer.err
