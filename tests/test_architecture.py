@@ -26,7 +26,7 @@ ALLOWED = {
     "losses": set(),
     "models": {"errors"},
     "checkpoints": {"errors"},
-    "optimizers": set(),
+    "optimizers": {"errors"},
     "metrics": set(),
     "data": {"errors", "files"},
     "train": {"losses", "models", "optimizers"},
