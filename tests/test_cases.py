@@ -3,17 +3,24 @@
 import shlex
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from harness.data.imbalance import induce_positive_rate
 from harness.data.packages import Wheel
 from harness.data.reading import open_reader
+from harness.data.run_data import run_data
+from harness.data.sampler import SMOTE, RandomOversampler, RandomUndersampler, TrainingPart
 from harness.data.sources import Table
+from harness.data.splits import Split, part_size
+from harness.data.streams import Purpose, legacy_seed
 from harness.data.table_file import CsvFormat, table_in
 from harness.data.target import labels_of
 from harness.errors import UserError
 from harness.record import store
 from tests.conftest import TINY
+from tests.runs import config
 
 
 def rows_of(labels, header="a,b,y"):
@@ -332,3 +339,114 @@ def test_a_mark_beside_empty_cells_is_said(harness, write):
     assert "15 cells of 'NA' and 15 empty ones are all missing: dataset.missing=[]" in said
     column = Table(path="t.csv", target="y", missing=()).load().columns[0]
     assert column.levels == ("ASIA", "EU", "NA", "(missing)") and not column.note
+
+
+# I. Fractions of the configuration are the decimal numbers that they are written as.
+
+
+@pytest.mark.parametrize("rarer", range(1, 101))
+def test_a_ratio_that_is_met_exactly_is_met(rarer):
+    labels = np.repeat([0, 1], [100, rarer]).astype(np.int8)
+    part = training_part(labels, np.arange(100.0 + rarer)[:, None])
+    ratio = rarer / 100
+    over = RandomOversampler(ratio=ratio).resample(part, seed=0)
+    under = RandomUndersampler(ratio=ratio).resample(part, seed=0)
+    assert len(over.rows) == len(labels)
+    assert len(under.rows) in (len(labels), rarer + rarer * 100 // rarer)
+
+
+@pytest.mark.parametrize("percent", range(1, 101))
+def test_oversampling_adds_the_rows_that_a_share_asks_for(percent):
+    part = training_part(np.repeat([0, 1], [100, 1]).astype(np.int8), np.arange(101.0)[:, None])
+    found = RandomOversampler(ratio=percent / 100).resample(part, seed=0)
+    assert int(found.labels.sum()) == percent
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_parts_and_rates_are_exact(percent):
+    assert part_size("test", percent / 100, 100) == percent
+    labels = np.repeat([0, 1], [100 - percent, percent]).astype(np.int8)
+    rows = np.arange(100, dtype=np.int32)
+    kept = induce_positive_rate(
+        split=Split(rows, rows, rows), labels=labels, positive_rate=percent / 100, where="train",
+        seed=0,
+    )  # fmt: skip
+    assert len(kept.train) == 100
+
+
+def training_part(labels, features, **kwargs):
+    width = features.shape[1]
+    return TrainingPart(
+        rows=np.arange(len(labels), dtype=np.int32),
+        labels=labels,
+        features=features.astype(np.float32),
+        center=np.zeros(width, np.float32),
+        scale=np.ones(width, np.float32),
+        **kwargs,
+    )
+
+
+# J. SMOTE is SMOTE-NC wherever columns came from categories.
+
+
+@pytest.mark.parametrize("sampler", ["smote", "smote_tomek", "smote_enn"])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_made_rows_have_one_level_of_each_category(write, sampler, numbers):
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [30, 120])
+    table = pl.DataFrame(
+        {
+            "colour": rng.choice(["red", "green", "blue"], 150),
+            "size": rng.normal(size=150) + labels,
+            "paid": rng.choice([True, False], 150),
+            "sex": rng.choice(["f", "m"], 150),
+            "y": labels,
+        }
+    )
+    table.drop([] if numbers else ["size"]).write_csv("t.csv")
+    dataset = Table(path="t.csv", target="y").load()
+    asked = config(sampler={"name": sampler})
+    part = training_part_of(dataset, asked)
+    made = part.synthetic
+    assert len(made) > 10
+    for first, end in dataset.categories:
+        real = {row.tobytes() for row in dataset.features[:, first:end]}
+        assert {row.tobytes() for row in np.ascontiguousarray(made[:, first:end])} <= real
+    if numbers:
+        column = dataset.feature_names.index("size")
+        assert not np.isin(made[:, column], dataset.features[:, column]).all()
+
+
+def training_part_of(dataset, asked):
+    return run_data(
+        dataset, split=asked.split, split_seed=0, imbalance=asked.imbalance,
+        sampler=asked.sampler, batching=asked.batching, seed=0, impute="median", num_steps=4,
+        batch_size=16,
+    )  # fmt: skip
+
+
+def test_codes_and_one_hot_columns_make_the_same_choice_of_levels(write):
+    """SMOTE-NC of imbalanced-learn, given the codes, is the reference."""
+    from imblearn.over_sampling import SMOTENC
+
+    rng = np.random.default_rng(1)
+    labels = np.repeat([1, 0], [20, 80]).astype(np.int8)
+    codes, numbers = rng.integers(0, 3, 100), rng.normal(size=(100, 2))
+    one_hot = np.eye(3)[codes]
+    features = np.hstack([numbers[:, :1], one_hot, numbers[:, 1:]]).astype(np.float32)
+    part = training_part(labels, features, categories=((1, 4),))
+    found = SMOTE().resample(part, seed=0)
+    state = legacy_seed(0, Purpose.SAMPLER)
+    numbers = features[:, [0, 4]].astype(float)
+    levels, own = np.unique(features[:, 1:4], axis=0, return_inverse=True)
+    given = np.column_stack([numbers, own.ravel()])
+    wanted, _ = SMOTENC([2], random_state=state).fit_resample(given, labels)
+    np.testing.assert_array_equal(found.synthetic[:, 1:4], levels[wanted[100:, 2].astype(int)])
+    np.testing.assert_allclose(found.synthetic[:, [0, 4]], wanted[100:, :2], rtol=1e-6)
+
+
+def test_a_sampler_that_knows_no_categories_says_so(harness, write):
+    rows = "".join(f"{'abc'[i % 3]},{i * 7 % 31},{int(i % 4 == 0)}\n" for i in range(200))
+    write("c,b,y\n" + rows)
+    said = train(harness, "sampler=borderline_smote").err
+    assert "borderline_smote makes rows between the levels of 1 columns of categories" in said

@@ -122,7 +122,8 @@ def run_grid(
     except KeyboardInterrupt:
         _record_of(fused, config)
         raise
-    _record_of(fused, config)
+    if any(one.status == JobStatus.COMPLETED for one in returns):
+        _record_of(fused, config)
     _raise_reasons(jobs, returns)
     return [returns]
 
