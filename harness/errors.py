@@ -1,6 +1,8 @@
 """What is the user's to mend, said in one line: the value, its place and the remedy."""
 
 import difflib
+import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +17,23 @@ def shown(value: Any) -> str:
     """A value for a message: whole where it is short."""
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+
+
+def override(key: str, value: str) -> str:
+    """How a text is given on the command line, in the quotes that it needs.
+
+    >>> print(override("dataset.positive", "yes"), override("dataset.positive", ">50K"))
+    dataset.positive=yes 'dataset.positive=">50K"'
+    """
+    if re.fullmatch(_PLAIN, value, re.ASCII) and value.lower() not in _NO_TEXT:
+        return f"{key}={value}"
+    inner = re.sub(r'(\\*)"', r'\1\1\\"', value)
+    return shlex.quote(f'{key}="{inner}"')
+
+
+# What Hydra reads as the text it is: words, and whole numbers without a leading 0.
+_PLAIN = r"[A-Za-z_][\w./-]*|0|[1-9]\d*"
+_NO_TEXT = frozenset({"null", "true", "false", "nan", "inf"})
 
 
 def none_of(given: str, known: Sequence[str]) -> str:

@@ -1,17 +1,26 @@
 """Kinds of faults that other tools had reported: what is right here, one section a kind."""
 
+import shlex
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
+from harness.data.imbalance import induce_positive_rate
 from harness.data.packages import Wheel
 from harness.data.reading import open_reader
+from harness.data.run_data import run_data
+from harness.data.sampler import SMOTE, RandomOversampler, RandomUndersampler, TrainingPart
 from harness.data.sources import Table
+from harness.data.splits import Split, part_size
+from harness.data.streams import Purpose, legacy_seed
 from harness.data.table_file import CsvFormat, table_in
 from harness.data.target import labels_of
+from harness.errors import UserError
 from harness.record import store
 from tests.conftest import TINY
+from tests.runs import config
 
 
 def rows_of(labels, header="a,b,y"):
@@ -189,3 +198,255 @@ def test_a_program_that_fails_takes_no_other_with_it(harness, write, monkeypatch
     monkeypatch.setattr(engine, name, failing)
     answer = sweep(harness, "training.num_epochs=3,2", code=2)
     assert "1 trained" in answer.out and "more memory than there is" in answer.err
+
+
+# G. One reading of a value in all commands; D. a code is no number; E. a mark may be a value.
+
+
+def describe(harness, *overrides, code=0):
+    answer = harness("data", "describe", "table", "path=t.csv", *overrides)
+    assert answer.code == code, answer
+    return " ".join((answer.out + answer.err).split())
+
+
+@pytest.mark.parametrize(("labels", "positive"), [
+    (["no", "yes"], "yes"), (["on", "off"], "off"), (["08:15", "12:30"], "12:30"),
+    (["1e3", "x"], '"1e3"'), (["<=50K", ">50K"], '">50K"'), (["a,b", "c"], '"a,b"'),
+])  # fmt: skip
+def test_describe_and_train_read_a_label_alike(harness, write, labels, positive):
+    write(rows_of([f'"{label}"' for label in labels] * 30))
+    train(harness, f"dataset.positive={positive}")
+    label = positive.strip('"')
+    assert f"positive label {label} (by dataset.positive)" in describe(
+        harness, "target=y", f"positive={positive}"
+    )
+
+
+@pytest.mark.parametrize(("column", "label"), [
+    ("überlebt", ">50K"), ("Outcome (1=died)", "1"), ("Died#", "a;b"), ("it's", 'say "so"'),
+])  # fmt: skip
+def test_a_value_with_signs_is_shown_in_the_quotes_that_work(harness, write, column, label):
+    quoted = label.replace('"', '""')
+    write(rows_of([f'"{quoted}"', "no"] * 30, header=f"a,b,{column}"))
+    given = [f"dataset.target={column}", f"dataset.positive={label}"]
+    for _ in given:
+        answer = harness("train", *TINY, "dataset=table", "dataset.path=t.csv", *given)
+        if answer.code == 0:
+            break
+        remedy = shlex.split(answer.err.strip().rpartition(": write ")[2])
+        given = [
+            remedy[0] if one.split("=")[0] == remedy[0].split("=")[0] else one for one in given
+        ]
+    else:
+        answer = harness("train", *TINY, "dataset=table", "dataset.path=t.csv", *given)
+    assert answer.code == 0, answer
+
+
+def test_the_remedy_for_a_wrong_label_can_be_pasted(harness, write):
+    write(rows_of(["<=50K", ">50K"] * 30))
+    said = train(harness, "dataset.positive=yes", code=2).err
+    (pasted,) = shlex.split(said.strip().rpartition("such as ")[2])
+    train(harness, pasted)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("first", ["", "sep={}\n"])
+def test_a_delimiter_is_found_and_said_in_every_command(harness, write, delimiter, first):
+    write(first.format(delimiter) + rows_of([0, 1] * 30).replace(",", delimiter))
+    said = f"its delimiter is {delimiter!r}"
+    with_logs = describe(harness, "target=y")
+    assert "rows 60" in with_logs and said in " ".join(Table(path="t.csv", target="y").load().notes)
+    train(harness)
+
+
+def test_sep_of_excel_is_no_row_and_lines_keep_their_numbers(write):
+    content = rows_of([0, 1] * 30)
+    plain = Table(path=write(content, "plain.csv"), target="y").load()
+    path = write("sep=,\r\n" + content.replace("\n", "\r\n"))
+    assert Table(path=path, target="y").load().fingerprint == plain.fingerprint
+    write("sep=,\n" + content + "many,2,1\n")
+    with pytest.raises(UserError, match="line 63"):
+        Table(path=path, target="y").load()
+
+
+def test_a_delimiter_may_be_called_by_its_name(harness, write):
+    write(rows_of([0, 1] * 30).replace(",", "\t"))
+    for given in ("tab", '"\\t"'):
+        assert "rows 60" in describe(harness, "target=y", f"delimiter={given}")
+        train(harness, f"dataset.delimiter={given}")
+    said = train(harness, "dataset.delimiter=;;", code=2).err
+    assert "'dataset.delimiter=\";;\"'" in said
+
+
+@pytest.mark.parametrize(("header", "target"), [("2.5,0.1,1", "1"), ("1,2,3", "y"), ("1,1,0", "0")])
+def test_a_header_of_numbers_is_asked_about(harness, write, header, target):
+    write(rows_of([0, 1] * 30, header=header))
+    if header == "1,2,3":  # which counts the columns, as pandas does
+        assert Table(path="t.csv", target="3").load().feature_names == ("1", "2")
+        return
+    said = harness(
+        "train", *TINY, "dataset=table", "dataset.path=t.csv", f"dataset.target={target}"
+    )
+    assert said.code == 2 and "dataset.header=false" in said.err
+    train(harness, "dataset.header=false", "dataset.target=class")
+
+
+@pytest.mark.parametrize("asked", ["Label", " Label ", '" Label"'])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_blanks_around_names_are_of_no_account(harness, write, asked, suffix):
+    write(rows_of([0, 1] * 30, header=" a,b , Label"))
+    path = "t.csv"
+    if suffix == "parquet":
+        pl.read_csv("t.csv").write_parquet("t.parquet")
+        path = "t.parquet"
+    said = harness("data", "describe", "table", f"path={path}", f"target={asked}", "drop=[a]")
+    assert said.code == 0 and "features 1 " in " ".join(said.out.split()), said
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_codes_that_begin_with_0_stay_apart_from_numbers(write, suffix):
+    codes = ["0501", "501", "0702", "702"] * 15
+    table = pl.DataFrame({"branch": codes, "b": range(60), "y": [0, 1, 1] * 20})
+    table.write_csv("t.csv")
+    table.write_parquet("t.parquet")
+    asked = {"path": f"t.{suffix}", "target": "y"}
+    for more in ({}, {"categorical": ("branch",)}):
+        column = Table(**asked, **more).load().columns[0]
+        assert column.levels == ("0501", "0702", "501", "702")
+    assert "begin with 0" in Table(**asked).load().columns[0].note
+    groups = Table(**asked, group="branch").load().groups
+    assert len(set(groups.tolist())) == 4
+
+
+def test_a_named_category_keeps_its_texts(write):
+    versions = ["1.1", "1.10", "1e1", "10"] * 15
+    write("v,b,y\n" + "".join(f"{v},{i},{i % 2}\n" for i, v in enumerate(versions)))
+    dataset = Table(path="t.csv", target="y", categorical=("v",)).load()
+    assert dataset.columns[0].levels == ("1.1", "1.10", "10", "1e1")
+
+
+def test_zeros_before_a_point_and_times_are_numbers_still(write):
+    rows = "".join(f"0.{i},{i},0{i % 9}30,{i % 2}\n" for i in range(60))
+    dataset = Table(path=write("a,b,t,y\n" + rows), target="y", time="t").load()
+    assert [column.kind for column in dataset.columns] == ["number", "number"]
+    assert dataset.times[1] == 130
+
+
+def test_a_mark_beside_empty_cells_is_said(harness, write):
+    regions = ["NA", "EU", "", "ASIA"] * 15
+    write("region,b,y\n" + "".join(f"{r},{i * 7 % 31},{i % 2}\n" for i, r in enumerate(regions)))
+    said = train(harness).err
+    assert "15 cells of 'NA' and 15 empty ones are all missing: dataset.missing=[]" in said
+    column = Table(path="t.csv", target="y", missing=()).load().columns[0]
+    assert column.levels == ("ASIA", "EU", "NA", "(missing)") and not column.note
+
+
+# I. Fractions of the configuration are the decimal numbers that they are written as.
+
+
+@pytest.mark.parametrize("rarer", range(1, 101))
+def test_a_ratio_that_is_met_exactly_is_met(rarer):
+    labels = np.repeat([0, 1], [100, rarer]).astype(np.int8)
+    part = training_part(labels, np.arange(100.0 + rarer)[:, None])
+    ratio = rarer / 100
+    over = RandomOversampler(ratio=ratio).resample(part, seed=0)
+    under = RandomUndersampler(ratio=ratio).resample(part, seed=0)
+    assert len(over.rows) == len(labels)
+    assert len(under.rows) in (len(labels), rarer + rarer * 100 // rarer)
+
+
+@pytest.mark.parametrize("percent", range(1, 101))
+def test_oversampling_adds_the_rows_that_a_share_asks_for(percent):
+    part = training_part(np.repeat([0, 1], [100, 1]).astype(np.int8), np.arange(101.0)[:, None])
+    found = RandomOversampler(ratio=percent / 100).resample(part, seed=0)
+    assert int(found.labels.sum()) == percent
+
+
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_parts_and_rates_are_exact(percent):
+    assert part_size("test", percent / 100, 100) == percent
+    labels = np.repeat([0, 1], [100 - percent, percent]).astype(np.int8)
+    rows = np.arange(100, dtype=np.int32)
+    kept = induce_positive_rate(
+        split=Split(rows, rows, rows), labels=labels, positive_rate=percent / 100, where="train",
+        seed=0,
+    )  # fmt: skip
+    assert len(kept.train) == 100
+
+
+def training_part(labels, features, **kwargs):
+    width = features.shape[1]
+    return TrainingPart(
+        rows=np.arange(len(labels), dtype=np.int32),
+        labels=labels,
+        features=features.astype(np.float32),
+        center=np.zeros(width, np.float32),
+        scale=np.ones(width, np.float32),
+        **kwargs,
+    )
+
+
+# J. SMOTE is SMOTE-NC wherever columns came from categories.
+
+
+@pytest.mark.parametrize("sampler", ["smote", "smote_tomek", "smote_enn"])
+@pytest.mark.parametrize("numbers", [True, False])
+def test_made_rows_have_one_level_of_each_category(write, sampler, numbers):
+    rng = np.random.default_rng(0)
+    labels = np.repeat([1, 0], [30, 120])
+    table = pl.DataFrame(
+        {
+            "colour": rng.choice(["red", "green", "blue"], 150),
+            "size": rng.normal(size=150) + labels,
+            "paid": rng.choice([True, False], 150),
+            "sex": rng.choice(["f", "m"], 150),
+            "y": labels,
+        }
+    )
+    table.drop([] if numbers else ["size"]).write_csv("t.csv")
+    dataset = Table(path="t.csv", target="y").load()
+    asked = config(sampler={"name": sampler})
+    part = training_part_of(dataset, asked)
+    made = part.synthetic
+    assert len(made) > 10
+    for first, end in dataset.categories:
+        real = {row.tobytes() for row in dataset.features[:, first:end]}
+        assert {row.tobytes() for row in np.ascontiguousarray(made[:, first:end])} <= real
+    if numbers:
+        column = dataset.feature_names.index("size")
+        assert not np.isin(made[:, column], dataset.features[:, column]).all()
+
+
+def training_part_of(dataset, asked):
+    return run_data(
+        dataset, split=asked.split, split_seed=0, imbalance=asked.imbalance,
+        sampler=asked.sampler, batching=asked.batching, seed=0, impute="median", num_steps=4,
+        batch_size=16,
+    )  # fmt: skip
+
+
+def test_codes_and_one_hot_columns_make_the_same_choice_of_levels(write):
+    """SMOTE-NC of imbalanced-learn, given the codes, is the reference."""
+    from imblearn.over_sampling import SMOTENC
+
+    rng = np.random.default_rng(1)
+    labels = np.repeat([1, 0], [20, 80]).astype(np.int8)
+    codes, numbers = rng.integers(0, 3, 100), rng.normal(size=(100, 2))
+    one_hot = np.eye(3)[codes]
+    features = np.hstack([numbers[:, :1], one_hot, numbers[:, 1:]]).astype(np.float32)
+    part = training_part(labels, features, categories=((1, 4),))
+    found = SMOTE().resample(part, seed=0)
+    state = legacy_seed(0, Purpose.SAMPLER)
+    numbers = features[:, [0, 4]].astype(float)
+    levels, own = np.unique(features[:, 1:4], axis=0, return_inverse=True)
+    given = np.column_stack([numbers, own.ravel()])
+    wanted, _ = SMOTENC([2], random_state=state).fit_resample(given, labels)
+    np.testing.assert_array_equal(found.synthetic[:, 1:4], levels[wanted[100:, 2].astype(int)])
+    np.testing.assert_allclose(found.synthetic[:, [0, 4]], wanted[100:, :2], rtol=1e-6)
+
+
+def test_a_sampler_that_knows_no_categories_says_so(harness, write):
+    rows = "".join(f"{'abc'[i % 3]},{i * 7 % 31},{int(i % 4 == 0)}\n" for i in range(200))
+    write("c,b,y\n" + rows)
+    said = train(harness, "sampler=borderline_smote").err
+    assert "borderline_smote makes rows between the levels of 1 columns of categories" in said

@@ -98,7 +98,7 @@ BAD_CSV = {
     "blank": ("\n\n", ["blank lines"]),
     "no rows": ("a,b,y\n", ["no rows"]),
     "no target": ("a,b,yy\n1,2,0\n", ["no column 'y'", "'yy'", "dataset.target"]),
-    "delimiter": (GOOD.replace(",", ";"), ["no column 'y'", "dataset.delimiter"]),
+    "delimiter": (GOOD.replace(",", ":"), ["no column 'y'", "dataset.delimiter"]),
     "three classes": (bad(3, ",1", ",2"), ["'y' has 3 values", "'0'", "'2'"]),
     "one class": ("a,y\n1,0\n2,0\n", ["'y' has 1 value ('0')"]),
     "constant": ("a,b,y\n1,2,0\n1,2,1\n", ["all 2 features are constant"]),

@@ -153,7 +153,7 @@ CASES = {
         ",a,b,y\n0,1,2.5,0\n1,2,3.5,1\n2,3,1.5,0\n",
         lambda d: good(d) and d.columns[-1].kind == "dropped",
     ),
-    "wrong delimiter": refused(GOOD.replace(",", ";"), "no column 'y'", "dataset.delimiter"),
+    "wrong delimiter": refused(GOOD.replace(",", ":"), "no column 'y'", "dataset.delimiter"),
     "misspelt target": refused("a,label,y\n1,0,0\n", "did you mean 'label'?", target="lable"),
     "column of two roles": refused(GOOD, "'b' is both dataset.group and dataset.drop",
                                    drop=("b",), group="b"),

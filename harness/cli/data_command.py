@@ -4,11 +4,11 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from harness.cli.overrides import read_value
 from harness.cli.terminal import Parser, wide_console
 from harness.data.named import Catalogue, listing
 from harness.errors import UserError
@@ -75,16 +75,14 @@ def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
         raise UserError(f"data set {name!r} is not in conf/dataset: {meant}see `harness data list`")
     from harness.config import AnyDataset, parse_as
 
-    changes = [text.removeprefix("dataset.") for text in overrides]
+    changes = {}
+    for text in overrides:
+        key, value = read_value(text)
+        changes[key.removeprefix("dataset.")] = value
     try:
         recorded = OmegaConf.load(catalogue.path(name))
-        values = OmegaConf.merge(recorded, OmegaConf.from_dotlist(changes))
-        plain = OmegaConf.to_container(values, throw_on_missing=True)
-    except yaml.YAMLError:
-        raise UserError(
-            f"dataset {name}: cannot read {' '.join(changes)}: put values with signs in quotes, "
-            "such as 'date_format=\"%d/%m/%Y\"'"
-        ) from None
+        values = OmegaConf.merge(recorded, OmegaConf.create(changes))
+        plain = OmegaConf.to_container(values, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(f"dataset {name}: {str(error).splitlines()[0]}") from error
     return parse_as(AnyDataset, plain, at="dataset")

@@ -118,7 +118,8 @@ def run_grid(sweeper: Sweeper, arguments: Sequence[str]) -> list[Sequence[JobRet
     except KeyboardInterrupt:
         _record_of(fused, config)
         raise
-    _record_of(fused, config)
+    if any(one.status == JobStatus.COMPLETED for one in returns):
+        _record_of(fused, config)
     _raise_reasons(jobs, returns)
     return [returns]
 

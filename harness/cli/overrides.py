@@ -3,6 +3,7 @@
 import difflib
 import math
 import re
+import shlex
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePath
@@ -13,7 +14,7 @@ from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 
 from harness.cli.expanding import check_number, count
-from harness.errors import UserError, listed, none_of
+from harness.errors import UserError, listed, none_of, override, shown
 from harness.files import conf_dir
 
 _TABLES = {".csv", ".tsv", ".txt", ".parquet", ".data", ".xls", ".xlsx", ".gz"}
@@ -55,10 +56,44 @@ def _parsed(text: str) -> Override:
     try:
         (one,) = OverridesParser.create().parse_overrides([text])
     except HydraException as error:
-        raise UserError(_joined(error)) from error
+        raise UserError(_quoting(text) or _joined(error)) from error
     except (ValueError, ArithmeticError) as error:  # a number of thousands of digits
         raise UserError(f"{text[:60]}: {str(error).split(';')[0]}") from error
     return one
+
+
+def _quoting(text: str) -> str:
+    """How a text that Hydra's grammar has no place for is written; empty where that is no text."""
+    key, _, value = text.partition("=")
+    if re.fullmatch(r"\w+\([^)]*\)?", value) or value.startswith("{"):
+        return ""
+    inner = value[1:-1] if value.startswith("[") and value.endswith("]") else ""
+    if value.startswith("[") and not inner:
+        return ""
+    if inner:
+        items = (item.strip().strip("\"'") for item in inner.split(","))
+        meant = shlex.quote(f"{key}=[" + ",".join(f'"{item}"' for item in items) + "]")
+    else:
+        meant = override(key, value.strip())
+    try:
+        OverridesParser.create().parse_overrides(shlex.split(meant))
+    except (HydraException, ValueError):
+        return ""
+    return f"{shown(text)} holds signs that stand for something else: write {meant}"
+
+
+def read_value(text: str) -> tuple[str, Any]:
+    """The key and the one value that ``text`` gives it, as `harness train` reads them.
+
+    Raises:
+      UserError: it cannot be read, or names several values.
+    """
+    from harness.config.composing import plain_value
+
+    one = _parsed(text)
+    if one.is_sweep_override() or one.is_delete():
+        raise UserError(f"{text} is no single value: give one, in quotes if it holds a comma")
+    return one.key_or_group, plain_value(one)
 
 
 def _or_option(text: str, meant: str) -> str:

@@ -49,7 +49,7 @@ class Composer:
         if base is None:
             return self._by_hydra(overrides)
         for one in values:
-            replaced = _with_value(base, one.key_or_group.split("."), _value(one))
+            replaced = _with_value(base, one.key_or_group.split("."), plain_value(one))
             if replaced is None:
                 return self._by_hydra(overrides)
             base = replaced
@@ -144,8 +144,8 @@ def _is_plain_value(override: Override) -> bool:
         override.type == OverrideType.CHANGE
         and override.package is None
         and not override.is_sweep_override()
-        and _is_plain(_value(override))
-        and "${" not in str(_value(override))
+        and _is_plain(plain_value(override))
+        and "${" not in str(plain_value(override))
     )
 
 
@@ -155,7 +155,8 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _value(override: Override) -> Any:
+def plain_value(override: Override) -> Any:
+    """The value an override gives, quoted texts as plain ones."""
     value = override.value()
     if isinstance(value, list):
         return [_unquoted(item) for item in value]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from harness.data.splits import Rows
 from harness.data.streams import Purpose, generator
 from harness.errors import UserError
+from harness.exact import exact
 
 
 class Batches(NamedTuple):
@@ -98,7 +99,7 @@ class Balanced:
         Raises UserError for rows of one class, or batches of one row.
         """
         # As it was written: 0.3 is three in ten, and not the binary fraction next to it.
-        share = Fraction(str(self.positive_share)).limit_denominator(10_000)
+        share = exact(self.positive_share).limit_denominator(10_000)
         return _by_class(rows, labels, share, batch_size, num_steps, seed)
 
 

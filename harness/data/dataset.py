@@ -112,6 +112,20 @@ class Dataset:
         return int(self.labels.sum(dtype=np.int64))
 
     @property
+    def categories(self) -> tuple[tuple[int, int], ...]:
+        """(first, end) of the features of each column of categories that is one-hot.
+
+        Booleans are of two categories, and what says where numbers were missing.
+        """
+        found, start = [], 0
+        for column in self.columns:
+            end = start + column.num_features
+            if column.kind in ("category", "boolean", "indicator"):
+                found.append((start, end))
+            start = end
+        return tuple(one for one in found if one[0] < one[1])
+
+    @property
     def positive_rate(self) -> float:
         return self.num_positives / self.num_rows
 

@@ -4,13 +4,14 @@ Levels of categories are the names that occur anywhere in the table, test rows i
 nothing of a label. What is fitted to numbers (scaling, imputation) sees training rows alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PolarsError
 
+from harness.data.reading import CODE
 from harness.data.table_file import TableFile
 
 MISSING_MARKS = ("", "na", "n/a", "nan", "null", "<null>", "none", "?", "-", ".")
@@ -48,6 +49,7 @@ class Encoding:
     marks: tuple[str, ...] = MISSING_MARKS
     max_levels: int = 100
     date_format: str | None = None
+    has_codes: bool = True  # whether digits that begin with 0 are a code
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +75,11 @@ def encoded(column: pl.Series, *, encoding: Encoding, table: TableFile) -> Colum
     name, dtype = column.name, column.dtype
     # A file that says that a column is a category is believed, whatever its levels look like.
     if name in encoding.categorical or dtype in (pl.Categorical, pl.Enum):
-        return _category(_text(column, encoding, table), encoding, named=True)
+        found = _category(_text(column, encoding, table), encoding, named=True)
+        return _with_marks_said(found, column, encoding)
     if dtype == pl.String:
-        return _parsed(_text(column, encoding, table), encoding, table)
+        found = _parsed(_text(column, encoding, table), encoding, table)
+        return _with_marks_said(found, column, encoding)
     if dtype == pl.Boolean:
         return _numbers(column, "boolean", table)
     if dtype.is_numeric():
@@ -88,6 +92,27 @@ def encoded(column: pl.Series, *, encoding: Encoding, table: TableFile) -> Colum
         f"column {name!r} is {dtype}: features must be numbers, booleans, dates or text; convert "
         "it, or leave it out with dataset.drop"
     )
+
+
+def _with_marks_said(found: Column, column: pl.Series, encoding: Encoding) -> Column:
+    """``found``, with a note where both a mark of missing and empty cells stand in a category.
+
+    A mark beside empty cells is as likely a value: NA is a region, none a plan.
+    """
+    if found.levels is None or column.dtype != pl.String:
+        return found
+    cells = column.str.strip_chars()
+    empty = int(cells.is_null().sum()) + int((cells == "").sum())
+    others = [mark for mark in encoding.marks if mark]
+    marked = cells.filter(cells.str.to_lowercase().is_in(others))
+    if not empty or marked.is_empty():
+        return found
+    mark = marked[0]
+    note = (
+        f"{len(marked):,} cells of {mark!r} and {empty:,} empty ones are all missing: "
+        f"dataset.missing=[] keeps {mark!r} as a value"
+    )
+    return replace(found, note="; ".join(filter(None, (found.note, note))))
 
 
 def _numbers(
@@ -165,6 +190,9 @@ def _parsed(text: pl.Series, encoding: Encoding, table: TableFile) -> Column:
     present = len(text) - text.null_count()
     if not present:
         return Column(text.name, "dropped", len(text), note="holds no value")
+    if encoding.has_codes and are_codes(text):
+        column = _category(text, encoding, named=False)
+        return replace(column, note="; ".join(filter(None, (_CODES, column.note))))
     numbers = _as_numbers(text, table.decimal)
     is_text = numbers.is_null() & text.is_not_null()
     if not is_text.any():
@@ -181,6 +209,19 @@ def _parsed(text: pl.Series, encoding: Encoding, table: TableFile) -> Column:
         return _numbers(dates, "date", table)
     _check_dressed(text, is_text, table)
     return _category(text, encoding, named=False)
+
+
+_CODES = "cells that begin with 0 are codes, hence a category"
+
+
+def are_codes(text: pl.Series) -> bool:
+    """Whether all is digits and some begin with 0, as no number does: 0501 is not 501.
+
+    >>> are_codes(pl.Series(["0501", "702", None])), are_codes(pl.Series(["0", "10"]))
+    (True, False)
+    """
+    digits = text.str.contains(r"^\d+$").drop_nulls()
+    return bool(digits.all()) and bool(text.str.contains(CODE).any())
 
 
 def _as_numbers(text: pl.Series, decimal: str) -> pl.Series:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from harness.data.splits import Rows, Split
 from harness.data.streams import Purpose, generator
 from harness.errors import UserError
+from harness.exact import exact
 
 Where = Literal["train", "all"]
 PARTS = ("train", "validation", "test")
@@ -69,11 +70,12 @@ def _thinned(
 ) -> Rows:
     num_positives = int(is_positive.sum())
     num_negatives = len(rows) - num_positives
-    lower = num_positives > rate * len(rows)
+    wanted = exact(rate)
+    lower = num_positives > wanted * len(rows)
     if lower:
-        dropped_class, kept = is_positive, round(rate * num_negatives / (1 - rate))
+        dropped_class, kept = is_positive, round(wanted * num_negatives / (1 - wanted))
     else:
-        dropped_class, kept = ~is_positive, round(num_positives * (1 - rate) / rate)
+        dropped_class, kept = ~is_positive, round(num_positives * (1 - wanted) / wanted)
     if kept == 0 or num_positives == 0 or num_negatives == 0:
         raise UserError(
             f"imbalance.positive_rate {rate}: the {part} part ({num_positives} positives, "

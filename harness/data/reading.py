@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from harness.data.table_file import TableFile
 
+CODE = r"^\s*0\d+\s*$"  # digits that no number is written with
 # What a read may cost: columns are read together as long as they stay below it.
 _READ_BYTES = 160 * 2**20
 # Polars' own chunks of a CSV file are larger, and several wait in memory: 200 MB in all.
@@ -31,11 +32,19 @@ class Reader:
     schema: dict[str, pl.DataType]
     marks: tuple[str, ...]
     trailing_blanks: int  # lines at the end of a CSV file, which polars takes for rows
+    written: dict[str, str]  # the file's own name of each column, which may have blanks around it
 
     def columns(self, names: Sequence[str]) -> Iterator[pl.Series]:
-        """The columns called ``names``, in their order; UserError where one cannot be read."""
+        """The columns called ``names``, texts before numbers, else in their order; texts as they
+        are written. UserError where one cannot be read."""
+        texts = [name for name in names if self.schema[name] == pl.String]
+        others = [name for name in names if self.schema[name] != pl.String]
+        yield from self._columns(texts, None)
+        yield from self._columns(others, list(self.marks))
+
+    def _columns(self, names: Sequence[str], marks: list[str] | None) -> Iterator[pl.Series]:
         for batch in self._batches(names):
-            waiting = self._read(batch, list(self.marks)).get_columns()[::-1]
+            waiting = self._read(batch, marks).get_columns()[::-1]
             while waiting:  # each is let go when its user does
                 yield waiting.pop()
 
@@ -68,13 +77,13 @@ class Reader:
             yield batch
 
     def _read(self, names: list[str], marks: list[str] | None) -> pl.DataFrame:
+        written = self.written
+        wanted = [pl.col(written[name]).alias(name) for name in names]
         if self.table.delimiter is None:
             try:
-                return _scan(self.table).select(names).collect()
+                return _scan(self.table).select(wanted).collect()
             except _READ_ERRORS as error:
                 _refuse(self.table, error)
-        written = dict(zip(self.table.names, self.table.written_names, strict=True))
-        wanted = [pl.col(written[name]).alias(name) for name in names]
         as_read = {written[name]: dtype for name, dtype in self.schema.items()}
         if marks is not None:
             numeric = [name for name in names if self.schema[name].is_numeric()]
@@ -91,13 +100,19 @@ class Reader:
         _refuse(self.table, problem)
 
 
-def open_reader(table: TableFile, *, marks: Sequence[str]) -> Reader:
+def open_reader(table: TableFile, *, marks: Sequence[str], texts: Collection[str] = ()) -> Reader:
     """``table``, its columns known. Raises UserError for whatever is no table.
 
-    ``marks``: what stands for a missing value, in whatever case.
+    ``marks``: what stands for a missing value, in whatever case. ``texts``: columns of a CSV file
+    that are text whatever they look like. Whole numbers are text too where one begins with 0.
     """
     if table.delimiter is None:
-        return Reader(table, _schema(table), (), trailing_blanks=0)
+        schema = _schema(table)
+        written = {name.strip(): name for name in schema}
+        if len(written) < len(schema):
+            table.fail("two columns' names differ in blanks alone: rename or drop one")
+        schema = {name: schema[own] for name, own in written.items()}
+        return Reader(table, schema, (), trailing_blanks=0, written=written)
     table.check_header()
     blanks = table.check_lines()
     spellings = tuple(sorted({case(mark) for mark in marks for case in _CASES}))
@@ -106,7 +121,26 @@ def open_reader(table: TableFile, *, marks: Sequence[str]) -> Reader:
     if len(schema) != len(table.names) or (table.has_header and [*schema] != table.written_names):
         table.fail("its header cannot be read: check its quotes, delimiter and line ends")
     schema = dict(zip(table.names, schema.values(), strict=True))
-    return Reader(table, schema, spellings, trailing_blanks=blanks)
+    written = dict(zip(table.names, table.written_names, strict=True))
+    schema |= {name: pl.String() for name in {*texts, *_codes(table, schema, written)} & {*schema}}
+    return Reader(table, schema, spellings, trailing_blanks=blanks, written=written)
+
+
+def _codes(
+    table: TableFile, schema: Mapping[str, pl.DataType], written: Mapping[str, str]
+) -> list[str]:
+    """Columns of whole numbers of which some cell begins with 0 and a digit, such as 0501."""
+    whole = [name for name, dtype in schema.items() if dtype.is_integer()]
+    if not whole or not table.may_hold_codes:
+        return []
+    as_text = {written[name]: pl.String() if name in whole else schema[name] for name in schema}
+    scan = _scan(table, schema=as_text)
+    found = [pl.col(written[name]).str.contains(CODE).any().alias(name) for name in whole]
+    try:
+        row = scan.select(found).collect(engine="streaming")
+    except _READ_ERRORS:
+        return []  # said when the columns are read
+    return [name for name in whole if row[name][0]]
 
 
 # Polars compares byte by byte. What is written in yet another way is found as text.

@@ -165,6 +165,7 @@ def _run_data(
         center=scaling.center,
         scale=scaling.scale,
         cardinalities=dataset.cardinalities,
+        categories=dataset.categories,
     )
     resampled = sampler.resample(part, seed=seed)
     visited, visited_labels = resampled.visited()

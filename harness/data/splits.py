@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
+from harness.exact import exact
 
 Rows = NDArray[np.int32]
 
@@ -62,7 +63,7 @@ def part_size(part: str, size: float, num_rows: int) -> int:
     (114, 100)
     """
     if 0 < size < 1:
-        return round(size * num_rows)
+        return round(exact(size) * num_rows)
     if size >= 1 and float(size).is_integer():
         return int(size)
     raise UserError(

@@ -102,7 +102,8 @@ class TableDescription:
             max_levels=self.max_levels,
             date_format=self.date_format,
         )
-        reader = open_reader(table, marks=encoding.marks)
+        texts = {*self.categorical, *filter(None, [self.group])}
+        reader = open_reader(table, marks=encoding.marks, texts=texts)
         self._check_roles(reader)
         target = reader.column(self.target)
         if target.is_empty():
@@ -120,7 +121,7 @@ class TableDescription:
             table, rows=len(labels.values), features=len(names), positives=int(labels.values.sum())
         )
         matrix = self._matrix(reader, names, encoding, num_rows=len(labels.values))
-        _say(table, matrix.columns, labels.note)
+        _say(table, matrix.columns, (table.note, labels.note))
         return Dataset(
             name=self.name,
             features=matrix.features,
@@ -136,7 +137,7 @@ class TableDescription:
             groups=groups,
             times=times,
             columns=matrix.columns,
-            notes=(labels.note,) if labels.note else (),
+            notes=tuple(filter(None, (table.note, labels.note))),
         )
 
     def _check_roles(self, reader: Reader) -> None:
@@ -145,6 +146,9 @@ class TableDescription:
         asked += [("dataset.time", self.time)] if self.time is not None else []
         asked += [("dataset.drop", name) for name in self.drop]
         asked += [("dataset.categorical", name) for name in self.categorical]
+        table = reader.table
+        if table.delimiter is not None and table.has_header:
+            table.check_no_row(self.target)
         check_names(list(reader.schema), asked, reader.table)
 
     def _feature_columns(self, reader: Reader) -> list[str]:
@@ -203,7 +207,7 @@ def _marks(missing: tuple[str, ...] | None) -> tuple[str, ...]:
     return ("", *(mark.strip().lower() for mark in missing))
 
 
-def _say(table: TableFile, columns: tuple[SourceColumn, ...], note: str) -> None:
+def _say(table: TableFile, columns: tuple[SourceColumn, ...], notes: Sequence[str]) -> None:
     """What was left out, in one line: nobody should find out from a worse model."""
     dropped = [column for column in columns if column.kind == "dropped"]
     if dropped:
@@ -213,7 +217,7 @@ def _say(table: TableFile, columns: tuple[SourceColumn, ...], note: str) -> None
             "%s: left out %s%s. See `harness data describe`; dataset.categorical keeps one",
             table.place, shown, more,
         )  # fmt: skip
-    if note:
+    for note in filter(None, notes):
         _LOG.warning("%s: %s", table.place, note)
 
 

@@ -6,6 +6,8 @@ A fast look at every line finds that something is wrong, and a slow one names th
 import codecs
 import csv
 import io
+import math
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from typing import BinaryIO, NoReturn
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from harness.errors import UserError
+from harness.errors import UserError, override
 
 # No line is longer than twice this: a file without line ends is read whole into memory.
 MAX_LINE = 64 * 2**20
@@ -27,7 +29,8 @@ ARROW = (".arrow", ".feather", ".ipc")
 
 @dataclass(frozen=True)
 class CsvFormat:
-    """How a CSV file is written; `delimiter` None follows from the file's extension and `decimal`.
+    """How a CSV file is written; `delimiter` None follows from the file's first lines, and where
+    these do not tell, from its extension and `decimal`. `\\t` and `tab` are the tab.
 
     Without a header the columns are called x1, x2, ... and the last one `class`.
     """
@@ -52,6 +55,7 @@ class TableFile:
     decimal: str = "."
     has_header: bool = True
     kind: str = "CSV"
+    note: str = ""  # what was found out of how it is written
 
     @property
     def short_name(self) -> str:
@@ -111,11 +115,31 @@ class TableFile:
         seen: dict[str, int] = {}
         for index, name in enumerate(self.names):
             if name in seen:
+                row = is_number(name) and ", or set dataset.header=false if line 1 is a row"
                 self.fail(
                     f"column name {name!r} stands twice in the header (columns {seen[name] + 1} "
-                    f"and {index + 1}): rename or drop one"
+                    f"and {index + 1}): rename or drop one{row or ''}"
                 )
             seen[name] = index
+
+    def check_no_row(self, target: str) -> None:
+        """UserError where the header looks like a row: numbers, and no name that was asked for.
+
+        Numbers that count the columns are names, as pandas gives them.
+        """
+        numbers = [name for name in self.names if is_number(name)]
+        counted = any(
+            self.names == [str(first + index) for index in range(len(self.names))]
+            for first in (0, 1)
+        )
+        named = target in self.names and not is_number(target)
+        if named or counted or 2 * len(numbers) < len(self.names) or not numbers:
+            return
+        self.fail(
+            f"its header looks like a row ({', '.join(self.names[:4])}, ...): set "
+            f"dataset.header=false dataset.target=class if it has none (columns are then x1, x2, "
+            "..., class), or rename columns that are called by numbers"
+        )
 
     def check_lines(self) -> int:
         """Every line must have the first one's number of fields; the number of blank last lines.
@@ -123,7 +147,7 @@ class TableFile:
         Polars fills short lines with missing values and, where it reads only some columns, does
         not see long ones.
         """
-        odd, _ = self._odd_lines
+        odd, _, _ = self._odd_lines
         blanks = self._blanks_at(end=False), self._blanks_at(end=True)
         if odd is None or odd != sum(blanks) * (len(self.names) > 1):
             self.check_encoding()
@@ -135,9 +159,15 @@ class TableFile:
         """Lines below the header, as far as they can be counted."""
         return max(1, self._odd_lines[1] - self.has_header)
 
+    @property
+    def may_hold_codes(self) -> bool:
+        """Whether some cell is of digits of which the first is 0, as far as lines tell."""
+        return self._odd_lines[2]
+
     @cached_property
-    def _odd_lines(self) -> tuple[int | None, int]:
-        """How many lines have another number of delimiters than the first, and of all lines.
+    def _odd_lines(self) -> tuple[int | None, int, bool]:
+        """How many lines have another number of delimiters than the first, how many there are, and
+        whether one of them seems to hold a code such as 0501.
 
         Delimiters inside quotes do not count. A line break inside quotes makes two odd lines of
         one good record, so oddness is a suspicion: None where the lines cannot even be counted.
@@ -159,10 +189,17 @@ class TableFile:
                 schema={"line": pl.String},
                 glob=False,
             )
-            found = lines.select(odd=odd.sum(), lines=pl.len()).collect(engine="streaming")
+            found = lines.select(
+                odd=odd.sum(), lines=pl.len(), codes=line.str.contains(self._code).any()
+            ).collect(engine="streaming")
         except (PolarsError, PanicException, OSError):
-            return None, self._count_lines()
-        return int(found["odd"][0]), int(found["lines"][0])
+            return None, self._count_lines(), True
+        return int(found["odd"][0]), int(found["lines"][0]), bool(found["codes"][0])
+
+    @property
+    def _code(self) -> str:
+        ends = re.escape(self.delimiter or ",")
+        return rf'(?:^|{ends})[ "]*0\d+[ "]*(?:{ends}|$)'
 
     def _count_lines(self) -> int:
         with self._binary() as file:
@@ -252,6 +289,14 @@ class TableFile:
         return io.TextIOWrapper(self._binary(), encoding="utf-8-sig", errors="replace", newline="")
 
 
+def is_number(text: str) -> bool:
+    """Whether a name is one that a table's cell would be a number for."""
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
 def table_at(path: str, format: CsvFormat) -> TableFile:
     """The table in a file of the user's. Raises UserError for whatever is no such file."""
     _check_delimiter(format)
@@ -275,15 +320,69 @@ def table_in(content: bytes, name: str, *, place: str, format: CsvFormat) -> Tab
 
 
 def _csv(place: str, source: Path | bytes, suffix: str, format: CsvFormat) -> TableFile:
+    if isinstance(source, bytes) and not _is_utf8(format, place):
+        source = _recoded(source, format.encoding, place)
     default = ";" if format.decimal == "," and suffix != ".tsv" else DELIMITERS.get(suffix, ",")
-    delimiter = format.delimiter or default
+    stated, line = _stated_delimiter(source)
+    if line:
+        source = _without_first_line(source, line, keep_blank=format.header)
+    delimiter = _named(format.delimiter) or stated or _found_delimiter(source, default)
+    note = (
+        f"its delimiter is {delimiter!r}" if delimiter != default and not format.delimiter else ""
+    )
     if delimiter == format.decimal:
         raise UserError(
             f"dataset.delimiter and dataset.decimal are both {delimiter!r}: they must differ"
         )
-    if isinstance(source, bytes) and not _is_utf8(format, place):
-        source = _recoded(source, format.encoding, place)
-    return TableFile(place, source, delimiter, format.decimal, format.header)
+    return TableFile(place, source, delimiter, format.decimal, format.header, note=note)
+
+
+_NAMED = {"\\t": "\t", "tab": "\t"}
+_OTHERS = (";", "\t", "|", ",")
+_FIRST_BYTES, _FIRST_LINES = 2**16, 20
+
+
+def _named(delimiter: str | None) -> str | None:
+    return None if delimiter is None else _NAMED.get(delimiter.lower(), delimiter)
+
+
+def _stated_delimiter(source: Path | bytes) -> tuple[str | None, bytes]:
+    """The delimiter that Excel's first line `sep=;` states, and that line."""
+    line = _beginning(source, 32).split(b"\n")[0]
+    found = re.fullmatch(rb'(?:\xef\xbb\xbf)?"?sep=([\x20-\x7e\t])"?\r?', line, re.IGNORECASE)
+    return (found[1].decode(), line) if found else (None, b"")
+
+
+def _without_first_line(source: Path | bytes, line: bytes, *, keep_blank: bool) -> bytes:
+    """The file's bytes; a blank line in place of the first leaves the numbers of the others."""
+    content = source if isinstance(source, bytes) else source.read_bytes()
+    rest = content[len(line) :]
+    return rest if keep_blank else rest.removeprefix(b"\n")
+
+
+def _found_delimiter(source: Path | bytes, default: str) -> str:
+    """The one delimiter that stands in the first line, and as often in those that follow.
+
+    ``default`` where that stands there, or where none or several do.
+    """
+    text = _beginning(source, _FIRST_BYTES).decode("utf-8", errors="replace")
+    lines = [re.sub(r'"[^"]*"', "", line) for line in text.splitlines()[:-1] if line.strip()]
+    lines = lines[:_FIRST_LINES] or [text]
+    if default in lines[0]:
+        return default
+    found = [
+        one
+        for one in _OTHERS
+        if one != default and one in lines[0] and len({line.count(one) for line in lines}) == 1
+    ]
+    return found[0] if len(found) == 1 else default
+
+
+def _beginning(source: Path | bytes, size: int) -> bytes:
+    if isinstance(source, bytes):
+        return source[:size]
+    with source.open("rb") as file:
+        return file.read(size)
 
 
 def _kind(suffix: str) -> str:
@@ -291,9 +390,12 @@ def _kind(suffix: str) -> str:
 
 
 def _check_delimiter(format: CsvFormat) -> None:
-    delimiter = format.delimiter
+    delimiter = _named(format.delimiter)
     if delimiter is not None and (len(delimiter.encode()) != 1 or delimiter in '"\r\n'):
-        raise UserError(f"dataset.delimiter must be one ASCII character, got {delimiter!r}")
+        raise UserError(
+            f"dataset.delimiter must be one ASCII character or tab, got {delimiter!r}: such as "
+            f"{override('dataset.delimiter', ';')}"
+        )
 
 
 def _regular(path: str) -> Path:

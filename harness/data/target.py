@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -11,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import BeforeValidator
 
-from harness.data.encoding import Encoding, encoded
+from harness.data.encoding import Encoding, are_codes, encoded
 from harness.data.table_file import TableFile
+from harness.errors import override
 
 
 def spelled(value: object) -> str:
@@ -27,8 +28,11 @@ def spelled(value: object) -> str:
 
 
 # `dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
-Text = Annotated[str, BeforeValidator(spelled)]
-OptionalText = Annotated[str | None, BeforeValidator(lambda v: None if v is None else spelled(v))]
+# Blanks around it are of no account: neither names nor labels have any when they are read.
+Text = Annotated[str, BeforeValidator(lambda v: spelled(v).strip())]
+OptionalText = Annotated[
+    str | None, BeforeValidator(lambda v: None if v is None else spelled(v).strip())
+]
 Texts = Annotated[
     tuple[Text, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str | int | float) else v)
 ]
@@ -45,10 +49,18 @@ def check_names(columns: list[str], asked: list[tuple[str, str]], table: TableFi
             table.fail(f"column {name!r} is both {roles[name]} and {key}: it can be one of them")
 
 
+# Keys that take several columns.
+_LISTS = ("dataset.drop", "dataset.categorical")
+
+
 def _refuse_name(key: str, name: str, columns: list[str], table: TableFile) -> None:
     close = difflib.get_close_matches(name, columns, n=3)
     names = close or columns[:5]
-    remedy = f"did you mean {' or '.join(map(repr, names))}?" if close else f"it has {names}"
+    remedy = f"it has {names}"
+    if close:
+        written = override(key, names[0])
+        quoted = f" (written {written})" if written[0] == "'" and key not in _LISTS else ""
+        remedy = f"did you mean {' or '.join(map(repr, names))}?{quoted}"
     if len(columns) == 1 and table.delimiter is not None:
         remedy += f" (one column: is {table.delimiter!r} its delimiter? see dataset.delimiter)"
     table.fail(f"no column {name!r}: set {key}; {remedy}")
@@ -113,7 +125,8 @@ def labels_of(
         if not matches:
             table.fail(
                 f"positive label {positive!r} is not a value of target {column.name!r}: "
-                f"set dataset.positive to one of {_shown(values)}"
+                f"it has {_shown(values)}: give one, such as "
+                f"{override('dataset.positive', spelled(values[-1])[:40])}"
             )
         chosen = matches[0]
     others = [value for value in values if value != chosen]
@@ -166,7 +179,7 @@ def _plain(column: pl.Series, table: TableFile) -> pl.Series:
     if isinstance(column.dtype, (pl.String, pl.Categorical, pl.Enum)):
         column = column.cast(pl.String).str.strip_chars()  # and sorts as text
         column = column.set(column == "", None)
-        if table.delimiter is not None:
+        if table.delimiter is not None and not are_codes(column):
             numbers = column.cast(pl.Float64, strict=False)
             if numbers.null_count() == column.null_count() and bool(numbers.is_finite().all()):
                 return numbers
@@ -189,7 +202,7 @@ def groups_of(column: pl.Series, *, table: TableFile) -> NDArray[np.int32]:
 
 def times_of(column: pl.Series, *, encoding: Encoding, table: TableFile) -> NDArray[np.float64]:
     """Numbers as they are, dates as days since 1970."""
-    found = encoded(column, encoding=encoding, table=table)
+    found = encoded(column, encoding=replace(encoding, has_codes=False), table=table)
     if found.numbers is None:
         table.fail(
             f"time column {column.name!r} holds neither numbers nor dates: write dates as "

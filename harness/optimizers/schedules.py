@@ -15,6 +15,7 @@ import optax
 from annotated_types import Ge, Gt, Le, Lt
 
 from harness.errors import UserError
+from harness.exact import exact
 from harness.optimizers.base import Fraction
 
 Share = Annotated[float, Gt(0), Lt(1)]
@@ -28,7 +29,7 @@ class Schedule:
 
     def schedule(self, num_steps: int) -> optax.Schedule:
         """The multiple at each step."""
-        warmup_steps = round(self.warmup * num_steps)
+        warmup_steps = round(exact(self.warmup) * num_steps)
         after = self.after_warmup(num_steps - warmup_steps)
         if not warmup_steps:
             return after
@@ -101,7 +102,7 @@ class Step(Schedule):
 
     def schedule(self, num_steps: int) -> optax.Schedule:
         warmup = super().schedule(num_steps)
-        steps = [round(milestone * num_steps) for milestone in self.milestones]
+        steps = [round(exact(milestone) * num_steps) for milestone in self.milestones]
         return lambda step: warmup(step) * self.factor ** sum(step >= at for at in steps)
 
 
@@ -116,7 +117,7 @@ class OneCycle:
 
     def schedule(self, num_steps: int) -> optax.Schedule:
         # Optax's `cosine_onecycle_schedule`, but for runs so short that its rise has no step.
-        peak_at = max(1, round(self.rise * num_steps))
+        peak_at = max(1, round(exact(self.rise) * num_steps))
         cycle = optax.piecewise_interpolate_schedule(
             "cosine",
             1.0 / self.start_divisor,

@@ -26,8 +26,8 @@ def caught(error: Exception, config: Config, *, doing: str) -> UserError:
     if isinstance(error, MemoryError) or any(words in said for words in _MEMORY):
         return UserError(
             f"{doing} takes more memory than there is ({job} "
-            f"training.batch_size={config.training.batch_size}): use fewer rows, a smaller model "
-            "or a smaller training.batch_size"
+            f"training.batch_size={config.training.batch_size}): fewer rows, a smaller model or "
+            "a smaller training.batch_size need less"
         )
     return UserError(
         f"{doing} failed ({job}) with {type(error).__name__}: {said}; HARNESS_DEBUG=1 shows where"

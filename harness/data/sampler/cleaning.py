@@ -15,6 +15,7 @@ from harness.data.sampler.training_part import (
     check_classes,
     check_ratio,
     fit_resample,
+    undersampled_to,
 )
 
 Dropped = Literal["commoner", "both"]  # the class whose rows may be dropped
@@ -82,7 +83,7 @@ class NearMiss:
 
         check_ratio(part, self.name, self.ratio)
         method = NearMiss(
-            sampling_strategy=self.ratio,
+            sampling_strategy=undersampled_to(part, self.ratio),
             version=self.version,
             n_neighbors=self.k_neighbors,
             n_neighbors_ver3=self.num_candidates,

@@ -7,8 +7,11 @@ from harness.data.sampler.training_part import (
     Ratio,
     Resampled,
     TrainingPart,
+    added_rows,
     check_ratio,
     fit_resample,
+    oversampled_to,
+    undersampled_to,
 )
 from harness.data.streams import Purpose, legacy_seed
 
@@ -38,10 +41,9 @@ class RandomOversampler:
         from imblearn.over_sampling import RandomOverSampler  # a second to import
 
         check_ratio(part, self.name, self.ratio)
-        rarer, commoner = part.counts
-        if int(self.ratio * commoner - rarer) == 0:  # which imbalanced-learn refuses
+        if added_rows(part, self.ratio) == 0:
             return part.untouched()
-        return _drawn(RandomOverSampler, self, part, seed)
+        return _drawn(RandomOverSampler, self, oversampled_to(part, self.ratio), part, seed)
 
 
 @dataclass(frozen=True)
@@ -57,15 +59,17 @@ class RandomUndersampler:
         from imblearn.under_sampling import RandomUnderSampler
 
         check_ratio(part, self.name, self.ratio)
-        return _drawn(RandomUnderSampler, self, part, seed)
+        return _drawn(RandomUnderSampler, self, undersampled_to(part, self.ratio), part, seed)
 
 
 def _drawn(
-    method: Any, sampler: RandomOversampler | RandomUndersampler, part: TrainingPart, seed: int
+    method: Any,
+    sampler: RandomOversampler | RandomUndersampler,
+    counts: dict[int, int],
+    part: TrainingPart,
+    seed: int,
 ) -> Resampled:
-    drawing = method(
-        sampling_strategy=sampler.ratio, random_state=legacy_seed(seed, Purpose.SAMPLER)
-    )
+    drawing = method(sampling_strategy=counts, random_state=legacy_seed(seed, Purpose.SAMPLER))
     places = part.rows.reshape(-1, 1)  # features are of no account
     fit_resample(drawing, places, part.labels, name=sampler.name, remedy="raise sampler.ratio")
     return part.chosen(drawing.sample_indices_)

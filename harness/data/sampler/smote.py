@@ -20,10 +20,12 @@ from harness.data.sampler.training_part import (
     Ratio,
     Resampled,
     TrainingPart,
+    added_rows,
     check_neighbors,
     check_numeric,
     check_ratio,
     fit_resample,
+    oversampled_to,
 )
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
@@ -35,8 +37,8 @@ Share = Annotated[float, Ge(0), Le(1)]
 class SMOTE:
     """New rows at random places between a row and one of its `k_neighbors` nearest of its class.
 
-    Chawla et al. 2002. Columns of categories take the neighbours' commonest one (SMOTE-NC, or
-    SMOTE-N where all columns are of categories).
+    Chawla et al. 2002. Columns of categories, booleans among them, take the neighbours' commonest
+    level however they are encoded (SMOTE-NC, or SMOTE-N where all columns are of categories).
     """
 
     name: Literal["smote"] = "smote"
@@ -48,7 +50,8 @@ class SMOTE:
         """Raises UserError for a `ratio` below the rows', or fewer rows than `k_neighbors` + 1."""
         check_neighbors(part, self.name, self.k_neighbors)
         method = _plain_smote(part, ratio=self.ratio, k_neighbors=self.k_neighbors, seed=seed)
-        return _oversampled(method, self, part, remedy="use sampler=random_over")
+        remedy = "use sampler=random_over"
+        return _oversampled(method, self, part, remedy=remedy, keeps_levels=True)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class BorderlineSMOTE:
         check_numeric(part, self.name)
         check_neighbors(part, self.name, self.k_neighbors)
         method = BorderlineSMOTE(
-            **_common(self.ratio, self.k_neighbors, seed),
+            **_common(part, self.ratio, self.k_neighbors, seed),
             m_neighbors=self.m_neighbors,
             kind=self.kind,
         )
@@ -103,7 +106,7 @@ class SVMSMOTE:
         check_numeric(part, self.name)
         check_neighbors(part, self.name, self.k_neighbors)
         method = SVMSMOTE(
-            **_common(self.ratio, self.k_neighbors, seed),
+            **_common(part, self.ratio, self.k_neighbors, seed),
             m_neighbors=self.m_neighbors,
             out_step=self.out_step,
         )
@@ -134,7 +137,7 @@ class KMeansSMOTE:
         check_neighbors(part, self.name, self.k_neighbors)
         own_share = part.counts[0] / len(part.rows)
         method = KMeansSMOTE(
-            **_common(self.ratio, self.k_neighbors, seed),
+            **_common(part, self.ratio, self.k_neighbors, seed),
             kmeans_estimator=self.num_clusters,
             cluster_balance_threshold=own_share if self.min_share is None else self.min_share,
         )
@@ -160,7 +163,7 @@ class ADASYN:
 
         check_numeric(part, self.name)
         check_neighbors(part, self.name, self.k_neighbors)
-        common = _common(self.ratio, self.k_neighbors, seed)
+        common = _common(part, self.ratio, self.k_neighbors, seed)
         common["n_neighbors"] = common.pop("k_neighbors")
         return _oversampled(ADASYN(**common), self, part, remedy="use sampler=smote")
 
@@ -207,44 +210,59 @@ def _plain_smote(part: TrainingPart, *, ratio: float, k_neighbors: int, seed: in
     """imbalanced-learn's SMOTE for the kinds of columns that `part` has."""
     from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC
 
-    common = _common(ratio, k_neighbors, seed)
-    if not part.cardinalities:
+    common = _common(part, ratio, k_neighbors, seed)
+    width = part.coded.shape[1]
+    if not part.num_codes:
         return SMOTE(**common)
-    if part.num_numeric == 0:
+    if part.num_codes == width:
         return SMOTEN(**common)
-    return SMOTENC(list(range(part.num_numeric, part.features.shape[1])), **common)
+    return SMOTENC(list(range(width - part.num_codes, width)), **common)
 
 
 def _with_synthetic(
-    method: Any, part: TrainingPart, *, name: str, ratio: float, remedy: str
+    method: Any,
+    part: TrainingPart,
+    *,
+    name: str,
+    ratio: float,
+    remedy: str,
+    keeps_levels: bool = False,
 ) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
     """Standardised features and labels: those of `part` in their order, then the synthetic ones.
 
+    `keeps_levels`: where `method` knows columns of categories, and gives each row one level.
     Raises UserError where `ratio` is below the rows', or `method` refuses.
     """
     check_ratio(part, name, ratio)
-    rarer, commoner = part.counts
-    if int(ratio * commoner - rarer) == 0:  # which imbalanced-learn refuses
+    if added_rows(part, ratio) == 0:  # which imbalanced-learn refuses
         return part.standardised, part.labels
-    features, labels = fit_resample(
-        method, part.standardised, part.labels, name=name, remedy=remedy
-    )
+    given = part.coded if keeps_levels else part.standardised
+    features, labels = fit_resample(method, given, part.labels, name=name, remedy=remedy)
+    if keeps_levels:
+        features = part.decoded(features)
     if len(features) == len(part.rows):
         raise UserError(f"sampler {name} found no row to start from: {remedy} or use sampler=smote")
     return features, labels
 
 
-def _oversampled(method: Any, sampler: Any, part: TrainingPart, *, remedy: str) -> Resampled:
+def _oversampled(
+    method: Any, sampler: Any, part: TrainingPart, *, remedy: str, keeps_levels: bool = False
+) -> Resampled:
     features, labels = _with_synthetic(
-        method, part, name=sampler.name, ratio=sampler.ratio, remedy=remedy
+        method,
+        part,
+        name=sampler.name,
+        ratio=sampler.ratio,
+        remedy=remedy,
+        keeps_levels=keeps_levels,
     )
     size = len(part.rows)
     return part.resampled(np.arange(size), features[size:], labels[size:])
 
 
-def _common(ratio: float, k_neighbors: int, seed: int) -> dict[str, Any]:
+def _common(part: TrainingPart, ratio: float, k_neighbors: int, seed: int) -> dict[str, Any]:
     return {
-        "sampling_strategy": ratio,
+        "sampling_strategy": oversampled_to(part, ratio),
         "k_neighbors": k_neighbors,
         "random_state": legacy_seed(seed, Purpose.SAMPLER),
     }
@@ -262,6 +280,7 @@ def _cleaned(
         name=sampler.name,
         ratio=sampler.ratio,
         remedy="use sampler=random_over",
+        keeps_levels=True,
     )
     kept = kept_places(
         cleaning, part, features, labels, name=sampler.name, remedy="use sampler=smote"

@@ -15,8 +15,10 @@ from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from harness.data.fetching import say
 from harness.data.splits import Rows
 from harness.errors import UserError
+from harness.exact import exact
 
 Ratio = Annotated[float, Gt(0), Le(1)]  # of rarer to commoner rows, after resampling
 Neighbors = Annotated[int, Ge(1), Le(1000)]
@@ -34,6 +36,7 @@ class TrainingPart:
     center, scale: float32 (d,), the run's own standardisation, fitted on these rows.
     cardinalities: categories of the last columns, which hold codes 0..k-1; () where all columns
       are numeric.
+    categories: (first, end) of the features that are one column of categories each, one-hot.
     """
 
     rows: Rows
@@ -42,6 +45,7 @@ class TrainingPart:
     center: NDArray[np.float32]
     scale: NDArray[np.float32]
     cardinalities: tuple[int, ...] = ()
+    categories: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def standardised(self) -> NDArray[np.float64]:
@@ -58,6 +62,48 @@ class TrainingPart:
         features = standardised.astype(np.float64)
         features[:, :width] = features[:, :width] / self.scale[:width] + self.center[:width]
         return features.astype(np.float32)
+
+    @cached_property
+    def _levels(self) -> list[tuple[NDArray[np.float64], NDArray[np.intp]]]:
+        """Of each of `categories` its levels, as `standardised` has them, and the rows' own."""
+        return [
+            np.unique(self.standardised[:, first:end], axis=0, return_inverse=True)
+            for first, end in self.categories
+        ]
+
+    @cached_property
+    def _one_hot(self) -> NDArray[np.bool_]:
+        """Which features are of `categories`: (d,)."""
+        found = np.zeros(self.features.shape[1], bool)
+        for first, end in self.categories:
+            found[first:end] = True
+        return found
+
+    @property
+    def num_codes(self) -> int:
+        """Columns of categories in `coded`, which are the last."""
+        return len(self.categories) + len(self.cardinalities)
+
+    @cached_property
+    def coded(self) -> NDArray[np.float64]:
+        """`standardised`, but a code for each of `categories` in place of its features."""
+        numeric = self.standardised[:, : self.num_numeric][:, ~self._one_hot[: self.num_numeric]]
+        codes = [own.reshape(-1, 1).astype(np.float64) for _, own in self._levels]
+        return np.hstack([numeric, *codes, self.standardised[:, self.num_numeric :]])
+
+    def decoded(self, coded: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The way back from `coded`."""
+        if not self.categories:
+            return coded
+        found = np.empty((len(coded), self.features.shape[1]))
+        plain = int((~self._one_hot[: self.num_numeric]).sum())
+        found[:, np.flatnonzero(~self._one_hot[: self.num_numeric])] = coded[:, :plain]
+        for at, ((first, end), (levels, _)) in enumerate(
+            zip(self.categories, self._levels, strict=True), start=plain
+        ):
+            found[:, first:end] = levels[coded[:, at].astype(np.intp)]
+        found[:, self.num_numeric :] = coded[:, plain + len(self.categories) :]
+        return found
 
     def with_distances(self, standardised: NDArray[np.float64]) -> NDArray[np.float64]:
         """Columns in which Euclidean distance makes sense: codes become indicators, scaled so that
@@ -160,11 +206,31 @@ def check_ratio(part: TrainingPart, name: str, ratio: float) -> None:
     """Raise UserError where the rows are more even than `ratio` already."""
     check_classes(part, name)
     rarer, commoner = part.counts
-    if rarer > ratio * commoner:
+    if rarer > exact(ratio) * commoner:
         raise UserError(
             f"sampler.ratio {ratio} is below the training part's {rarer / commoner:.4g} "
             f"({rarer} to {commoner} rows): raise it to at most 1, or use sampler=none"
         )
+
+
+def added_rows(part: TrainingPart, ratio: float) -> int:
+    """Rows of the rarer class that are to be added for ``ratio``."""
+    rarer, commoner = part.counts
+    return int(exact(ratio) * commoner) - rarer
+
+
+def oversampled_to(part: TrainingPart, ratio: float) -> dict[int, int]:
+    """``ratio`` as imbalanced-learn takes it exactly: the rarer label, and its rows afterwards."""
+    rarer, _ = part.counts
+    label = 1 - int(np.bincount(part.labels, minlength=2).argmax())
+    return {label: rarer + added_rows(part, ratio)}
+
+
+def undersampled_to(part: TrainingPart, ratio: float) -> dict[int, int]:
+    """The same of the commoner label."""
+    rarer, _ = part.counts
+    label = 1 - int(np.bincount(part.labels, minlength=2).argmin())
+    return {label: int(rarer / exact(ratio))}
 
 
 def check_neighbors(part: TrainingPart, name: str, k_neighbors: int) -> None:
@@ -180,12 +246,22 @@ def check_neighbors(part: TrainingPart, name: str, k_neighbors: int) -> None:
 
 
 def check_numeric(part: TrainingPart, name: str) -> None:
-    """Raise UserError where columns hold codes, between which nothing lies."""
+    """Raise UserError where columns hold codes, between which nothing lies; say where they are
+    one-hot, between which rows are made nevertheless."""
+    remedy = "use sampler=smote, smote_tomek or smote_enn"
     if part.cardinalities:
         raise UserError(
             f"sampler {name} makes rows between others, and {len(part.cardinalities)} columns are "
-            "categorical: use sampler=smote, smote_tomek or smote_enn, or one-hot columns"
+            f"categorical: {remedy}, or one-hot columns"
         )
+    if part.categories:
+        _say_once(
+            f"sampler {name} makes rows between the levels of {len(part.categories)} columns of "
+            f"categories, too: {remedy} for rows of one level each"
+        )
+
+
+_say_once = cache(say)
 
 
 def check_both_left(labels: NDArray[np.int8], name: str, remedy: str) -> None:
