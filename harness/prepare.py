@@ -53,7 +53,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
     counts = {"num_negatives": parts.num_negatives, "num_positives": parts.num_positives}
     optimizer = config.optimizer
     prior_logit = log(parts.num_positives / parts.num_negatives)
-    lane = Lane(
+    arrays: dict[str, Any] = dict(
         loss=pack(config.loss.fitted(**counts)),
         optimizer=optimizer.bounded(),
         learning_rates=learning_rates(
@@ -78,7 +78,7 @@ def prepare(config: Config, dataset: Dataset) -> Prepared:
         synthetic_labels=parts.synthetic_labels,
         steps_per_epoch=program.steps_per_epoch,
     )
-    return Prepared(program=program, lane=jax.tree.map(_as_array, lane), parts=parts)
+    return Prepared(program=program, lane=jax.tree.map(_as_array, Lane(**arrays)), parts=parts)
 
 
 def _check_batch(config: Config) -> None:
