@@ -4,13 +4,16 @@
 that restoring executes nothing. A checkpoint is written under a temporary name and then renamed.
 """
 
+import glob
 import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -26,7 +29,8 @@ def save(folder: Path, runs: Iterable[tuple[str, Params]]) -> None:
     import orbax.checkpoint as ocp  # half a second, which most sweeps need not spend
 
     at = folder.absolute() / _FOLDER
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+    at.mkdir(parents=True, exist_ok=True)
+    with _without_signs(at) as at, ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         for run_id, params in runs:
             temporary = at / f".{uuid.uuid4().hex}"
             try:
@@ -39,6 +43,18 @@ def save(folder: Path, runs: Iterable[tuple[str, Params]]) -> None:
                     raise
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _without_signs(folder: Path) -> Iterator[Path]:
+    """``folder``, by a link where its name would be a pattern to Orbax, which then loses arrays."""
+    if glob.escape(str(folder)) == str(folder) and not set("{}") & set(str(folder)):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="bce-harness-") as temporary:
+        link = Path(temporary) / "params"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def is_saved(folder: Path, run_id: str) -> bool:
@@ -96,8 +112,11 @@ def _load(path: Path, written: int) -> tuple[Params, str]:
     import orbax.checkpoint as ocp
 
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            restored = checkpointer.restore(path)
+        with (
+            _without_signs(path) as place,
+            ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+        ):
+            restored = checkpointer.restore(place)
         params = {
             str(name): np.asarray(restored[name], dtype=np.float32) for name in sorted(restored)
         }

@@ -450,3 +450,32 @@ def test_a_sampler_that_knows_no_categories_says_so(harness, write):
     write("c,b,y\n" + rows)
     said = train(harness, "sampler=borderline_smote").err
     assert "borderline_smote makes rows between the levels of 1 columns of categories" in said
+
+
+# F. A path is a path.
+
+
+@pytest.mark.parametrize("name", ["ablation[2]", "what?*", "{a,b}", "[!x]"])
+def test_a_folder_with_signs_of_patterns_works_everywhere(harness, write, name):
+    write(rows_of([0, 1] * 30))
+    given = (f'name="{name}"', "wandb=offline", "training.save_params=true")
+    train(harness, *given)
+    assert "1 already stored" in train(harness, *given).out
+    (params,) = Path("runs", name, "params").iterdir()
+    started = (f'init.params="runs/{name}/{params.name}"', "seed=1")
+    assert "1 trained" in train(harness, *given, *started).out
+    folder = f"runs/{name}"
+    assert harness("analyze", folder, "--output", f"{folder}/report").code == 0
+    assert Path(folder, "report", "report.html").exists()
+    assert harness("analyze", f"{folder}/wandb", "--output", "other").code == 0
+
+
+@pytest.mark.parametrize("name", ["t[1].csv", "t[1].parquet", "t[1].arrow", "t*.arrow", "?.tsv"])
+def test_a_table_with_signs_of_patterns_is_read(write, name):
+    table = pl.DataFrame({"a": [1.5, 2, 3, 4], "y": [0, 1, 1, 0]})
+    kinds = {"csv": table.write_csv, "parquet": table.write_parquet, "arrow": table.write_ipc}
+    kinds["tsv"] = lambda path: table.write_csv(path, separator="\t")
+    write("")
+    Path("sub[1]").mkdir()
+    kinds[name.rsplit(".", 1)[1]](Path("sub[1]", name))
+    assert Table(path=f"sub[1]/{name}", target="y").load().num_rows == 4
