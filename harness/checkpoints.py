@@ -6,11 +6,13 @@ that restoring executes nothing. A checkpoint is written under a temporary name 
 
 import glob
 import hashlib
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,19 +24,31 @@ from harness.errors import UserError
 Params = Mapping[str, np.ndarray]
 
 _FOLDER = "params"
+_FEATURES = "features.json"
 
 
-def save(folder: Path, runs: Iterable[tuple[str, Params]]) -> None:
-    """Stores (run_id, parameters by name) of the sweep ``folder``; stored runs are kept as is."""
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A run's parameters by name, and the names of the features that they were trained on."""
+
+    run_id: str
+    params: Params
+    features: Sequence[str]
+
+
+def save(folder: Path, runs: Iterable[Saved]) -> None:
+    """Stores parameters in the sweep ``folder``; those of stored runs are kept as they are."""
     import orbax.checkpoint as ocp  # half a second, which most sweeps need not spend
 
     at = folder.absolute() / _FOLDER
     at.mkdir(parents=True, exist_ok=True)
     with _without_signs(at) as at, ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        for run_id, params in runs:
+        for run in runs:
+            run_id = run.run_id
             temporary = at / f".{uuid.uuid4().hex}"
             try:
-                checkpointer.save(temporary, args=ocp.args.PyTreeSave(dict(params)))
+                checkpointer.save(temporary, args=ocp.args.PyTreeSave(dict(run.params)))
+                (temporary / _FEATURES).write_text(json.dumps(list(run.features)), encoding="utf-8")
                 if not is_saved(folder, run_id):
                     os.rename(temporary, at / run_id)
             except OSError:
@@ -93,6 +107,32 @@ def load(path: Path) -> Params:
       UserError: they cannot be read.
     """
     return _load(path, _written(path))[0]
+
+
+def check_features(path: Path, features: Sequence[str], *, source: str) -> None:
+    """The parameters in ``path`` must be of these features in this order: they have no other names.
+
+    What was saved before names were kept is taken at its word.
+
+    Raises:
+      UserError: they are of others; ``source`` is what the user called them.
+    """
+    try:
+        there = json.loads((path / _FEATURES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source}: cannot read {path / _FEATURES}: {error}") from None
+    if there == list(features):
+        return
+    if len(there) != len(features):
+        differ = f"{len(there)} features there, {len(features)} here"
+    else:
+        at = next(i for i in range(len(there)) if there[i] != features[i])
+        differ = f"feature {at + 1} is {there[at]!r} there and {features[at]!r} here"
+    same = sorted(there) == sorted(features)
+    remedy = "put the table's columns in that order" if same else "give that run's columns"
+    raise UserError(f"{source}: {differ}: {remedy}")
 
 
 def fingerprint(path: Path) -> str:

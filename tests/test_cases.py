@@ -479,3 +479,21 @@ def test_a_table_with_signs_of_patterns_is_read(write, name):
     Path("sub[1]").mkdir()
     kinds[name.rsplit(".", 1)[1]](Path("sub[1]", name))
     assert Table(path=f"sub[1]/{name}", target="y").load().num_rows == 4
+
+
+# C. Names of columns are kept with the parameters.
+
+
+@pytest.mark.parametrize(("header", "said"), [
+    ("b,a,y", "feature 1 is 'a' there and 'b' here: put the table's columns in that order"),
+    ("a,c,y", "feature 2 is 'b' there and 'c' here: give that run's columns"),
+    ("a,b,y", None),
+])  # fmt: skip
+def test_parameters_start_no_run_of_other_columns(harness, write, header, said):
+    write(rows_of([0, 1] * 30))
+    train(harness, "training.save_params=true", "name=first")
+    (params,) = Path("runs/first/params").iterdir()
+    write(rows_of([0, 1] * 30, header=header))
+    given = (f"init.params=runs/first/{params.name}", "name=second", "seed=1")
+    answer = train(harness, *given, code=2 if said else 0)
+    assert said is None or said in answer.err
