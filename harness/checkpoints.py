@@ -86,7 +86,7 @@ def find(source: str, folder: Path) -> Path:
     Raises:
       UserError: nowhere.
     """
-    given = Path(source)
+    given = Path(source).expanduser()
     candidates = [given.parent / _FOLDER / given.name, given]
     if given.name == source:
         candidates.insert(0, folder / _FOLDER / source)

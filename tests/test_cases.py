@@ -497,3 +497,34 @@ def test_parameters_start_no_run_of_other_columns(harness, write, header, said):
     given = (f"init.params=runs/first/{params.name}", "name=second", "seed=1")
     answer = train(harness, *given, code=2 if said else 0)
     assert said is None or said in answer.err
+
+
+# What is the user's is called by its file, and lies where they say.
+
+
+def test_a_sweep_on_a_table_and_its_data_set_are_called_by_the_file(harness, write):
+    write(rows_of([0, 1] * 30))
+    write(rows_of([1, 0] * 30), "my loans (1).csv")
+    assert train(harness).out.endswith("runs/t\n")
+    assert train(harness, "name=mine").out.endswith("runs/mine\n")
+    paths = 'dataset.path=t.csv,"my loans (1).csv"'
+    answer = harness("train", "-m", *TINY, "dataset=table", paths, "dataset.target=y")
+    assert answer.out.endswith("2 trained, 0 already stored, 0 failed: runs/t-my loans (1)\n")
+    table = store.runs(Path("runs", "t-my loans (1)"))[0]
+    assert sorted(table["dataset.name"]) == ["my loans (1)", "t"]
+    one, other = store.runs(Path("runs/t"))[0], store.runs(Path("runs/mine"))[0]
+    assert one["run_id"].to_list() == other["run_id"].to_list()
+
+
+def test_a_tilde_is_the_home_folder(harness, write, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    write(rows_of([0, 1] * 30))
+    for given in ("root=~/runs", 'root="~/more"'):
+        train(harness, given)
+    assert sorted(path.name for path in home.iterdir()) == ["more", "runs"]
+    Path("t.csv").rename(home / "t.csv")
+    assert train(harness, "dataset.path=~/t.csv").code == 0
+    assert harness("data", "describe", "table", "path=~/t.csv", "target=y").code == 0
+    assert not Path("~").exists()
