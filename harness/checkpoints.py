@@ -4,13 +4,18 @@
 that restoring executes nothing. A checkpoint is written under a temporary name and then renamed.
 """
 
+import glob
 import hashlib
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -19,18 +24,31 @@ from harness.errors import UserError
 Params = Mapping[str, np.ndarray]
 
 _FOLDER = "params"
+_FEATURES = "features.json"
 
 
-def save(folder: Path, runs: Iterable[tuple[str, Params]]) -> None:
-    """Stores (run_id, parameters by name) of the sweep ``folder``; stored runs are kept as is."""
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A run's parameters by name, and the names of the features that they were trained on."""
+
+    run_id: str
+    params: Params
+    features: Sequence[str]
+
+
+def save(folder: Path, runs: Iterable[Saved]) -> None:
+    """Stores parameters in the sweep ``folder``; those of stored runs are kept as they are."""
     import orbax.checkpoint as ocp  # half a second, which most sweeps need not spend
 
     at = folder.absolute() / _FOLDER
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        for run_id, params in runs:
+    at.mkdir(parents=True, exist_ok=True)
+    with _without_signs(at) as at, ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        for run in runs:
+            run_id = run.run_id
             temporary = at / f".{uuid.uuid4().hex}"
             try:
-                checkpointer.save(temporary, args=ocp.args.PyTreeSave(dict(params)))
+                checkpointer.save(temporary, args=ocp.args.PyTreeSave(dict(run.params)))
+                (temporary / _FEATURES).write_text(json.dumps(list(run.features)), encoding="utf-8")
                 if not is_saved(folder, run_id):
                     os.rename(temporary, at / run_id)
             except OSError:
@@ -39,6 +57,18 @@ def save(folder: Path, runs: Iterable[tuple[str, Params]]) -> None:
                     raise
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _without_signs(folder: Path) -> Iterator[Path]:
+    """``folder``, by a link where its name would be a pattern to Orbax, which then loses arrays."""
+    if glob.escape(str(folder)) == str(folder) and not set("{}") & set(str(folder)):
+        yield folder
+        return
+    with TemporaryDirectory(prefix="bce-harness-") as temporary:
+        link = Path(temporary) / "params"
+        link.symlink_to(folder, target_is_directory=True)
+        yield link
 
 
 def is_saved(folder: Path, run_id: str) -> bool:
@@ -56,7 +86,7 @@ def find(source: str, folder: Path) -> Path:
     Raises:
       UserError: nowhere.
     """
-    given = Path(source)
+    given = Path(source).expanduser()
     candidates = [given.parent / _FOLDER / given.name, given]
     if given.name == source:
         candidates.insert(0, folder / _FOLDER / source)
@@ -79,6 +109,32 @@ def load(path: Path) -> Params:
     return _load(path, _written(path))[0]
 
 
+def check_features(path: Path, features: Sequence[str], *, source: str) -> None:
+    """The parameters in ``path`` must be of these features in this order: they have no other names.
+
+    What was saved before names were kept is taken at its word.
+
+    Raises:
+      UserError: they are of others; ``source`` is what the user called them.
+    """
+    try:
+        there = json.loads((path / _FEATURES).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source}: cannot read {path / _FEATURES}: {error}") from None
+    if there == list(features):
+        return
+    if len(there) != len(features):
+        differ = f"{len(there)} features there, {len(features)} here"
+    else:
+        at = next(i for i in range(len(there)) if there[i] != features[i])
+        differ = f"feature {at + 1} is {there[at]!r} there and {features[at]!r} here"
+    same = sorted(there) == sorted(features)
+    remedy = "put the table's columns in that order" if same else "give that run's columns"
+    raise UserError(f"{source}: {differ}: {remedy}")
+
+
 def fingerprint(path: Path) -> str:
     """sha256 (hex) of the parameters in ``path``; raises as `load`."""
     return _load(path, _written(path))[1]
@@ -96,8 +152,11 @@ def _load(path: Path, written: int) -> tuple[Params, str]:
     import orbax.checkpoint as ocp
 
     try:
-        with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-            restored = checkpointer.restore(path)
+        with (
+            _without_signs(path) as place,
+            ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer,
+        ):
+            restored = checkpointer.restore(place)
         params = {
             str(name): np.asarray(restored[name], dtype=np.float32) for name in sorted(restored)
         }

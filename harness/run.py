@@ -118,7 +118,7 @@ class Run:
             head_bias=config.model.initial_logit
             + (prior_logit if config.model.prior_bias else 0.0),
             head_scale=config.model.scale,
-            start=_starting_params(config, started_shapes(self.program)),
+            start=_starting_params(config, started_shapes(self.program), dataset),
             plateau=plateau_rule(config.schedule),
             select_by=SELECT_BY.index(config.evaluation.select),
             patience=config.training.patience,
@@ -248,17 +248,18 @@ def _params_fingerprint(config: Config) -> str | None:
 
 
 def _starting_params(
-    config: Config, shapes: Mapping[str, tuple[int, ...]]
+    config: Config, shapes: Mapping[str, tuple[int, ...]], dataset: Dataset
 ) -> dict[str, np.ndarray]:
     """The parameters of ``shapes`` that a run takes from another, by name.
 
     Raises:
-      UserError: they are not those of the run's own model.
+      UserError: they are not those of the run's own model and features.
     """
     if config.init.params is None:
         return {}
     source = f"init.params={config.init.params}"
-    there = checkpoints.load(checkpoints.find(config.init.params, folder_of(config)))
+    place = checkpoints.find(config.init.params, folder_of(config))
+    there = checkpoints.load(place)
     other_head = ", or init.fresh_head=true for another head"
     for name, shape in shapes.items():
         if name not in there:
@@ -268,6 +269,7 @@ def _starting_params(
                 f"{source}: {name} has shape {there[name].shape} there, {shape} here: give that "
                 f"run's model and columns{other_head if name.startswith('head.') else ''}"
             )
+    checkpoints.check_features(place, dataset.feature_names, source=source)
     return {name: there[name] for name in shapes}
 
 

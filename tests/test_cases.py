@@ -450,3 +450,81 @@ def test_a_sampler_that_knows_no_categories_says_so(harness, write):
     write("c,b,y\n" + rows)
     said = train(harness, "sampler=borderline_smote").err
     assert "borderline_smote makes rows between the levels of 1 columns of categories" in said
+
+
+# F. A path is a path.
+
+
+@pytest.mark.parametrize("name", ["ablation[2]", "what?*", "{a,b}", "[!x]"])
+def test_a_folder_with_signs_of_patterns_works_everywhere(harness, write, name):
+    write(rows_of([0, 1] * 30))
+    given = (f'name="{name}"', "wandb=offline", "training.save_params=true")
+    train(harness, *given)
+    assert "1 already stored" in train(harness, *given).out
+    (params,) = Path("runs", name, "params").iterdir()
+    started = (f'init.params="runs/{name}/{params.name}"', "seed=1")
+    assert "1 trained" in train(harness, *given, *started).out
+    folder = f"runs/{name}"
+    assert harness("analyze", folder, "--output", f"{folder}/report").code == 0
+    assert Path(folder, "report", "report.html").exists()
+    assert harness("analyze", f"{folder}/wandb", "--output", "other").code == 0
+
+
+@pytest.mark.parametrize("name", ["t[1].csv", "t[1].parquet", "t[1].arrow", "t*.arrow", "?.tsv"])
+def test_a_table_with_signs_of_patterns_is_read(write, name):
+    table = pl.DataFrame({"a": [1.5, 2, 3, 4], "y": [0, 1, 1, 0]})
+    kinds = {"csv": table.write_csv, "parquet": table.write_parquet, "arrow": table.write_ipc}
+    kinds["tsv"] = lambda path: table.write_csv(path, separator="\t")
+    write("")
+    Path("sub[1]").mkdir()
+    kinds[name.rsplit(".", 1)[1]](Path("sub[1]", name))
+    assert Table(path=f"sub[1]/{name}", target="y").load().num_rows == 4
+
+
+# C. Names of columns are kept with the parameters.
+
+
+@pytest.mark.parametrize(("header", "said"), [
+    ("b,a,y", "feature 1 is 'a' there and 'b' here: put the table's columns in that order"),
+    ("a,c,y", "feature 2 is 'b' there and 'c' here: give that run's columns"),
+    ("a,b,y", None),
+])  # fmt: skip
+def test_parameters_start_no_run_of_other_columns(harness, write, header, said):
+    write(rows_of([0, 1] * 30))
+    train(harness, "training.save_params=true", "name=first")
+    (params,) = Path("runs/first/params").iterdir()
+    write(rows_of([0, 1] * 30, header=header))
+    given = (f"init.params=runs/first/{params.name}", "name=second", "seed=1")
+    answer = train(harness, *given, code=2 if said else 0)
+    assert said is None or said in answer.err
+
+
+# What is the user's is called by its file, and lies where they say.
+
+
+def test_a_sweep_on_a_table_and_its_data_set_are_called_by_the_file(harness, write):
+    write(rows_of([0, 1] * 30))
+    write(rows_of([1, 0] * 30), "my loans (1).csv")
+    assert train(harness).out.endswith("runs/t\n")
+    assert train(harness, "name=mine").out.endswith("runs/mine\n")
+    paths = 'dataset.path=t.csv,"my loans (1).csv"'
+    answer = harness("train", "-m", *TINY, "dataset=table", paths, "dataset.target=y")
+    assert answer.out.endswith("2 trained, 0 already stored, 0 failed: runs/t-my loans (1)\n")
+    table = store.runs(Path("runs", "t-my loans (1)"))[0]
+    assert sorted(table["dataset.name"]) == ["my loans (1)", "t"]
+    one, other = store.runs(Path("runs/t"))[0], store.runs(Path("runs/mine"))[0]
+    assert one["run_id"].to_list() == other["run_id"].to_list()
+
+
+def test_a_tilde_is_the_home_folder(harness, write, monkeypatch, tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    write(rows_of([0, 1] * 30))
+    for given in ("root=~/runs", 'root="~/more"'):
+        train(harness, given)
+    assert sorted(path.name for path in home.iterdir()) == ["more", "runs"]
+    Path("t.csv").rename(home / "t.csv")
+    assert train(harness, "dataset.path=~/t.csv").code == 0
+    assert harness("data", "describe", "table", "path=~/t.csv", "target=y").code == 0
+    assert not Path("~").exists()

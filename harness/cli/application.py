@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from harness.cli.overrides import check_overrides, explained  # noqa: E402
+from harness.cli.overrides import check_overrides, completed, explained  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.files import conf_dir  # noqa: E402
@@ -53,6 +53,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
     task = Task(_SWEEPS[command], stores_runs=command == "train")
     if flags.multirun and flags.cfg is not None:
         flags, task = _shown(command, flags)
+    overrides = completed(overrides)
     asks_help = flags.help or flags.hydra_help or flags.shell_completion
     if not asks_help:
         number = check_overrides(command, overrides, multirun=flags.multirun)

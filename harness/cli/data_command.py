@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from harness.cli.overrides import read_value
+from harness.cli.overrides import completed, read_value
 from harness.cli.terminal import Parser, wide_console
 from harness.data.named import Catalogue, listing
 from harness.errors import UserError
@@ -77,7 +77,7 @@ def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
 
     changes = {}
     for text in overrides:
-        key, value = read_value(text)
+        key, value = read_value(*completed([text]))
         changes[key.removeprefix("dataset.")] = value
     try:
         recorded = OmegaConf.load(catalogue.path(name))

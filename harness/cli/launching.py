@@ -151,7 +151,7 @@ def _record_of(task: SweepTask | None, config: DictConfig) -> None:
 
 
 def _record(config: DictConfig) -> None:
-    folder = Path(str(config.hydra.sweep.dir))
+    folder = Path(str(config.hydra.sweep.dir)).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "multirun.yaml") as path:
         OmegaConf.save(config, path)

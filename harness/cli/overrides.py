@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import os
 import re
 import shlex
 import unicodedata
@@ -47,6 +48,46 @@ def check_overrides(command: str, overrides: Sequence[str], *, multirun: bool) -
     if not any(text.startswith("hydra/sweeper=") for text in overrides):  # a search takes samples
         check_number(dict(counts.values()))
     return math.prod(number for _, number in counts.values())
+
+
+def completed(overrides: Sequence[str]) -> list[str]:
+    """The overrides with `~/` as the home folder, and a sweep on a user's tables called by them.
+
+    >>> completed(["dataset=table", "dataset.path=my/loans.csv"])[-1]
+    'name=loans'
+    """
+    found = [_with_home(text) for text in overrides]
+    keys = {text.partition("=")[0].lstrip("+"): text for text in found}
+    if "name" in keys or "dataset.path" not in keys or keys.get("dataset") != "dataset=table":
+        return found
+    try:
+        paths = [str(path) for path in _values(_parsed(keys["dataset.path"]))]
+    except UserError:  # which is said when the overrides are checked
+        return found
+    (text,) = shlex.split(override("name", _sweep_name(paths)))
+    return [*found, text]
+
+
+def _with_home(text: str) -> str:
+    """Hydra's grammar has no `~` in a value, and no shell expands it behind a key."""
+    key, _, value = text.partition("=")
+    bare = value.strip("\"'")
+    if not re.fullmatch(r"~[\w.-]*(/.*)?", bare) or text.startswith("~"):
+        return text
+    (written,) = shlex.split(override(key, os.path.expanduser(bare)))
+    return written
+
+
+def _sweep_name(paths: Sequence[str]) -> str:
+    """Such as `loans`, `loans-cards` or `loans-and-9-more`: a folder's name."""
+    stems = [
+        "".join(c for c in PurePath(path).stem if c.isprintable() and c not in "/\\")[:60]
+        for path in paths
+    ]
+    stems = [stem for stem in dict.fromkeys(stems) if stem.strip(".")]
+    if not stems:
+        return "default"
+    return "-".join(stems) if len(stems) <= 3 else f"{stems[0]}-and-{len(stems) - 1}-more"
 
 
 def _parsed(text: str) -> Override:

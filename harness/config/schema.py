@@ -255,7 +255,7 @@ def dump(config: Config) -> dict[str, Any]:
 
 def folder_of(config: Config) -> Path:
     """The sweep folder a run is stored in."""
-    return Path(config.root) / config.name
+    return Path(config.root).expanduser() / config.name
 
 
 def objective(config: Config) -> str:

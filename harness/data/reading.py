@@ -172,7 +172,9 @@ def _scan(table: TableFile, **options: Any) -> pl.LazyFrame:
     if table.kind == "Parquet":
         return pl.scan_parquet(where, glob=False, hive_partitioning=False)
     # Streams of Arrow batches bear the same extensions as files of them.
-    return pl.scan_ipc(where) if _begins(source, b"ARROW1") else pl.read_ipc_stream(where).lazy()
+    if not _begins(source, b"ARROW1"):
+        return pl.read_ipc_stream(where).lazy()
+    return pl.scan_ipc(where, glob=False, hive_partitioning=False)
 
 
 def _begins(source: Path | bytes, magic: bytes) -> bool:

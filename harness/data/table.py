@@ -237,11 +237,18 @@ class CsvTable(TableDescription):
 
 @dataclass(frozen=True, kw_only=True)
 class Table(CsvTable):
-    """A table of the user's: .csv, .tsv, .parquet or .arrow. `~` in ``path`` is the home folder."""
+    """A table of the user's: .csv, .tsv, .parquet or .arrow. `~` in ``path`` is the home folder.
+
+    An empty ``name`` is that of the file.
+    """
 
     kind: Literal["table"] = "table"
-    name: Text = "table"
+    name: Text = ""
     path: str
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", Path(self.path).stem or "table")
 
     def load(self) -> Dataset:
         """Reads it. Raises UserError for a table it is not."""

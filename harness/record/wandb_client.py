@@ -224,6 +224,6 @@ def summary_id(sweep: str) -> str:
 
 
 def _table(wandb: Any, path: Path) -> Any:
-    frame = pl.read_csv(path, infer_schema_length=None)
+    frame = pl.read_csv(path, infer_schema_length=None, glob=False)
     rows = [list(row) for row in frame.iter_rows()]
     return wandb.Table(columns=frame.columns, data=rows, allow_mixed_types=True)

@@ -78,9 +78,9 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 except Exception as error:
                     _fail(started.runs, error, "training and scoring a job", results)
                     finished = []
-                for run, record, params in finished:
+                for run, record, saved in finished:
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
-                    recorder.add(record, run.config, params=params)
+                    recorder.add(record, run.config, saved=saved)
                 advance(len(started.runs))
         finally:
             recorder.flush()
@@ -174,7 +174,7 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
 
 def _finish(
     started: _Started,
-) -> list[tuple[Run, Record, checkpoints.Params | None]]:
+) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
     with timed("wait for training"):
         outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.runs)
@@ -186,14 +186,18 @@ def _finish(
             dataset=started.dataset,
             seconds=seconds,
         )
-    return list(zip(started.runs, records, _params(started), strict=True))
+    return list(zip(started.runs, records, _saved(started), strict=True))
 
 
-def _params(started: _Started) -> list[checkpoints.Params | None]:
+def _saved(started: _Started) -> list[checkpoints.Saved | None]:
     """Each run's parameters, where they are to be kept and an epoch gave some."""
     outcome = started.outcome.result()
     return [
-        {name: np.asarray(values[i]) for name, values in outcome.params.items()}
+        checkpoints.Saved(
+            run.run_id,
+            {name: np.asarray(values[i]) for name, values in outcome.params.items()},
+            started.dataset.feature_names,
+        )
         if run.config.training.save_params and outcome.best_epoch[i] > 0
         else None
         for i, run in enumerate(started.runs)

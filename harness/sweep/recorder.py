@@ -29,20 +29,20 @@ class Recorder:
         for folder in {folder_of(config) for config in configs}:
             _check_folder(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
-        self._params: dict[Path, list[tuple[str, checkpoints.Params]]] = defaultdict(list)
+        self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
         self._last_flush = time.perf_counter()
 
     def add(
-        self, record: Record, config: Config, *, params: checkpoints.Params | None = None
+        self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
     ) -> None:
         """Takes one finished run; it is on disk after the next `flush` at the latest.
 
-        ``params`` are kept beside it.
+        ``saved`` is kept beside it.
         """
         self._waiting[folder_of(config)].append((record, config.wandb))
-        if params is not None:
-            self._params[folder_of(config)].append((record.run_id, params))
+        if saved is not None:
+            self._params[folder_of(config)].append(saved)
         waiting = sum(map(len, self._waiting.values()))
         if waiting >= RUNS_PER_SHARD or time.perf_counter() - self._last_flush > SECONDS_PER_SHARD:
             self.flush()
