@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from beartype import beartype
 from beartype.roar import BeartypeException
-from harness.prepare import prepare
 from jaxtyping import TypeCheckError, jaxtyped
 
 from harness.losses import LOSSES, BatchLoss, mean_loss, mean_loss_and_gradient, pack
+from harness.padding import stack
 from harness.train import Curves, Lane, Outcome, Program, train_run
-from tests.runs import config
+from tests.runs import config, prepared
 from tests.test_golden import data
 
 REFUSED = (TypeCheckError, BeartypeException)
@@ -42,8 +42,10 @@ def misfits(*records: Any) -> list[str]:
 
 
 def lane_of(**changes: Any) -> tuple[Program, Lane]:
-    ready = prepare(config(model={"name": "logistic"}, **changes), data())
-    return ready.program, jax.tree.map(jnp.asarray, ready.lane)
+    ready = prepared(config(model={"name": "logistic"}, **changes), data())
+    program = ready.run.exact_program
+    stacked = stack([ready.lane], program, width=1)
+    return program, jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), stacked)
 
 
 def test_no_field_is_anything():
