@@ -18,6 +18,7 @@ from benchmarks.analysis import base_config
 from harness.analyze import load
 from harness.record.mirror import Mirror, mirror_run
 from harness.record.schema import CURVES, FACTS, Record
+from harness.record.wandb_access import Labels
 from harness.record.wandb_log import RunLog
 
 NUM_METRICS = 60  # of each part; as many columns as a run of the default evaluation has
@@ -39,14 +40,16 @@ def example(num_epochs: int) -> RunLog:
         predictions={},
         created=datetime(2026, 1, 2, tzinfo=UTC),
     )
-    return mirror_run(record, tags=("bench",))
+    return mirror_run(record)
 
 
 def main(num_runs: int, num_epochs: int) -> dict[str, float]:
     """Seconds to write so many runs and to read them again, and of all cores together."""
     one = example(num_epochs)
     with tempfile.TemporaryDirectory() as place:
-        mirror = Mirror(mode="offline", project="p", group="bench", folder=Path(place))
+        mirror = Mirror(
+            mode="offline", labels=Labels("p", "", "bench", ("bench",)), folder=Path(place)
+        )
         start = time.perf_counter()
         mirror.write([replace(one, run_id=f"{i:016x}") for i in range(num_runs)])
         written = time.perf_counter() - start

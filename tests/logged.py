@@ -14,6 +14,7 @@ from harness.record import store
 from harness.record.mirror import Mirror, mirror_run
 from harness.record.schema import CURVES, Predictions, Record
 from harness.record.tables import tables
+from harness.record.wandb_access import Labels
 from tests.runs import config as small
 
 NASTY = """</script><script>alert("x")</script>\n'&,_target_: os.system"""
@@ -88,10 +89,9 @@ def write_store(folder: Path, runs: Sequence[Record]) -> None:
 
 
 def write_offline(folder: Path, runs: Sequence[Record]) -> list[str]:
-    mirror = Mirror(mode="offline", project="proj", entity="ent", group=folder.name, folder=folder)
+    mirror = Mirror(
+        mode="offline", labels=Labels("proj", "ent", folder.name, ("a", "b")), folder=folder
+    )
     return mirror.write(
-        [
-            mirror_run(run, tags=("a", "b"), with_charts=run.config["wandb"]["charts"])
-            for run in runs
-        ]
+        [mirror_run(run, with_charts=run.config["wandb"]["charts"]) for run in runs]
     )

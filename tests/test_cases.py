@@ -19,6 +19,8 @@ from harness.data.table_file import CsvFormat, table_in
 from harness.data.target import labels_of
 from harness.errors import UserError
 from harness.record import store
+from harness.record.replay import stored_logs
+from harness.record.wandb_read import read_log
 from tests.conftest import TINY
 from tests.runs import config
 
@@ -528,3 +530,46 @@ def test_a_tilde_is_the_home_folder(harness, write, monkeypatch, tmp_path):
     assert train(harness, "dataset.path=~/t.csv").code == 0
     assert harness("data", "describe", "table", "path=~/t.csv", "target=y").code == 0
     assert not Path("~").exists()
+
+
+# H, of another's service: W&B's rules hold before training, and its settings are honoured or said.
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (f"wandb.tags=[{'t' * 65}]", "has 65 characters: W&B takes 1 to 64"),
+    ('wandb.tags=[""]', "wandb.tags '' has 0 characters"),
+    ("wandb.project=a/b", "wandb.project 'a/b' holds /"),
+    (f"wandb.project={'p' * 129}", "129 characters"),
+    (f"wandb.group={'g' * 129}", "129 characters"),
+    ("wandb.entity=me/project", "wandb.entity 'me/project' is no user or team"),
+])  # fmt: skip
+def test_what_the_service_would_refuse_is_refused_before_training(harness, write, given, said):
+    write(rows_of([0, 1] * 30))
+    answer = train(harness, "wandb=offline", given, code=2)
+    assert said in answer.err.splitlines()[-1] and not Path("runs").exists()
+    train(harness, "wandb=disabled", given)
+
+
+def test_the_environment_of_wandb_is_followed_where_nothing_is_said(harness, write, monkeypatch):
+    write(rows_of([0, 1] * 30))
+    for name, value in {
+        "PROJECT": "theirs", "RUN_GROUP": "grouped", "TAGS": "one, two", "ENTITY": "team",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    monkeypatch.setenv("WANDB_DIR", "elsewhere")
+    assert "WANDB_DIR is not used" in train(harness, "wandb=offline").err
+    assert logged("t") == ("theirs", "team", "grouped", ("one", "two"))
+    said = ("wandb.project=p", "wandb.group=g", 'wandb.tags=["a,b"]', "wandb.entity=e", "name=n")
+    train(harness, "wandb=offline", *said)
+    assert logged("n") == ("p", "e", "g", ("a,b",))
+
+
+def logged(name):
+    """What the mirror and a later `sync` say, which must be the same."""
+    (folder,) = Path("runs", name, "wandb").glob("offline-run-*")
+    (stored,) = stored_logs(Path("runs", name), [*store.stored(Path("runs", name))])
+    read = read_log(folder)
+    fields = ("project", "entity", "group", "tags")
+    found = tuple(getattr(read, field) for field in fields)
+    assert found == tuple(getattr(stored, field) for field in fields)
+    return found

@@ -76,7 +76,7 @@ def test_what_a_run_cannot_show_is_left_out() -> None:
         for part, scores in record.predictions.items()
     }
     assert PREFIX + "precision_recall" not in drawn(record, predictions=no_positives)
-    assert mirror_run(record, tags=()).charts == {}
+    assert mirror_run(record).charts == {}
 
 
 def check_charts(folder: Path, summary: Any, record: Record) -> None:

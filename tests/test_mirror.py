@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from harness.errors import UserError
 from harness.record import wandb_log
 from harness.record.mirror import LEDGER_FILE, Mirror
-from harness.record.wandb_access import Mode
+from harness.record.wandb_access import Labels, Mode
 from harness.record.wandb_client import LEAN
 from harness.record.wandb_log import BLOCK, CHUNK, MAGIC, Columns, Rows, RunLog, pack, unpack
 from harness.record.wandb_read import read_log
@@ -60,9 +60,8 @@ RUN = RunLog(
 
 
 def make_mirror(folder: Path, mode: Mode = "offline", timeout: float = 2.0) -> Mirror:
-    return Mirror(
-        mode=mode, project="proj", entity="ent", group="sweep", folder=folder, timeout=timeout
-    )
+    labels = Labels(project="proj", entity="ent", group="sweep", tags=("a", "ß"))
+    return Mirror(mode=mode, labels=labels, folder=folder, timeout=timeout)
 
 
 def log_of(folder: Path) -> Path:

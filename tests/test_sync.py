@@ -13,6 +13,7 @@ from harness.errors import UserError
 from harness.record import replay
 from harness.record.mirror import LEDGER_FILE, Ledger, Mirror, mirror_run
 from harness.record.replay import Sync, stored_logs, sweep_folder
+from harness.record.wandb_access import Labels
 from tests.logged import records, write_offline, write_store
 from tests.wandb_client import DEAD, KEY, forget_server
 from tests.wandb_server import StandIn
@@ -47,8 +48,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_store_gives_the_run_the_mirror_had(folder: Path) -> None:
     for log, record in zip(stored_logs(folder, ["bce" + "0" * 12]), records(1)[:1], strict=True):
-        sent = mirror_run(record, tags=("a", "b"))
-        assert (log.run_id, log.name, list(log.tags)) == (sent.run_id, sent.name, sent.tags)
+        sent = mirror_run(record)
+        assert (log.run_id, log.name, list(log.tags)) == (sent.run_id, sent.name, ["a", "b"])
         assert (log.group, log.project, log.entity) == ("sweep", "proj", "ent")
         assert (log.started, log.seconds) == (sent.started, sent.seconds)
         assert str(dict(log.history)) == str(dict(sent.history))  # NaN too
@@ -157,8 +158,8 @@ def test_one_refused_run_keeps_no_other(
 
 def test_a_disabled_mirror_owes_nothing(tmp_path: Path) -> None:
     write_store(tmp_path, records(1))
-    Mirror(mode="disabled", project="p", group="g", folder=tmp_path).write(
-        [mirror_run(run, tags=()) for run in records(1)]
+    Mirror(mode="disabled", labels=Labels("p", "", "g", ()), folder=tmp_path).write(
+        [mirror_run(run) for run in records(1)]
     )
     assert Sync(tmp_path).unsent() == []
     assert Sync(tmp_path, everything=True).unsent() == sorted(r.run_id for r in records(1))

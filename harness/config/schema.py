@@ -89,12 +89,14 @@ class Wandb:
     """The Weights & Biases mirror. ``auto`` is online where a key is set and offline elsewhere.
 
     ``charts`` logs each run's precision-recall, reliability and confusion charts too, through W&B's
-    client: some 0.1 s a run, offline as well.
+    client: some 0.1 s a run, offline as well. What is empty follows WANDB_PROJECT, WANDB_ENTITY,
+    WANDB_RUN_GROUP and WANDB_TAGS; else the project is bce-harness and the group the sweep's name.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
-    project: Annotated[str, MinLen(1)] = "bce-harness"
+    project: Annotated[str, MinLen(1)] | None = None
     entity: str | None = None
+    group: Annotated[str, MinLen(1)] | None = None
     tags: tuple[str, ...] = ()
     charts: bool = False
 

@@ -14,10 +14,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.data.fetching import say
 from harness.record.config_struct import typed, types_of_empty
 from harness.record.run_charts import charts
 from harness.record.schema import FACTS, Record
-from harness.record.wandb_access import Mode, describe, is_outage, resolve_mode
+from harness.record.wandb_access import (
+    Labels,
+    Mode,
+    check_labels,
+    describe,
+    is_outage,
+    resolve_mode,
+)
 from harness.record.wandb_client import upload
 from harness.record.wandb_form import as_wandb
 from harness.record.wandb_log import RunLog
@@ -81,7 +89,7 @@ def _ids(values: Iterable[Any]) -> list[str]:
 _log = logging.getLogger(__name__)
 
 
-def mirror_run(record: Record, *, tags: Sequence[str], with_charts: bool = False) -> RunLog:
+def mirror_run(record: Record, *, with_charts: bool = False) -> RunLog:
     """The W&B run of ``record``: same id, its config, curves and summary, as the store has them."""
     config = typed(record.config)
     epochs = range(1, record.num_epochs + 1)
@@ -102,7 +110,6 @@ def mirror_run(record: Record, *, tags: Sequence[str], with_charts: bool = False
         chosen=record.chosen,
         metrics=record.metrics,
         history=history,
-        tags=tags,
         created=record.created,
         charts=drawn,
     )
@@ -114,28 +121,26 @@ class Mirror:
     Args:
       mode: `auto` follows WANDB_MODE, else is online where an API key is set (WANDB_API_KEY or
         netrc) and offline elsewhere. Another mode wins over WANDB_MODE, as in W&B.
-      group: the sweep's name.
+      labels: under what its runs are kept.
       timeout: seconds to wait for the server as a run begins, and again as it ends.
-    Raises: UserError, where WANDB_MODE is none of W&B's modes.
+    Raises: UserError, where WANDB_MODE is none of W&B's modes, or W&B would not take the labels.
     """
 
     def __init__(
         self,
         *,
         mode: Mode = "auto",
-        project: str,
-        entity: str | None = None,
-        group: str,
+        labels: Labels,
         folder: Path,
         timeout: float = 10.0,
     ):
         self.mode = resolve_mode(mode)
-        self._labels: dict[str, Any] = {
-            "project": project,
-            "entity": entity or os.environ.get("WANDB_ENTITY", ""),
-            "group": group,
-        }
+        self._labels = vars(labels)
         self._folder = Path(folder)
+        if self.mode != "disabled":
+            check_labels(labels)
+        if self.mode != "disabled" and os.environ.get("WANDB_DIR"):
+            say(f"WANDB_DIR is not used: W&B's files are kept in {self._folder / 'wandb'}")
         self.ledger = Ledger(self._folder)
         self._timeout = timeout
         self._warned = False

@@ -18,7 +18,7 @@ from harness.record.mirror import Ledger
 from harness.record.run_charts import Chart, charts
 from harness.record.schema import FACTS, SCORES, Predictions
 from harness.record.store import read_runs, scan, shard_paths, stored
-from harness.record.wandb_access import describe, has_key, is_outage
+from harness.record.wandb_access import describe, has_key, is_outage, labels
 from harness.record.wandb_client import contents_in, upload
 from harness.record.wandb_form import as_wandb
 from harness.record.wandb_log import RunLog
@@ -175,15 +175,17 @@ def _log(path: Path, row: Mapping[str, Any], curves: pl.DataFrame | None) -> Run
         chosen=_measured(row.get("chosen")),
         metrics=_measured(row.get("metrics")),
         history={} if curves is None else {name: curves[name].to_list() for name in curves.columns},
-        tags=settings.get("tags") or [],
         created=row["created"],
         charts=_charts(path, row) if settings.get("charts") else {},
     )
     return replace(
         run,
-        project=settings.get("project") or "bce-harness",
-        entity=settings.get("entity") or "",
-        group=path.parents[2].resolve().name,
+        **vars(
+            labels(
+                **{key: settings.get(key) for key in ("project", "entity", "group", "tags")},
+                sweep=path.parents[2].resolve().name,
+            )
+        ),
     )
 
 

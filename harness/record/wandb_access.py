@@ -3,11 +3,13 @@
 import netrc
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from harness.errors import UserError
+from harness.errors import UserError, shown
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 
@@ -44,6 +46,67 @@ def has_key() -> bool:
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or _client_base_url()).netloc
     hosts = PUBLIC_HOSTS if host in PUBLIC_HOSTS else {host}
     return any(entries.authenticators(host) for host in hosts)
+
+
+PROJECT = "bce-harness"
+_LONGEST_TAG, _LONGEST_NAME = 64, 128  # characters, as the service has it
+_NOT_IN_A_PROJECT = "/\\#?%:"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Under what a run is kept by W&B."""
+
+    project: str
+    entity: str
+    group: str
+    tags: tuple[str, ...]
+
+
+def labels(
+    *,
+    project: str | None,
+    entity: str | None,
+    group: str | None,
+    tags: Sequence[str] | None,
+    sweep: str,
+) -> Labels:
+    """What the configuration says, where it says nothing W&B's environment variables, else our own.
+
+    ``sweep`` is the group of a run that is told none.
+    """
+    told = (tag.strip() for tag in os.environ.get("WANDB_TAGS", "").split(","))
+    return Labels(
+        project=project or os.environ.get("WANDB_PROJECT") or PROJECT,
+        entity=entity or os.environ.get("WANDB_ENTITY", ""),
+        group=group or os.environ.get("WANDB_RUN_GROUP") or sweep,
+        tags=tuple(dict.fromkeys(tags or filter(None, told))),
+    )
+
+
+def check_labels(found: Labels) -> None:
+    """Raises UserError where the service would refuse one of them, when the run arrives."""
+    for tag in found.tags:
+        _check("wandb.tags", tag, _LONGEST_TAG)
+    _check("wandb.group (or name)", found.group, _LONGEST_NAME)
+    _check("wandb.project", found.project, _LONGEST_NAME)
+    if wrong := sorted(set(found.project) & set(_NOT_IN_A_PROJECT)):
+        raise UserError(
+            f"wandb.project {shown(found.project)} holds {' '.join(wrong)}: W&B takes no "
+            f"{' '.join(_NOT_IN_A_PROJECT)} in a project's name"
+        )
+    if "/" in found.entity:
+        raise UserError(
+            f"wandb.entity {shown(found.entity)} is no user or team: give the project apart, as "
+            "wandb.project"
+        )
+
+
+def _check(key: str, value: str, longest: int) -> None:
+    if not value.strip() or len(value) > longest:
+        raise UserError(
+            f"{key} {shown(value)} has {len(value)} characters: W&B takes 1 to {longest}"
+        )
 
 
 def quiet_client() -> Any:

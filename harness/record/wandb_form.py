@@ -39,6 +39,9 @@ TYPES: dict[str, pl.DataType] = {
 _ABSENT = object()
 
 
+LONGEST_NAME = 120  # characters of a run's name but for the end of it: the service takes 128
+
+
 def as_wandb(
     *,
     run_id: str,
@@ -48,7 +51,6 @@ def as_wandb(
     chosen: Mapping[str, float],
     metrics: Mapping[str, float],
     history: Mapping[str, Sequence[Any]],
-    tags: Sequence[str],
     created: datetime,
     charts: Mapping[str, Chart],
 ) -> RunLog:
@@ -74,11 +76,10 @@ def as_wandb(
     }
     return RunLog(
         run_id=run_id,
-        name=f"{name}-{run_id[:4]}",
+        name=f"{name[:LONGEST_NAME]}-{run_id[:4]}",
         config={**config, ORIGIN: sent},
         history=history,
         summary=summary,
-        tags=list(tags),
         exit_code=0,
         started=created,
         seconds=float(facts["seconds"]),

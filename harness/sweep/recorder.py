@@ -13,6 +13,7 @@ from harness.record import store
 from harness.record.mirror import Mirror, mirror_run
 from harness.record.schema import Record
 from harness.record.tables import tables
+from harness.record.wandb_access import labels
 from harness.sweep.timings import timed
 
 # A shard is written when this many runs wait or this many seconds have passed.
@@ -58,7 +59,7 @@ class Recorder:
             with timed("mirror"):
                 by_settings = defaultdict(list)
                 for record, settings in waiting:
-                    run = mirror_run(record, tags=settings.tags, with_charts=settings.charts)
+                    run = mirror_run(record, with_charts=settings.charts)
                     by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
@@ -85,8 +86,12 @@ def _mirror_key(config: Config) -> tuple[Path, Wandb]:
 def _mirror(folder: Path, settings: Wandb) -> Mirror:
     return Mirror(
         mode=settings.mode,
-        project=settings.project,
-        entity=settings.entity,
-        group=folder.name,
+        labels=labels(
+            project=settings.project,
+            entity=settings.entity,
+            group=settings.group,
+            tags=settings.tags,
+            sweep=folder.name,
+        ),
         folder=folder,
     )
