@@ -201,7 +201,9 @@ def test_another_launcher_gets_jobs_that_compose(harness, tmp_path):
 
 def test_another_launcher_says_what_a_task_refused(harness):
     said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,-1")
-    assert said.code == 2 and said.err.splitlines()[-1].startswith("error: seed: ")
+    assert said.code == 2 and said.err.splitlines()[-1].startswith(
+        "error: 1 job failed, seed=-1: seed: "
+    )
 
 
 def test_a_sweep_is_recorded_beside_its_runs(harness, tmp_path):

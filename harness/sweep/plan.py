@@ -17,7 +17,6 @@ from harness.data import library
 from harness.data.dataset import Dataset
 from harness.data.fetching import say
 from harness.data.table import Table
-from harness.errors import UserError
 from harness.models import cost
 from harness.record import store
 from harness.run import Key, Run, resolve
@@ -29,33 +28,29 @@ Batch = Sequence[Run]
 """Runs that train together: a unit of work."""
 
 
-def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
-    """The run of each config, in order, or why there is none.
+def resolved(configs: Sequence[Config]) -> list[Run]:
+    """The run of each config, in order. Each data set is loaded once, however many there are.
 
-    Data sets are taken one after another, so that each is loaded once, however many there are.
+    Raises:
+      UserError: of the first job that has no run. Nothing has been trained: a slip in one value
+        of a sweep is told before hours are spent on the others.
     """
     by_source: dict[Any, list[int]] = {}
     for position, config in enumerate(configs):
         by_source.setdefault(config.dataset, []).append(position)
-    found: dict[int, Run | UserError] = {}
+    found: dict[int, Run] = {}
     for source, positions in by_source.items():
+        doing, config = "loading its data set", configs[positions[0]]
         try:
             dataset = library.datasets.get(source)
             _announce(source, dataset)
+            doing = "planning a job"
+            for position in positions:
+                config = configs[position]
+                found[position] = resolve(config, dataset)
         except Exception as error:
-            failure = caught(error, configs[positions[0]], doing="loading its data set")
-            found |= dict.fromkeys(positions, failure)
-            continue
-        for position in positions:
-            found[position] = _resolved(configs[position], dataset)
+            raise caught(error, config, doing=doing) from error
     return [found[position] for position in range(len(configs))]
-
-
-def _resolved(config: Config, dataset: Dataset) -> Run | UserError:
-    try:
-        return resolve(config, dataset)
-    except Exception as error:
-        return caught(error, config, doing="planning a job")
 
 
 def _announce(source: Any, dataset: Dataset) -> None:
