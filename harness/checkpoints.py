@@ -7,9 +7,6 @@ that restoring executes nothing. A checkpoint is written under a temporary name 
 import glob
 import hashlib
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from harness.errors import UserError
+from harness.files import whole_folder
 
 Params = Mapping[str, np.ndarray]
 
@@ -44,19 +42,18 @@ def save(folder: Path, runs: Iterable[Saved]) -> None:
     at.mkdir(parents=True, exist_ok=True)
     with _without_signs(at) as at, ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         for run in runs:
-            run_id = run.run_id
-            temporary = at / f".{uuid.uuid4().hex}"
+            if is_saved(folder, run.run_id):
+                continue
             try:
-                checkpointer.save(temporary, args=ocp.args.PyTreeSave(dict(run.params)))
-                (temporary / _FEATURES).write_text(json.dumps(list(run.features)), encoding="utf-8")
-                if not is_saved(folder, run_id):
-                    os.rename(temporary, at / run_id)
+                with whole_folder(at / run.run_id) as temporary:
+                    arrays = ocp.args.PyTreeSave(dict(run.params))
+                    checkpointer.save(temporary, args=arrays, force=True)  # the folder is there
+                    names = json.dumps(list(run.features))
+                    (temporary / _FEATURES).write_text(names, encoding="utf-8")
             except OSError:
                 # Another writer may have stored the same run, to the same bits, in between.
-                if not is_saved(folder, run_id):
+                if not is_saved(folder, run.run_id):
                     raise
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager

@@ -31,10 +31,11 @@ def cache_dir() -> Path:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yields a new path in ``path``'s folder to write to; what is there replaces ``path`` after.
 
-    Where the body raises, nothing changes.
+    Where the body raises, nothing changes. What can be made again need not be ``durable``: it is
+    whole for every reader, and may be gone after a power cut.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}-")
@@ -43,9 +44,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # as an ordinary file, which a temporary one is not
-        flush(temporary)
+        if durable:
+            flush(temporary)
         temporary.replace(path)
-        flush(path.parent)
+        if durable:
+            flush(path.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -26,7 +26,7 @@ ALLOWED = {
     "devices": {"errors", "files"},
     "losses": set(),
     "models": {"errors"},
-    "checkpoints": {"errors"},
+    "checkpoints": {"errors", "files"},
     "optimizers": {"errors", "exact"},
     "metrics": set(),
     "data": {"errors", "exact", "files"},

@@ -74,7 +74,7 @@ def in_groups(num_rows=200, num_groups=20, seed=1):
 def test_folds_test_every_row_once(num_rows, rate, folds, repeat, seed):
     dataset = drawn(num_rows, rate)
     splits = [
-        KFold(folds=folds, fold=fold, repeat=repeat, validation=0.15).cut(dataset, seed=seed)
+        KFold(folds=folds, fold=fold, repeat=repeat, validation=0.15).split(dataset, seed=seed)
         for fold in range(folds)
     ]
     tested = np.concatenate([split.test for split in splits])
@@ -93,14 +93,14 @@ def test_folds_are_scikit_learns():
         state = legacy_seed(5, Purpose.SPLIT, 2, repeat)
         theirs = StratifiedKFold(4, shuffle=True, random_state=state)
         for fold, (_, test) in enumerate(theirs.split(dataset.features, dataset.labels)):
-            ours = KFold(folds=4, fold=fold, repeat=repeat).cut(dataset, seed=5)
+            ours = KFold(folds=4, fold=fold, repeat=repeat).split(dataset, seed=5)
             np.testing.assert_array_equal(ours.test, test)
 
 
 def test_repeats_and_seeds_deal_anew():
     dataset = drawn()
     tested = {
-        KFold(repeat=repeat).cut(dataset, seed=seed).test.tobytes()
+        KFold(repeat=repeat).split(dataset, seed=seed).test.tobytes()
         for repeat in range(3)
         for seed in range(3)
     }
@@ -119,7 +119,7 @@ def test_repeats_and_seeds_deal_anew():
 def test_no_group_is_in_two_parts(num_groups, seed, splitter, deal):
     dataset = in_groups(num_groups=num_groups, seed=deal)
     try:
-        split = splitter.cut(dataset, seed=seed)
+        split = splitter.split(dataset, seed=seed)
     except UserError as error:  # only where a part drew groups of one class
         assert "would hold no" in str(error)
         return
@@ -130,13 +130,13 @@ def test_no_group_is_in_two_parts(num_groups, seed, splitter, deal):
 
 def test_group_shares_are_shares_of_the_groups():
     dataset = in_groups(num_groups=20)
-    split = GroupHoldout(validation=0.1, test=0.25).cut(dataset, seed=0)
+    split = GroupHoldout(validation=0.1, test=0.25).split(dataset, seed=0)
     assert [len(np.unique(dataset.groups[rows])) for rows in parts(split)] == [13, 2, 5]
 
 
 def test_group_folds_are_scikit_learns_and_test_every_row_once():
     dataset = in_groups()
-    splits = [GroupKFold(fold=fold).cut(dataset, seed=3) for fold in range(5)]
+    splits = [GroupKFold(fold=fold).split(dataset, seed=3) for fold in range(5)]
     theirs = StratifiedGroupKFold(
         5, shuffle=True, random_state=legacy_seed(3, Purpose.SPLIT, 2, 0)
     ).split(dataset.features, dataset.labels, dataset.groups)
@@ -158,7 +158,7 @@ def test_group_folds_are_scikit_learns_and_test_every_row_once():
 def test_training_comes_before_validation_before_test(days, validation, test, deal):
     dataset = drawn(times=np.random.default_rng(deal).integers(0, days, 200))
     try:
-        split = TimeSplit(validation=validation, test=test).cut(dataset, seed=0)
+        split = TimeSplit(validation=validation, test=test).split(dataset, seed=0)
     except UserError as error:
         assert "would hold no" in str(error) or "before the test part" in str(error)
         return
@@ -173,7 +173,7 @@ def test_training_comes_before_validation_before_test(days, validation, test, de
 def test_distinct_times_are_cut_as_scikit_learn_cuts_a_series():
     times = np.random.default_rng(2).permutation(200) * 0.5
     dataset = drawn(times=times)
-    split = TimeSplit(validation=40, test=40).cut(dataset, seed=0)
+    split = TimeSplit(validation=40, test=40).split(dataset, seed=0)
     earlier, later = TimeSeriesSplit(n_splits=2, test_size=40).split(times)
     order = np.argsort(times)
     np.testing.assert_array_equal(split.train, np.sort(order[earlier[0]]))
@@ -215,7 +215,7 @@ REFUSED = {
 def test_what_cannot_be_split_is_refused(splitter, dataset, said):
     with pytest.raises(UserError) as caught:
         splitter.sizes(dataset)
-        splitter.cut(dataset, seed=0)
+        splitter.split(dataset, seed=0)
     for text in said:
         assert text in str(caught.value)
 
@@ -252,7 +252,7 @@ def test_lanes_have_room_for_every_fold_and_seed(splitter, dataset):
         for seed in range(8):
             cut = replace(splitter, fold=fold) if hasattr(splitter, "fold") else splitter
             room = held_out_sizes(dataset, cut, seed=seed)
-            split = cut.cut(dataset, seed=seed)
+            split = cut.split(dataset, seed=seed)
             assert len(split.validation) <= room[0] and len(split.test) <= room[1]
             rooms.add(room)
     assert len(rooms) == 1 if isinstance(splitter, KFold) else len(rooms) <= 3

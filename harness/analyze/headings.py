@@ -34,7 +34,7 @@ COMPARED = ("average_precision", "auroc", "log_loss", "brier", "f1@tuned", "mcc@
 SELECTION = "validation/average_precision"
 """Picks hyperparameters. A ranking metric does not change under a monotone map of the logits, so
 it favours neither BCE, which log loss would (it is its own objective), nor the losses whose shifted
-posterior is mended after training; and F1 or MCC would pick by the noise of one threshold."""
+posterior is adjusted after training; and F1 or MCC would pick by the noise of one threshold."""
 
 _LONGEST = 60  # of a name that an error repeats
 
@@ -132,7 +132,7 @@ def direction(column: str) -> str:
 
 
 def test_metrics(runs: pl.DataFrame) -> list[str]:
-    """Every numeric test metric of these runs: LEADERBOARD's, of raw scores, of mended scores.
+    """Every numeric test metric of these runs: LEADERBOARD's, of raw scores, of adjusted scores.
 
     A metric's own interval (`auroc_low`) is none.
 

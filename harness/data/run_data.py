@@ -105,7 +105,7 @@ def _held_out(dataset: Dataset, splitter: Splitter, seed: int) -> tuple[int, int
     if splitter.exact:
         return validation, test
     try:
-        split = splitter.cut(dataset, seed=seed)
+        split = splitter.split(dataset, seed=seed)
     except UserError:  # reported when the run's data are made
         return validation, test
     return _room(validation, len(split.validation)), _room(test, len(split.test))
@@ -147,7 +147,7 @@ def _run_data(
     batch_size: int,
 ) -> RunData:
     labels = dataset.labels
-    natural = splitter.cut(dataset, seed=split_seed)
+    natural = splitter.split(dataset, seed=split_seed)
     split = natural
     if imbalance.positive_rate is not None:
         split = induce_positive_rate(

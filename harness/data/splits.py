@@ -48,8 +48,8 @@ def stratified_split(
             f"{num_rows}: lower split.validation or split.test"
         )
     rows = np.arange(num_rows, dtype=np.int32)
-    rest, test_rows = cut_part(rows, labels, num_test, seed, "test")
-    train_rows, validation_rows = cut_part(rest, labels, num_validation, seed, "validation")
+    rest, test_rows = split_off(rows, labels, num_test, seed, "test")
+    train_rows, validation_rows = split_off(rest, labels, num_validation, seed, "validation")
     check_part("training", train_rows, labels)
     return Split(train_rows, validation_rows, test_rows)
 
@@ -71,7 +71,7 @@ def part_size(part: str, size: float, num_rows: int) -> int:
     )
 
 
-def cut_part(
+def split_off(
     rows: Rows, labels: NDArray[np.int8], size: int, seed: int, part: str, *path: int
 ) -> tuple[Rows, Rows]:
     """(rest, part): `size` rows taken from `rows`, stratified; `path` tells streams apart.

@@ -1,8 +1,8 @@
-"""How a run's rows are cut in three: at random, in folds, by group or by time.
+"""How a run's rows are split in three: at random, in folds, by group or by time.
 
-Each choice is a config. `cut` gives the rows; `sizes` what one pass and a lane's padding count on,
-from the configuration and the data alone. One that is ``exact`` cuts to these sizes whatever the
-seed, and knows them for any number of rows (`sizes_of`).
+Each choice is a config. `split` gives the rows; `sizes` what one pass and a lane's padding count
+on, from the configuration and the data alone. One that is ``exact`` splits to these sizes whatever
+the seed, and knows them for any number of rows (`sizes_of`).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from harness.data.dataset import Dataset
-from harness.data.splits import Split, check_part, cut_part, part_size, stratified_split
+from harness.data.splits import Split, check_part, part_size, split_off, stratified_split
 from harness.data.streams import Purpose, Replicate, Seed, legacy_seed
 from harness.errors import UserError
 
@@ -40,7 +40,7 @@ class Holdout:
     test: Share = 0.2
     seed: Seed | None = None
 
-    def cut(self, dataset: Dataset, *, seed: int) -> Split:
+    def split(self, dataset: Dataset, *, seed: int) -> Split:
         """The rows of `dataset`, drawn by `seed`. Raises UserError as `stratified_split` does."""
         return stratified_split(
             labels=dataset.labels, validation=self.validation, test=self.test, seed=seed
@@ -73,8 +73,8 @@ class KFold:
     validation: Share = 0.2
     seed: Seed | None = None
 
-    def cut(self, dataset: Dataset, *, seed: int) -> Split:
-        """As `Holdout.cut`. Raises UserError where there are more folds than rows of a class."""
+    def split(self, dataset: Dataset, *, seed: int) -> Split:
+        """As `Holdout.split`. Raises UserError where there are more folds than rows of a class."""
         labels = dataset.labels
         _check_fold(self.fold, self.folds)
         rarer = int(np.bincount(labels, minlength=2).min())
@@ -91,7 +91,7 @@ class KFold:
         rest, test = _fold_of(method, self.fold, labels)
         num_validation, _ = self.sizes(dataset)
         path = (self.repeat, self.fold)
-        train, validation = cut_part(rest, labels, num_validation, seed, "validation", *path)
+        train, validation = split_off(rest, labels, num_validation, seed, "validation", *path)
         return _checked(Split(train, validation, test), labels)
 
     def sizes(self, dataset: Dataset) -> tuple[int, int]:
@@ -114,8 +114,8 @@ class GroupHoldout:
     test: Share = 0.2
     seed: Seed | None = None
 
-    def cut(self, dataset: Dataset, *, seed: int) -> Split:
-        """As `Holdout.cut`. Raises UserError where there are no groups, or too few."""
+    def split(self, dataset: Dataset, *, seed: int) -> Split:
+        """As `Holdout.split`. Raises UserError where there are no groups, or too few."""
         groups = _groups(dataset, self.name)
         rows = np.arange(dataset.num_rows, dtype=np.int32)
         num_validation, num_test = self._num_groups(groups)
@@ -158,8 +158,8 @@ class GroupKFold:
     repeat: Index = 0
     seed: Seed | None = None
 
-    def cut(self, dataset: Dataset, *, seed: int) -> Split:
-        """As `Holdout.cut`. Raises UserError where there are fewer groups than folds."""
+    def split(self, dataset: Dataset, *, seed: int) -> Split:
+        """As `Holdout.split`. Raises UserError where there are fewer groups than folds."""
         groups, labels = _groups(dataset, self.name), dataset.labels
         _check_fold(self.fold, self.folds)
         num_groups = len(np.unique(groups))
@@ -202,8 +202,8 @@ class TimeSplit:
     test: Share = 0.2
     seed: Seed | None = None
 
-    def cut(self, dataset: Dataset, *, seed: int) -> Split:
-        """As `Holdout.cut`. Raises UserError where there are no times, or too few."""
+    def split(self, dataset: Dataset, *, seed: int) -> Split:
+        """As `Holdout.split`. Raises UserError where there are no times, or too few."""
         times = dataset.times
         if times is None:
             raise UserError(

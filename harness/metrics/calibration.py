@@ -1,4 +1,4 @@
-"""Scores mended after training: calibrated by a map fitted on validation, corrected by formula.
+"""Scores adjusted after training: calibrated by a map fitted on validation, corrected by formula.
 
 Fitting a calibrator takes the ranking of one part; applying it takes logits of any. What is fitted
 never sees what it is judged on. Every map here is non-decreasing, so that it leaves AUROC and

@@ -101,7 +101,7 @@ def _filled(rows: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Evaluated:
-    """What is known of one run: what its own settings ask for, whatever its company's do."""
+    """What is known of one run: what its own settings ask for, whatever those of other runs do."""
 
     metrics: dict[str, float]
     threshold_logit: float

@@ -6,17 +6,16 @@ framing. `wandb sync` and `wandb leet inspect` read the result, which the tests 
 """
 
 import json
-import os
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import compress, count
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 
 import numpy as np
 
+from harness.files import whole_file
 from harness.record.wandb_log import STEP, RunLog, pack, proto, row_times
 
 OLDEST_READER = "0.70.0"  # as this client writes it
@@ -34,18 +33,12 @@ def write_log(run: RunLog, folder: Path) -> Path:
         raise ValueError(f"run_id must be usable as a file name, got {run.run_id!r}")
     content = pack(_records(run))
     stamp = run.started.astimezone().strftime("%Y%m%d_%H%M%S")  # local time, as the client's
-    place = os.path.join(folder, "wandb", f"offline-run-{stamp}-{run.run_id}")
-    os.makedirs(os.path.join(place, "files"), exist_ok=True)
-    # Not `*.wandb`: a sync going on meanwhile would take it for a log.
-    partial = os.path.join(place, f".run-{run.run_id}.{os.getpid()}-{get_ident()}.partial")
-    try:
-        with open(partial, "wb", buffering=0) as file:
-            file.write(content)
-        os.replace(partial, os.path.join(place, f"run-{run.run_id}.wandb"))
-    except OSError:
-        Path(partial).unlink(missing_ok=True)
-        raise
-    return Path(place)
+    place = Path(folder, "wandb", f"offline-run-{stamp}-{run.run_id}")
+    (place / "files").mkdir(parents=True, exist_ok=True)
+    # The store has the run: what a power cut takes from its mirror is sent from there.
+    with whole_file(place / f"run-{run.run_id}.wandb", durable=False) as partial:
+        partial.write_bytes(content)
+    return place
 
 
 def _records(run: RunLog) -> Iterator[bytes]:

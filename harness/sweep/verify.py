@@ -1,4 +1,4 @@
-"""`harness verify`: do a sweep's numbers depend on the company its runs keep?
+"""`harness verify`: do a run's numbers depend on what is trained beside it?
 
 A sample of runs is trained alone in their program, together in another order, and by the plain
 loop without lanes. The first two must agree to the bit; the last differs by rounding, and is
@@ -30,7 +30,7 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
     compare.
 
     Raises:
-      UserError: a run's bits changed with its company, or a run cannot be trained.
+      UserError: a run's bits changed with what was trained beside it, or a run cannot be trained.
     """
     table = Table("run", "alone", "reordered", "plain loop: largest difference of a logit")
     changed = []
@@ -44,7 +44,10 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
                 changed.append(run_id)
     console.print(table)
     if changed:
-        raise UserError(f"runs changed with their company: {', '.join(changed)}; please report it")
+        raise UserError(
+            f"runs changed with what was trained beside them: {', '.join(changed)}; "
+            "please report it"
+        )
     console.print("The same bits however they were run.")
 
 
