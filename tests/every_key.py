@@ -112,6 +112,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.target": (on(TABLE), "ill", "old"),
     "dataset.drop": (on(TABLE), [], ["size"]),
     "dataset.categorical": (on(TABLE), [], ["size"]),
+    "dataset.missing": (on(TABLE), [], ["?"]),
     "dataset.encode": (on(TABLE), "one_hot", "embed"),
     "dataset.max_levels": (on(TABLE), 2, 10),
     "dataset.indicator": (on(TABLE), False, True),

@@ -240,9 +240,9 @@ def test_a_runs_place_and_mirror_are_no_part_of_it(harness, tmp_path):
 def test_a_moved_table_is_the_same_data(harness, tmp_path):
     """A path can change no number: moving a file must not train its runs again."""
     (tmp_path / "t.csv").write_text(GOOD)
-    assert harness(*TABLE).out.startswith("1 trained")
+    assert harness(*TABLE, "name=one").out.startswith("1 trained")
     (tmp_path / "t.csv").rename(tmp_path / "moved.csv")
-    again = harness(*TABLE, "dataset.path=moved.csv", "dataset.licence=mine")
+    again = harness(*TABLE, "name=one", "dataset.path=moved.csv", "dataset.licence=mine")
     assert again.out.startswith("0 trained, 1 already stored"), again.err
 
 

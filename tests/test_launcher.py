@@ -200,7 +200,7 @@ def test_another_launcher_gets_jobs_that_compose(harness, tmp_path):
 
 def test_another_launcher_says_what_a_task_refused(harness):
     said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,-1")
-    assert said.code == 2 and said.err.splitlines()[-1].startswith("error: seed: ")
+    assert said.code == 2 and "seed=-1: seed: should" in said.err.splitlines()[-1]
 
 
 def test_a_sweep_is_recorded_beside_its_runs(harness, tmp_path):
