@@ -79,15 +79,15 @@ def lane_shapes(program: Program) -> Lane:
         name: _shape(name, sizes) for name in Lane._fields if name not in _TREES
     }
     arrays |= dict.fromkeys(_absent(program))
+    arrays["start"] = {
+        name: jax.ShapeDtypeStruct(shape, np.float32)
+        for name, shape in started_shapes(program).items()
+    }
     number = jax.ShapeDtypeStruct((), np.float32)
     return Lane(
         loss=packed_shapes(of_a_batch=program.loss_of_a_batch),
         optimizer=jax.tree.unflatten(program.optimizer, [number] * program.optimizer.num_leaves),
         plateau=plateau_shapes(),
-        start={
-            name: jax.ShapeDtypeStruct(shape, np.float32)
-            for name, shape in started_shapes(program).items()
-        },
         **arrays,
     )
 

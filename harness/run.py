@@ -100,7 +100,7 @@ class Run:
         )
         prior_logit = log(data.num_positives / data.num_negatives)
         makes_rows = sizes.synthetic > 0
-        lane = Lane(
+        arrays: dict[str, Any] = dict(
             loss=pack(loss),
             optimizer=config.optimizer.in_lane(),
             learning_rates=learning_rates(
@@ -126,7 +126,7 @@ class Run:
             synthetic_labels=data.synthetic_labels if makes_rows else None,
             steps_per_epoch=sizes.steps_per_epoch,
         )
-        return jax.tree.map(_as_array, lane)
+        return jax.tree.map(_as_array, Lane(**arrays))
 
 
 def resolve(config: Config, dataset: Dataset) -> Run:

@@ -8,6 +8,7 @@ Shapes: S steps = E epochs x K steps, batch B, features d, validation rows V, te
 a lane's own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array
+from jaxtyping import Float32, Int32, UInt32
 
 from harness import models
 from harness.losses import PackedLoss, mean_loss, mean_loss_and_gradient
@@ -69,57 +71,62 @@ class Lane(NamedTuple):
     """One run's arrays. Rows are row numbers of the data set.
 
     In a program with more room than the run needs, rows that are padding repeat the last real one,
-    and other padding is 0: see `harness.padding`.
+    and other padding is 0: see `harness.padding`. On the host they are NumPy's, and stacked lanes
+    have one axis more in front.
     """
 
     loss: PackedLoss
     optimizer: Optimizer  # without its learning rate
-    learning_rates: Any  # (S,) float32
-    batch_rows: Any  # (S, B) int32: split, imbalance, sampler and order in one; see `synthetic`
-    validation_rows: Any  # (V,) int32
-    # (V,) float32: as often as training meets a row's class, for each time it is there naturally;
-    # 0 where a row is padding.
-    validation_weights: Any
-    test_rows: Any  # (T,) int32
-    center: Any  # (d,) float32, fitted on the training part
-    scale: Any  # (d,) float32
-    init_key: Any  # (2,) uint32
-    dropout_key: Any  # (2,) uint32
-    head_bias: Any  # () float32, the first prediction's logit
-    head_scale: Any  # () float32, of a normalised head
-    start: Any  # parameters by name, where the program starts from another run's
+    learning_rates: Float32[Array, " steps"]
+    # Split, imbalance, sampler and order in one; see `synthetic`.
+    batch_rows: Int32[Array, "steps batch"]
+    validation_rows: Int32[Array, " validation"]
+    # As often as training meets a row's class, for each time it is there naturally; 0 where a row
+    # is padding.
+    validation_weights: Float32[Array, " validation"]
+    test_rows: Int32[Array, " test"]
+    center: Float32[Array, " features"]  # fitted on the training part
+    scale: Float32[Array, " features"]
+    init_key: UInt32[Array, "2"]
+    dropout_key: UInt32[Array, "2"]
+    head_bias: Float32[Array, ""]  # the first prediction's logit
+    head_scale: Float32[Array, ""]  # of a normalised head
+    start: Mapping[str, Array]  # parameters by name, where the program starts from another run's
     plateau: PlateauRule
-    select_by: Any  # () int32, an index into SELECT_BY
-    patience: Any  # () int32, epochs; 0 never stops
-    steps_per_epoch: Any  # () int32, K; arrays over steps may have room for more
+    select_by: Int32[Array, ""]  # an index into SELECT_BY
+    patience: Int32[Array, ""]  # epochs; 0 never stops
+    steps_per_epoch: Int32[Array, ""]  # arrays over steps may have room for more
     # Rows that the sampler made, which `batch_rows` numbers -1, -2, ... None where the program has
     # none: its arithmetic then knows nothing of them.
-    synthetic: Any = None  # (M, d) float32, in the data set's units
-    synthetic_labels: Any = None  # (M,) float32
-    fill: Any = None  # (d,) float32 for missing values, fitted likewise; where the program has any
-    input_scale: Any = None  # (d,) float32 of the first weights; where features may be padding
+    synthetic: Float32[Array, "made features"] | None = None  # in the data set's units
+    synthetic_labels: Float32[Array, " made"] | None = None
+    # For missing values, fitted likewise; where the program has any.
+    fill: Float32[Array, " features"] | None = None
+    # Of the first weights; where features may be padding.
+    input_scale: Float32[Array, " features"] | None = None
 
 
 class Curves(NamedTuple):
-    """A value an epoch, (E,) each; epochs after a stop repeat or are not finite."""
+    """A value an epoch; epochs after a stop repeat or are not finite."""
 
-    train_loss: Array  # mean over the epoch's batches of the loss trained
-    train_log_loss: Array
-    validation_loss: Array  # under the prior that training has
-    validation_log_loss: Array
-    validation_brier: Array
+    train_loss: Float32[Array, " epochs"]  # mean over the epoch's batches of the loss trained
+    train_log_loss: Float32[Array, " epochs"]
+    validation_loss: Float32[Array, " epochs"]  # under the prior that training has
+    validation_log_loss: Float32[Array, " epochs"]
+    validation_brier: Float32[Array, " epochs"]
 
 
 class Outcome(NamedTuple):
     """What a run leaves behind."""
 
     curves: Curves
-    num_epochs: Array  # () int32, epochs before it stopped
-    best_epoch: Array  # () int32, from 1; 0 where no epoch had a finite value
-    diverged_step: Array  # () int32, from 1; 0 where all was finite
-    validation_logits: Array  # (V,) of the best epoch's parameters
-    test_logits: Array  # (T,)
-    params: dict[str, Array]  # the best epoch's, by name; those it started from where none was
+    num_epochs: Int32[Array, ""]  # epochs before it stopped
+    best_epoch: Int32[Array, ""]  # from 1; 0 where no epoch had a finite value
+    diverged_step: Int32[Array, ""]  # from 1; 0 where all was finite
+    validation_logits: Float32[Array, " validation"]  # of the best epoch's parameters
+    test_logits: Float32[Array, " test"]
+    # The best epoch's, by name; those it started from where none was.
+    params: Mapping[str, Array]
 
 
 class _State(NamedTuple):
@@ -138,11 +145,11 @@ class _Best(NamedTuple):
 
 def train_run(
     lane: Lane,
-    features: Array,
-    labels: Array,
+    features: Float32[Array, "rows features"],
+    labels: Float32[Array, " rows"],
     *,
     program: Program,
-    steps_per_epoch: Array | None = None,
+    steps_per_epoch: Int32[Array, ""] | None = None,
 ) -> Outcome:
     """Trains one run and keeps the epoch that was best on validation.
 
@@ -167,6 +174,7 @@ def train_run(
     def standardised(rows: Array, own: Array | None = None) -> Array:
         values = _rows_of(features, own, rows)
         if program.has_missing:
+            assert lane.fill is not None
             values = jnp.where(jnp.isnan(values), lane.fill, values)
         return (values - lane.center) * lane.scale
 

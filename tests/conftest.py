@@ -22,6 +22,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -31,6 +32,9 @@ from harness.cli import launching
 from harness.files import conf_dir
 
 pytest_plugins = ["tests.wandb_client"]
+
+# Found once, before a test's end puts Hydra's singletons back to what they were at its start.
+Plugins.instance()
 
 # Two epochs of logistic regression: the least that trains, stores and has a curve.
 TINY = ("model=logistic", "training.num_epochs=2", "wandb=disabled")
@@ -83,7 +87,8 @@ class Sweep:
 
     def compose(self, overrides: Sequence[str]) -> dict[str, Any]:
         """One job as Hydra composes it and hands it to a task, as plain values."""
-        task = self.loader.load_sweep_config(self.config, list(overrides))
+        chosen = [*self.config.hydra.overrides.hydra, *overrides]
+        task = self.loader.load_configuration("config", chosen, run_mode=RunMode.RUN)
         with read_write(task), open_dict(task):
             del task["hydra"]
         plain: Any = OmegaConf.to_container(task, resolve=True)

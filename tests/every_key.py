@@ -24,7 +24,7 @@ CHOICES: Mapping[str, tuple[type, ...]] = {
     "dataset": sources.DATASETS,
     "split": splitters.SPLITTERS,
     "sampler": sampler.SAMPLERS,
-    "batching": (batches.Shuffled, batches.Stratified, batches.Balanced),
+    "batching": batches.BATCHINGS,
     "loss": losses.LOSSES,
     "model": models.MODELS,
     "optimizer": optimizers.OPTIMIZERS,
@@ -114,7 +114,8 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.categorical": (on(TABLE), [], ["size"]),
     "dataset.missing": (on(TABLE), [], ["?"]),
     "dataset.encode": (on(TABLE), "one_hot", "embed"),
-    "dataset.max_levels": (on(TABLE), 2, 10),
+    "dataset.max_levels": (on(TABLE), 2, 100),
+    "dataset.missing": (on(TABLE), [], ["?"]),
     "dataset.indicator": (on(TABLE), False, True),
     "dataset.group": (on(TABLE), "ward", None),
     "dataset.time": (on(TABLE), "day", None),
@@ -288,10 +289,11 @@ def _config(changed: Mapping[str, Any], key: str, value: Any, folder: Path) -> C
 
 
 def trainable() -> list[str]:
-    """The keys whose two runs need no download and no run before them, and are two."""
-    needs = {"init.params", "init.fresh_head"}
+    """The keys whose two runs need no download, no earlier run and no other key, and are two."""
+    needs = {"init.params", "init.fresh_head", "model.height", "model.channels"}
     # How the same data are called and read: the run is known by what was read.
     reading = [
+        "missing",
         "name",
         "delimiter",
         "decimal",

@@ -17,15 +17,13 @@ from harness.analyze import (
     Question,
     analyze,
     answer,
-    answers,
-    figures,
+    comparisons,
+    curves,
+    drawing,
     groups,
     headings,
-    learning,
     load,
-    rows,
-    scores,
-    summaries,
+    wording,
 )
 from harness.errors import UserError
 from harness.record import store
@@ -217,7 +215,7 @@ def test_twenty_null_sweeps_have_about_one_false_verdict(tmp_path):
     wrong = 0
     for number in range(20):
         chosen = null_runs(number)
-        wrong += (summaries.differences(chosen)["verdict"] != "undecided").any()
+        wrong += (comparisons.differences(chosen)["verdict"] != "undecided").any()
     assert wrong <= 4
 
 
@@ -242,7 +240,7 @@ def null_runs(number: int, num_losses: int = 9) -> pl.DataFrame:
 def test_differences_below_the_resolution_of_float32_are_none(tmp_path):
     runs = null_runs(0).with_columns(pl.lit(0.9).alias("test/auroc"))
     nearly = pl.when(pl.col("method") == "bce").then(0.9).otherwise(0.9 + 1e-8)
-    table = summaries.differences(runs.with_columns(nearly.alias("test/auroc")))
+    table = comparisons.differences(runs.with_columns(nearly.alias("test/auroc")))
     assert set(table["difference"]) == {0.0} and set(table["verdict"]) == {"undecided"}
 
 
@@ -259,7 +257,7 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
     focal = board.filter(pl.col("method") == "focal").row(0, named=True)
     assert (focal["num_diverged"], focal["num_seeds"], focal["auroc_seeds"]) == (1, 5, 4)
     assert set(differences["num_pairs"]) == {4}
-    said = answers.answers(answer(load(folder), Question()))[0]["sentence"]
+    said = wording.answers(answer(load(folder), Question()))[0]["sentence"]
     assert "Diverged runs: focal 1 of 5" in said
 
 
@@ -296,7 +294,7 @@ def test_precision_at_recall_against_a_slow_reference():
     rng = np.random.default_rng(0)
     labels = (rng.uniform(size=80) < 0.3).astype(np.int8)
     logits = np.round(rng.normal(size=80) + labels, 1).astype(np.float32)  # with ties
-    for recall, precision in zip(scores.RECALLS, scores.precision_at(logits, labels), strict=True):
+    for recall, precision in zip(curves.RECALLS, curves.precision_at(logits, labels), strict=True):
         cuts = [logits >= t for t in sorted(set(logits), reverse=True)]
         first = next(c for c in cuts if (labels[c].sum() / labels.sum()) >= recall - 1e-12)
         assert precision == pytest.approx(labels[first].mean())
@@ -304,19 +302,19 @@ def test_precision_at_recall_against_a_slow_reference():
 
 def test_reliability_bins_are_equal_and_average_to_the_prevalence():
     labels = (np.arange(120) % 4 == 0).astype(np.int8)
-    predicted, observed, size = scores.reliability(
+    predicted, observed, size = curves.reliability(
         np.linspace(-3, 3, 120, dtype=np.float32), labels
     )
-    assert predicted.size == scores.NUM_BINS and (np.diff(predicted) > 0).all()
+    assert predicted.size == curves.NUM_BINS and (np.diff(predicted) > 0).all()
     assert set(size) == {12}
     assert observed.mean() == pytest.approx(0.25)
 
 
 def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     runs = load(fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=500)))
-    table = learning.learning_curves(runs, answer(runs, Question()).chosen)
+    table = curves.learning_curves(runs, answer(runs, Question()).chosen)
     epochs = table.filter((pl.col("method") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
-    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, learning.MAX_POINTS)
+    assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, curves.MAX_POINTS)
 
 
 def embedded(page: str) -> dict[str, Any]:
@@ -328,19 +326,19 @@ def embedded(page: str) -> dict[str, Any]:
 def test_every_chart_draws_its_rows(planted, tmp_path):
     page = analyze(planted, output=tmp_path, console=quiet()).read_text()
     payload = embedded(page)
-    drawn = rows.chart_rows(answer(load(planted), Question()))
+    drawn = drawing.chart_rows(answer(load(planted), Question()))
     assert set(payload["charts"]) == set(drawn.by_chart)
     for name, table in drawn.by_chart.items():
-        spec = figures.with_data(
+        spec = drawing.with_data(
             payload["definitions"][name], table.to_dicts(), drawn.palette, compared="loss"
         )
-        svg = figures.draw(spec, "svg").decode()
+        svg = drawing.draw(spec, "svg").decode()
         assert "NaN" not in svg and svg.count("<path") > 5, name
 
 
 def test_a_natural_rate_has_every_chart(planted):
     """A rate that no run induced is null, and null equals nothing unless one says so."""
-    drawn = rows.chart_rows(answer(load(planted), Question()))
+    drawn = drawing.chart_rows(answer(load(planted), Question()))
     for name, table in drawn.by_chart.items():
         assert set(table["positive_rate"]) == {0.1, None}, name
     assert {"response", "budget", "steps", "learning", "rates"} <= set(drawn.by_chart)

@@ -43,9 +43,10 @@ ALLOWED = {
         "errors", "devices", "config", "checkpoints", "data", "models", "padding", "run", "train",
         "record",
     },
-    "analyze": {"errors", "data", "metrics", "record"},
+    "analyze": {"errors", "files", "data", "metrics", "record"},
     "reproduce": {
-        "errors", "devices", "config", "data", "metrics", "identity", "losses", "analyze",
+        "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
+        "analyze",
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "sweep", "analyze", "record",

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from harness.analyze import Question, analyze, answer, load
-from harness.analyze.scores import THRESHOLDS
+from harness.analyze.curves import THRESHOLDS
 from tests.fabricated import LEARNING_RATES, NASTY, Sweep, fabricate, quiet
 
 pytestmark = pytest.mark.browser

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import auc, average_precision_score, confusion_matrix
 
-from harness.analyze import load, scores
+from harness.analyze import curves, load
 from harness.record.mirror import mirror_run
 from harness.record.replay import Sync
 from harness.record.run_charts import NUM_POINTS, PREFIX, charts, precision_recall, reliability
@@ -51,7 +51,7 @@ def test_curves_are_those_of_sklearn_and_of_the_report() -> None:
     area = auc(*points.T)  # 0.01: the curve's teeth between the points kept
     assert area == pytest.approx(average_precision_score(labels, logits), abs=0.01)
     bins = np.array(list(reliability(logits, labels)))
-    np.testing.assert_array_equal(bins.T, scores.reliability(logits, labels)[:2])
+    np.testing.assert_array_equal(bins.T, curves.reliability(logits, labels)[:2])
     assert bins[:, 1].mean() == pytest.approx(labels.mean(), rel=1e-12)  # bins of equal size
 
 

@@ -28,6 +28,7 @@ def test_commands_groups_choices_and_keys_are_offered(shell, harness, monkeypatc
     assert "loss.gamma=" in query("harness train loss=focal loss.")
     assert query("harness train dataset=keel/yeast-1_") == ["dataset=keel/yeast-1_vs_7"]
     assert query("harness verify --foo training.num_") == ["training.num_epochs="]
+    assert query("harness train seed=[1 lo") == query("harness train loss=nothing loss.") == []
     assert query("harness data des") == query("harness nothing ") == []
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from harness.analyze import Question, analyze, answer, answers, headings, load, training
+from harness.analyze import Question, analyze, answer, curves, headings, load, wording
 from harness.errors import UserError
 from harness.record.schema import Record
 from tests.fabricated import Sweep, fabricate, quiet
@@ -65,7 +65,7 @@ def test_a_metric_without_direction_differs_and_ranks_nobody(folder):
     assert set(across["verdict"]) <= {"differs", "undecided"}
     assert across["wins"].null_count() == across["p_better"].null_count() == across.height == 2
     assert analysis.ranks.is_empty() and not analysis.rank_test
-    said = " ".join(row["sentence"] for row in answers.answers(analysis))
+    said = " ".join(row["sentence"] for row in wording.answers(analysis))
     assert "Different from bce" in said and "beats" not in said and "Worse" not in said
 
 
@@ -110,8 +110,11 @@ def theirs(folder, tmp_path_factory):
     """The same runs, whose logs hold a score that is none of ours."""
     copy = shutil.copytree(folder, tmp_path_factory.mktemp("sweeps") / "theirs")
     for path in (copy / "shards").glob("*/runs.parquet"):
-        columns = [pl.col("test/auroc").alias(f"{split}/gini") for split in ("validation", "test")]
-        pl.read_parquet(path).with_columns(columns).write_parquet(path)
+        ginis = [pl.field("test/auroc").alias(f"{split}/gini") for split in ("validation", "test")]
+        metadata = pl.read_parquet_metadata(path)
+        pl.read_parquet(path).with_columns(
+            pl.col("metrics").struct.with_fields(*ginis)
+        ).write_parquet(path, metadata=metadata)
     return copy
 
 
@@ -129,7 +132,7 @@ def test_a_metric_of_others_picks_nothing(theirs):
     with pytest.raises(UserError, match="cannot choose by validation/gini: no metric is called"):
         answer(load(theirs), Question(selection="validation/gini"))
     with pytest.raises(UserError, match=r"gini=0\.3: no metric is called"):
-        training.parse_target("gini=0.3")
+        curves.parse_target("gini=0.3")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from rich.console import Console
 import harness
 from harness import identity
 from harness.errors import UserError
-from harness.identity import code, families, machine, numerics, numerics_named, run_id
+from harness.identity import code, families, machine, modules, numerics, numerics_named, run_id
 from harness.sweep.engine import run_sweep
 from harness.sweep.progress import Progress
 from tests.runs import config
@@ -99,7 +99,7 @@ WRITING = {
 
 def forget():
     """Empties what a process remembers of the sources it has read."""
-    for remembered in (code._module, code._definition, code._path, families.family_hash):
+    for remembered in (modules.source_of, code._definition, modules.path_of, families.family_hash):
         remembered.cache_clear()
     identity._numerics.cache_clear()
 
@@ -129,11 +129,11 @@ def edit(tmp_path, monkeypatch):
         assert old in text, f"{file} no longer holds {old!r}: give the test another line of it"
         copy = tmp_path / Path(file).name
         copy.write_text(text.replace(old, new, 1))
-        found = code._path
+        found = modules.path_of
         monkeypatch.setattr(
-            code, "_path", lambda name: copy if found(name) == PACKAGE / file else found(name)
+            modules, "path_of", lambda name: copy if found(name) == PACKAGE / file else found(name)
         )
-        for remembered in (code._module, code._definition, families.family_hash):
+        for remembered in (modules.source_of, code._definition, families.family_hash):
             remembered.cache_clear()
         identity._numerics.cache_clear()
 
@@ -193,7 +193,6 @@ NO_ARITHMETIC = (
     "harness.sweep.plan",
     "harness.sweep.progress",
     "harness.sweep.recorder",
-    "harness.sweep.stored",
     "harness.sweep.timings",
 )
 
@@ -255,6 +254,12 @@ def test_choices_of_a_configuration_are_all_in_the_table():
 def test_a_root_that_moved_is_an_error():
     with pytest.raises(LookupError, match=r"harness\.train\.gone is nowhere defined"):
         code.code_hash(["harness.train.gone"])
+
+
+def test_a_class_made_while_running_is_refused():
+    made = type("Made", (), {"__module__": "harness.train"})
+    with pytest.raises(UserError, match=r"harness\.train\.Made stands nowhere in its file"):
+        code.code_hash([made])
 
 
 def test_ten_thousand_ids_read_the_sources_once():

@@ -9,12 +9,11 @@ import polars as pl
 import pytest
 
 from harness.analyze import Question, answer, load
+from harness.analyze.comparisons import differences
 from harness.analyze.groups import label_runs
-from harness.analyze.keys import PLACES, replicates
-from harness.analyze.provenance import settings
+from harness.analyze.keys import PLACES, filtered, replicates
+from harness.analyze.report import settings
 from harness.analyze.runs import Runs
-from harness.analyze.summaries import differences
-from harness.analyze.where import filtered
 from harness.config import parse
 from harness.identity import NOT_IDENTITY
 from tests import every_key

@@ -12,6 +12,7 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from harness.cli import application
@@ -70,17 +71,17 @@ def compositions(monkeypatch):
     """The overrides of every composition, ours of plain values and Hydra's own."""
     ours: list[tuple[str, ...]] = []
     hydras: list[tuple[str, ...]] = []
-    job, load = Composer.job, ConfigLoaderImpl.load_sweep_config
+    job, load = Composer.job, ConfigLoaderImpl.load_configuration
     monkeypatch.setattr(
         Composer, "job", lambda self, one: ours.append(tuple(one)) or job(self, one)
     )
-    monkeypatch.setattr(
-        ConfigLoaderImpl,
-        "load_sweep_config",
-        lambda self, master_config, sweep_overrides: (
-            hydras.append(tuple(sweep_overrides)) or load(self, master_config, sweep_overrides)
-        ),
-    )
+
+    def recorded(self, config_name, overrides, run_mode, **options):
+        if run_mode == RunMode.RUN:
+            hydras.append(tuple(text for text in overrides if not text.startswith("hydra")))
+        return load(self, config_name, overrides, run_mode, **options)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "load_configuration", recorded)
     return SimpleNamespace(ours=ours, hydras=hydras)
 
 
@@ -200,7 +201,9 @@ def test_another_launcher_gets_jobs_that_compose(harness, tmp_path):
 
 def test_another_launcher_says_what_a_task_refused(harness):
     said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,-1")
-    assert said.code == 2 and "seed=-1: seed: should" in said.err.splitlines()[-1]
+    assert said.code == 2 and said.err.splitlines()[-1].startswith(
+        "error: 1 job failed, seed=-1: seed: "
+    )
 
 
 def test_a_sweep_is_recorded_beside_its_runs(harness, tmp_path):

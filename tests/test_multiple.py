@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.analyze import multiple, ranking, statistics
+from harness.analyze import statistics
 
 # Demsar 2006, tables 2 and 6: AUC of C4.5, +m, +cf and +m+cf on 14 UCI data sets.
 DEMSAR = np.array(
@@ -34,24 +34,24 @@ def test_wilcoxon_of_demsar_table_2():
     """R+ 93 and R- 12, zeros split: T 12 is below the critical value 21 of alpha .05."""
     differences = DEMSAR[:, 1] - DEMSAR[:, 0]
     assert stats.wilcoxon(differences, zero_method="zsplit").statistic == 12
-    assert multiple.wilcoxon_p(differences) < 0.05
-    assert stats.wilcoxon(differences, zero_method="zsplit").pvalue == multiple.wilcoxon_p(
+    assert statistics.wilcoxon_p(differences) < 0.05
+    assert stats.wilcoxon(differences, zero_method="zsplit").pvalue == statistics.wilcoxon_p(
         differences
     )
 
 
 def test_ranks_and_critical_difference_of_demsar_table_6():
-    ranks = ranking.average_ranks(DEMSAR)
+    ranks = statistics.average_ranks(DEMSAR)
     np.testing.assert_allclose(ranks, [3.143, 2.000, 2.893, 1.964], atol=5e-4)
-    gap = ranking.critical_difference(num_groups=4, num_datasets=14)
+    gap = statistics.critical_difference(num_groups=4, num_datasets=14)
     assert gap == pytest.approx(1.25, abs=5e-3)
-    spans = ranking.cliques(ranks, difference=gap)
+    spans = statistics.cliques(ranks, difference=gap)
     assert [span[0] for span in spans] == [pytest.approx(1.964, abs=5e-4)]
 
 
 def test_friedman_of_demsar_table_6():
     """Chi-squared 9.28 without the correction for ties that SciPy makes: 78 = sum of t^3 - t."""
-    corrected = stats.chi2.isf(ranking.friedman_p(DEMSAR), 3)
+    corrected = stats.chi2.isf(statistics.friedman_p(DEMSAR), 3)
     assert corrected * (1 - 78 / (14 * 4 * 15)) == pytest.approx(9.28, abs=0.01)
 
 
@@ -60,14 +60,14 @@ def test_friedman_of_demsar_table_6():
     [(2, 1.960), (3, 2.343), (4, 2.569), (5, 2.728), (6, 2.850), (7, 2.949), (10, 3.164)],
 )
 def test_nemenyi_critical_values_of_demsar_table_5(groups, q):
-    gap = ranking.critical_difference(num_groups=groups, num_datasets=10)
+    gap = statistics.critical_difference(num_groups=groups, num_datasets=10)
     assert gap / np.sqrt(groups * (groups + 1) / 60) == pytest.approx(q, abs=1.5e-3)
 
 
 @pytest.mark.parametrize("size", [6, 9, 14, 25])
 def test_the_interval_inverts_the_signed_rank_test(size):
     values = np.random.default_rng(size).normal(0.3, 1, size)
-    shift = multiple.hodges_lehmann(values)
+    shift = statistics.hodges_lehmann(values)
     for end, outside in ((shift.low, -1), (shift.high, 1)):
         p = [
             stats.wilcoxon(values - end - step, method="exact").pvalue
@@ -78,14 +78,14 @@ def test_the_interval_inverts_the_signed_rank_test(size):
 
 
 def test_five_data_sets_have_no_interval_and_no_verdict():
-    shift = multiple.hodges_lehmann([1, 2, 3, 4, 5])
+    shift = statistics.hodges_lehmann([1, 2, 3, 4, 5])
     assert shift.median == 3 and np.isnan(shift.low) and np.isnan(shift.high)
-    assert multiple.wilcoxon_p([1, 2, 3, 4, 5]) == 2 / 2**5
+    assert statistics.wilcoxon_p([1, 2, 3, 4, 5]) == 2 / 2**5
 
 
 def test_wilcoxon_false_positives_are_at_most_5_percent():
     draws = np.random.default_rng(0).normal(size=(2000, 12))
-    share = np.mean([multiple.wilcoxon_p(row) <= 0.05 for row in draws])
+    share = np.mean([statistics.wilcoxon_p(row) <= 0.05 for row in draws])
     assert share <= 0.05 + 4 * np.sqrt(0.05 * 0.95 / 2000)
 
 
@@ -94,7 +94,7 @@ def test_signed_rank_posterior_is_baycomps(shift):
     """Both draw: 0.015 is four standard errors of their difference at 50,000 and 20,000 draws."""
     first, second = np.random.default_rng(3).normal(0, 0.02, (2, 15))
     reference = baycomp.two_on_multiple(first, second + shift, rope=0.01)
-    ours = multiple.signed_rank_posterior(second + shift - first, rope=0.01, num_samples=20_000)
+    ours = statistics.signed_rank_posterior(second + shift - first, rope=0.01, num_samples=20_000)
     np.testing.assert_allclose(ours, reference, atol=0.015)
     assert ours.sum() == pytest.approx(1)
 
@@ -117,12 +117,12 @@ def test_without_spread_a_difference_is_certain_and_one_seed_says_nothing():
 def test_expected_best_is_the_mean_over_all_subsets():
     scores = np.random.default_rng(5).normal(size=8)
     exact = [np.mean([max(c) for c in combinations(scores, n)]) for n in range(1, 9)]
-    np.testing.assert_allclose(multiple.expected_best(scores), exact, atol=1e-12)
+    np.testing.assert_allclose(statistics.expected_best(scores), exact, atol=1e-12)
 
 
 def test_expected_best_of_many_trials_stays_finite():
     scores = np.random.default_rng(6).normal(size=1000)
-    expected = multiple.expected_best(scores)
+    expected = statistics.expected_best(scores)
     assert expected[0] == pytest.approx(scores.mean()) and expected[-1] == pytest.approx(
         scores.max()
     )
@@ -131,7 +131,7 @@ def test_expected_best_of_many_trials_stays_finite():
 
 def test_interquartile_mean_is_the_mean_of_the_middle_half():
     """Agarwal 2021: the mean of the middle 50% of all runs; 0..7 leaves 2..5."""
-    shift = multiple.interquartile_mean([np.arange(4.0), np.arange(4.0, 8.0)])
+    shift = statistics.interquartile_mean([np.arange(4.0), np.arange(4.0, 8.0)])
     assert shift.median == 3.5 and shift.low < 3.5 < shift.high
 
 
@@ -144,27 +144,27 @@ def test_interquartile_interval_is_scipys_bootstrap_for_one_stratum():
         n_resamples=5000,
         rng=np.random.default_rng(8),
     ).confidence_interval
-    ours = multiple.interquartile_mean([scores], num_samples=5000)
+    ours = statistics.interquartile_mean([scores], num_samples=5000)
     assert (ours.low, ours.high) == pytest.approx(tuple(reference), abs=0.03)
 
 
 def test_strata_are_resampled_apart():
     """Constant strata far apart: resampling across them would move the mean, within cannot."""
-    shift = multiple.interquartile_mean([np.zeros(10), np.ones(10)])
+    shift = statistics.interquartile_mean([np.zeros(10), np.ones(10)])
     assert shift.low == shift.median == shift.high == 0.5
 
 
 def test_the_promised_number_of_data_sets_is_of_the_right_order():
     """The same differences seen again and again decide within a factor 2 of when foretold."""
     values = np.array([0.3, 0.2, -0.1, 0.25, 0.15, -0.32, 0.05])
-    p = multiple.wilcoxon_p(values)
-    more = multiple.more_datasets_needed(p_value=p, num_datasets=7, family_size=1)
-    decided = next(k for k in range(2, 50) if multiple.wilcoxon_p(np.tile(values, k)) <= 0.05)
+    p = statistics.wilcoxon_p(values)
+    more = statistics.more_datasets_needed(p_value=p, num_datasets=7, family_size=1)
+    decided = next(k for k in range(2, 50) if statistics.wilcoxon_p(np.tile(values, k)) <= 0.05)
     assert p > 0.05 and more is not None
     assert decided / 2 <= (7 + more) / 7 <= decided * 2
 
 
 def test_too_few_data_sets_to_ever_decide_are_told_how_many_would():
     """With Holm over 4, six agreeing data sets would be 2/64 > .05/4: eight are needed."""
-    assert multiple.more_datasets_needed(p_value=0.5, num_datasets=2, family_size=4) >= 6
-    assert multiple.more_datasets_needed(p_value=1.0, num_datasets=8, family_size=4) is None
+    assert statistics.more_datasets_needed(p_value=0.5, num_datasets=2, family_size=4) >= 6
+    assert statistics.more_datasets_needed(p_value=1.0, num_datasets=8, family_size=4) is None

@@ -43,7 +43,7 @@ MEANT = {
     ),
     "a range in words": (["seed=1-5"], "'range(1,6)'"),
     "an experiment alone": (["demo"], "experiment=demo"),
-    "part of a metric's name": (["evaluation.objective=accuracy"], "did you mean accuracy@tuned"),
+    "part of a metric's name": (["evaluation.objective=accuracy"], "or accuracy@tuned"),
     "a key of Hydra's": (["hydra.sweeper.foo=1"], "--cfg hydra"),
     "a pickle": (["--experimental-rerun=x.pickle"], "pickle"),
     "a pickle, apart": (["--experimental-rerun", "x.pickle"], "pickle"),

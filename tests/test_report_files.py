@@ -14,12 +14,10 @@ from harness.analyze import (
     Question,
     analyze_runs,
     answer,
+    curves,
+    drawing,
     export,
-    figures,
     load,
-    markup,
-    scores,
-    tables,
 )
 from tests.fabricated import NASTY, Sweep, fabricate, quiet
 
@@ -48,8 +46,8 @@ def plain(text: str) -> str:
 
 
 def test_a_markdown_reader_sees_the_cells_as_text(hostile):
-    table = tables.text_tables(hostile)["differences"]
-    tokens = MarkdownIt("commonmark").enable("table").parse(markup.markdown(table))
+    table = export.text_tables(hostile)["differences"]
+    tokens = MarkdownIt("commonmark").enable("table").parse(export.markdown(table))
     inline = [token for token in tokens if token.type == "inline"]
     kinds = {child.type for token in inline for child in token.children}
     assert kinds <= {"text", "text_special"}  # an escaped character is special text
@@ -60,8 +58,8 @@ def test_a_markdown_reader_sees_the_cells_as_text(hostile):
 
 
 def test_tex_sees_nothing_but_its_own_commands(hostile):
-    table = tables.text_tables(hostile)["differences"]
-    text = markup.latex(table)
+    table = export.text_tables(hostile)["differences"]
+    text = export.latex(table)
     lines = text.splitlines()[3:]
     rows = [line for line in lines if line.endswith(r" \\")]
     assert len(rows) == 1 + len(table.rows)
@@ -98,7 +96,7 @@ def test_notes_and_pictures_are_written(folder, tmp_path):
     for path in pictures:
         data = path.read_bytes()
         assert data.startswith(b"\x89PNG\r\n\x1a\n")
-        assert int.from_bytes(data[16:20]) > figures.WIDTH  # pixels across
+        assert int.from_bytes(data[16:20]) > drawing.WIDTH  # pixels across
 
 
 @pytest.mark.parametrize("chart", ["loss_shape", "gradient_shape"])
@@ -109,14 +107,14 @@ def test_a_chart_draws_rows_of_anyones(chart, tmp_path):
         for loss, scale in (("bce", 1.0), ("<exp> & co", 2.0))
     )
     path = tmp_path / "new" / f"{chart}.svg"
-    figures.write_chart(chart, rows, path)
+    drawing.write_chart(chart, rows, path)
     svg = path.read_text()
     assert "&lt;exp&gt; &amp; co" in svg and "logit given to a positive" in svg
     with pytest.raises(ValueError, match=r"\.svg or \.png"):
-        figures.write_chart(chart, rows, tmp_path / "a.pdf")
+        drawing.write_chart(chart, rows, tmp_path / "a.pdf")
     many = pl.DataFrame({"method": list("abcdefgh"), "logit": 0.0, "value": 0.0})
     with pytest.raises(ValueError, match="8 methods"):
-        figures.write_chart(chart, many, tmp_path / "a.svg")
+        drawing.write_chart(chart, many, tmp_path / "a.svg")
 
 
 def test_over_data_sets_each_counts_once(folder):
@@ -153,7 +151,7 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end(folder):
 @pytest.mark.parametrize("hits", [0, 1, 7, 20])
 def test_wilsons_interval_is_scipys(hits):
     reference = stats.binomtest(hits, 20).proportion_ci(method="wilson")
-    low, high = scores.wilson(np.array([hits / 20]), np.array([20.0]))
+    low, high = curves.wilson(np.array([hits / 20]), np.array([20.0]))
     assert (low[0], high[0]) == pytest.approx(tuple(reference), abs=1e-12)
 
 
@@ -164,10 +162,10 @@ def test_recall_at_false_positive_rates_is_the_best_cut_that_keeps_them(monkeypa
     cuts = [logits >= t for t in (np.inf, *sorted(set(logits), reverse=True))]
     points = [(said[labels == 0].mean(), said[labels == 1].mean()) for said in cuts]
     rates = np.array(sorted({fpr for fpr, _ in points}))
-    monkeypatch.setattr(scores, "FALSE_POSITIVE_RATES", rates)
+    monkeypatch.setattr(curves, "FALSE_POSITIVE_RATES", rates)
     best = [max(tpr for fpr, tpr in points if fpr == rate) for rate in rates]
-    np.testing.assert_allclose(scores.recall_at(logits, labels), best, atol=1e-12)
-    assert np.isnan(scores.recall_at(logits, np.ones_like(labels))).all()
+    np.testing.assert_allclose(curves.recall_at(logits, labels), best, atol=1e-12)
+    assert np.isnan(curves.recall_at(logits, np.ones_like(labels))).all()
 
 
 def test_the_benchmarks_sweep_is_one_of_the_store(tmp_path):

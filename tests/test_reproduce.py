@@ -14,9 +14,9 @@ from scipy import stats
 from harness.errors import UserError
 from harness.losses import BCE
 from harness.metrics import probability_metrics
-from harness.reproduce import Request, observed, read, reproduce, results, sequential
-from harness.reproduce.judge import Pairs, judge
-from harness.reproduce.schema import Claim, Side, experiments
+from harness.reproduce import Request, judging, observed, read, reproduce, results
+from harness.reproduce.claims import Claim, Side, experiments
+from harness.reproduce.judging import Pairs, judge
 from tests.fabricated import Sweep, fabricate
 
 ROOT = Path(__file__).parents[1] / "experiments"
@@ -268,15 +268,11 @@ def test_tables_are_of_all_runs_and_claims_of_those_chosen(tmp_path, monkeypatch
 
 def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
     """The data sets' sources are the same in every row of a name; a rate is not."""
-    columns = {"dataset.name": ["a", "a", "b"], "dataset.source": ["x", "x", "y"]}
-    columns |= {
-        "dataset.positive_rate": [0.1, 0.2, 0.1],
-        "run_id": list("123"),
-        "status": ["done"] * 3,
-    }
+    config = {"dataset.name": ["a", "a", "b"], "dataset.source": ["x", "x", "y"]}
+    config |= {"dataset.positive_rate": [0.1, 0.2, 0.1]}
     written = read(write(tmp_path / "made"))
-    frame = pl.DataFrame(columns)
-    seen = observed.Observed(written, {"runs": frame})
+    frame = pl.DataFrame({**config, "run_id": list("123"), "status": ["done"] * 3})
+    seen = observed.Observed(written, {"runs": frame}, list(config))
     header = results._csv(seen, "runs", frame).decode().splitlines()[0]
     assert header == "run_id,status,dataset.name,dataset.positive_rate"
 
@@ -317,7 +313,7 @@ def test_looking_often_does_not_err_often():
                     break
         return count / 200
 
-    assert wrong(lambda look: sequential.level(0.05, look)) <= 0.05
+    assert wrong(lambda look: judging.level(0.05, look)) <= 0.05
     assert wrong(lambda look: 0.05) > 0.08
 
 

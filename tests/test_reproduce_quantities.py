@@ -16,8 +16,7 @@ from harness.errors import UserError
 from harness.record.schema import Columns
 from harness.reproduce import gaussians
 from harness.reproduce.computed import correlations, scored
-from harness.reproduce.quantities import MEASURES
-from harness.reproduce.rows import Rows
+from harness.reproduce.quantities import MEASURES, Rows
 
 NOISY = Cue(
     shape="linear", rows=400, num_features=3, strength=4.0, positive_rate=0.3,

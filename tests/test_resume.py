@@ -36,6 +36,7 @@ SIGNALLED = """
 import os, sys
 import polars as pl
 from harness import cli
+from harness.cli import application  # chooses the devices before jax is imported
 from harness.record import store
 from harness.sweep import recorder
 recorder.RUNS_PER_SHARD = {runs_per_shard}

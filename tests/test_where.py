@@ -5,8 +5,8 @@ import shutil
 import polars as pl
 import pytest
 
-from harness.analyze import Question, answer, learning, load, training
-from harness.analyze.where import filtered
+from harness.analyze import Question, answer, curves, load
+from harness.analyze.keys import filtered
 from harness.cli import main
 from harness.errors import UserError
 from tests.fabricated import Sweep, fabricate
@@ -196,9 +196,7 @@ def test_a_question_nobody_can_answer_is_one_line_and_writes_nothing(
 def test_steps_to_a_target_are_the_first_that_reach_it(folder, target):
     runs = load(folder)
     analysis = answer(runs, Question(target=target))
-    table = training.steps_to_target(
-        runs, analysis.chosen, baseline=analysis.baseline, target=target
-    )
+    table = curves.steps_to_target(runs, analysis.chosen, baseline=analysis.baseline, target=target)
     assert table.height == analysis.chosen.height
     history = runs.history.collect()
     for row in table.iter_rows(named=True):
@@ -210,7 +208,7 @@ def test_steps_to_a_target_are_the_first_that_reach_it(folder, target):
         ]
         assert row["steps"] == (steps[0] if steps else None)
         assert not target or row["target"] == float(target.partition("=")[2])
-    assert table["steps"].count() > 0 and learning.MAX_POINTS > 1
+    assert table["steps"].count() > 0 and curves.MAX_POINTS > 1
 
 
 def test_a_share_of_runs_reaches_the_target_and_never_falls():
@@ -218,5 +216,5 @@ def test_a_share_of_runs_reaches_the_target_and_never_falls():
     rows = [{**group, "run_id": str(i), "steps": s} for i, s in enumerate([30, 10, None, 10])]
     table = pl.DataFrame(rows, schema_overrides={"positive_rate": pl.Float64})
     table = table.with_columns(curve=pl.lit("validation/log_loss"), target=pl.lit(0.2))
-    points = training.reached_shares(table).sort("steps", "share").select("steps", "share")
+    points = curves.reached_shares(table).sort("steps", "share").select("steps", "share")
     assert points.rows() == [(0, 0.0), (10, 0.5), (30, 0.75)]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from harness.analyze import export, tables
+from harness.analyze import export
 from harness.analyze.load import Runs, complete, load
-from harness.analyze.provenance import rerun_command
 from harness.analyze.question import Analysis, Question, answer
+from harness.files import write_whole
 
 __all__ = ["Analysis", "Question", "Runs", "analyze", "analyze_runs", "answer", "load"]
 
@@ -33,6 +33,8 @@ def analyze(
     Raises:
         UserError: no runs there, an unreadable source, or a question they cannot answer.
     """
+    from harness.analyze.report import rerun_command
+
     return analyze_runs(
         complete(load(*sources)),
         output=default_output(*sources) if output is None else Path(output),
@@ -74,17 +76,17 @@ def analyze_runs(
         UserError: a question these runs cannot answer. Nothing is written then.
     """
     # Altair and scikit-learn, which nobody who asks for tables alone should wait for.
-    from harness.analyze import figures, report, rows
+    from harness.analyze import drawing, report
 
     analysis = answer(runs, question)
-    drawn = rows.chart_rows(analysis)
+    drawn = drawing.chart_rows(analysis)
     page = report.render(analysis, drawn, command=command)
     for note in analysis.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-    tables.print_tables(console, analysis)
+    export.print_tables(console, analysis)
     output.mkdir(parents=True, exist_ok=True)
     export.write_tables(analysis, output, formats)
     if images != "none":
-        figures.write_figures(analysis, drawn, output / "figures", kind=images)
-    export.write_atomically(output / "report.html", page.encode())
+        drawing.write_figures(analysis, drawn, output / "figures", kind=images)
+    write_whole(output / "report.html", page)
     return output / "report.html"

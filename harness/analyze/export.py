@@ -1,18 +1,207 @@
-"""Files of the output folder, each written whole or not at all."""
+"""The tables as text, in the terminal and in files.
 
-import os
-from collections.abc import Callable, Sequence
+Names in them are text, whatever characters they have.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from harness.analyze import markup, tables
-from harness.analyze.question import Analysis
+from harness.analyze.headings import compared_heading
+from harness.analyze.question import Analysis, averaged_over, compared_keys
+from harness.analyze.wording import chances, interval, number, p_value, place, signed, verdict, wins
 from harness.errors import UserError
+from harness.files import write_whole
+
+MAX_ROWS = 40
+CHANCES = "P(worse / within ±rope / better)"
+LABEL_WIDTH, METRIC_WIDTH = 62, 18
 
 FORMATS = ("csv", "parquet", "md", "tex")
 """csv and parquet hold every column; md and tex what the terminal shows."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Cells as a reader sees them; untrusted names among them are not yet escaped."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int]  # columns aligned to the right
+
+
+def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
+    """One row a group: mean and half of its 95% interval on test, to 3 decimals."""
+    over = averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run"
+    fixed = ["where", compared_keys(analysis.question), "chosen", "runs", "diverged"]
+    rows = [
+        [where, row["method"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]
+        + [_score(row[m], row[f"{m}_half"]) for m in metrics]
+        for where, row in _placed(analysis.board)
+    ]
+    title = f"Test scores: mean ± half of the 95% interval over {over}"
+    numeric = frozenset(range(3, len(fixed) + len(metrics)))
+    return TextTable(title, [*fixed, *metrics], rows, numeric)
+
+
+def differences_table(analysis: Analysis) -> TextTable:
+    """One row a comparison of the headline metric within a scenario."""
+    table = analysis.differences.filter(pl.col("metric") == analysis.headline)
+    rows = [
+        [
+            where,
+            row["method"],
+            signed(row["difference"]),
+            interval(row),
+            str(row["num_pairs"]),
+            p_value(row["p_holm"]),
+            chances(row),
+            verdict(row),
+        ]
+        for where, row in _placed(table)
+    ]
+    heads = ["where", compared_keys(analysis.question), "difference", "95% interval", "pairs"]
+    metric = compared_heading(analysis.headline)
+    name = f"Paired difference from {analysis.baseline} in test {metric}"
+    rope = f"rope {analysis.question.rope:g}"
+    title = f"{name} (Nadeau-Bengio corrected t, Holm; Bayesian correlated t, {rope})"
+    heads += ["Holm p", CHANCES, "verdict"]
+    return TextTable(title, heads, rows, frozenset(range(2, 7)))
+
+
+def datasets_table(analysis: Analysis) -> TextTable:
+    """One row a group: the headline metric's differences over data sets."""
+    table = analysis.datasets.filter(pl.col("metric") == analysis.headline)
+    rows = [
+        [
+            row["method"],
+            str(row["num_datasets"]),
+            wins(row),
+            signed(row["difference"]),
+            interval(row),
+            p_value(row["p_holm"]),
+            chances(row),
+            verdict(row),
+        ]
+        for row in table.iter_rows(named=True)
+    ]
+    heads = [compared_keys(analysis.question), "data sets", "better / same / worse", "difference"]
+    heads += ["95% interval", "Holm p", CHANCES, "verdict"]
+    metric = compared_heading(analysis.headline)
+    name = f"Over data sets: difference from {analysis.baseline} in {metric}"
+    title = f"{name} (Wilcoxon, Holm; Bayesian signed rank, rope {analysis.question.rope:g})"
+    return TextTable(title, heads, rows, frozenset(range(1, 7)))
+
+
+def text_tables(analysis: Analysis) -> dict[str, TextTable]:
+    """The tables by the names of their files."""
+    return {
+        "leaderboard": leaderboard_table(analysis, analysis.metrics),
+        "differences": differences_table(analysis),
+        "datasets": datasets_table(analysis),
+    }
+
+
+def print_tables(console: Console, analysis: Analysis) -> None:
+    """Print the tables, at most MAX_ROWS rows each and as many metrics as fit."""
+    metrics = analysis.metrics
+    fitting = metrics[: max(1, (console.width - LABEL_WIDTH) // METRIC_WIDTH)]
+    shown = text_tables(analysis) | {"leaderboard": leaderboard_table(analysis, fitting)}
+    for name, table in shown.items():
+        if not table.rows:
+            continue
+        console.print(_rich(table))
+        if len(table.rows) > MAX_ROWS:
+            console.print(f"{len(table.rows) - MAX_ROWS} more rows in the report and {name} files.")
+        if name == "leaderboard" and (hidden := metrics[len(fitting) :]):
+            console.print(f"A wider terminal, the files or the report have {', '.join(hidden)}.")
+
+
+def _rich(table: TextTable) -> Table:
+    shown = Table(title=Text(table.title))
+    for i, name in enumerate(table.headings):
+        aligned: Any = "right" if i in table.numeric else "left"
+        shown.add_column(Text(name), justify=aligned, overflow="fold")
+    said = None
+    for row in table.rows[:MAX_ROWS]:
+        # A scenario's name is said once; Text, since a name such as "[red]" is no markup.
+        where = "" if table.headings[0] == "where" and row[0] == said else row[0]
+        shown.add_row(Text(where), *(Text(cell) for cell in row[1:]))
+        said = row[0]
+    return shown
+
+
+def _placed(table: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    for row in table.iter_rows(named=True):
+        yield place(row), row
+
+
+def _score(mean: float | None, half: float | None) -> str:
+    return number(mean, 3) if half is None else f"{number(mean, 3)} ± {number(half, 3)}"
+
+
+def markdown(table: TextTable) -> str:
+    """A GitHub-flavoured table under its title."""
+    rule = ["---:" if i in table.numeric else "---" for i in range(len(table.headings))]
+    lines = [
+        _cells(table.headings, _markdown_text),
+        rule,
+        *(_cells(r, _markdown_text) for r in table.rows),
+    ]
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{_markdown_text(table.title)}\n\n{body}\n"
+
+
+def latex(table: TextTable) -> str:
+    """A booktabs table; what TeX would take for a command is escaped."""
+    columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.headings)))
+    heads, *rows = (_cells(r, _latex_text) for r in (table.headings, *table.rows))
+    body = "\n".join(f"  {' & '.join(row)} \\\\" for row in rows)
+    return (
+        f"% {_one_line(table.title)}\n\\begin{{tabular}}{{{columns}}}\n  \\toprule\n"
+        f"  {' & '.join(heads)} \\\\\n  \\midrule\n{body}\n  \\bottomrule\n\\end{{tabular}}\n"
+    )
+
+
+_TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{EN DASH}": "--",
+}
+_MARKDOWN: dict[str, Any] = {c: f"\\{c}" for c in "\\`*_[]|"} | {
+    "<": "&lt;",
+    ">": "&gt;",
+    "&": "&amp;",
+}
+
+
+def _latex_text(text: str) -> str:
+    return _one_line(text).translate(str.maketrans(_TEX))
+
+
+def _markdown_text(text: str) -> str:
+    return _one_line(text).translate(str.maketrans(_MARKDOWN))
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _cells(row: Sequence[str], escape: Callable[[str], str]) -> list[str]:
+    return [escape(cell) for cell in row]
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
@@ -42,32 +231,22 @@ def frames(analysis: Analysis) -> dict[str, pl.DataFrame]:
 
 def write_tables(analysis: Analysis, output: Path, formats: Sequence[str]) -> list[Path]:
     """Write every table in every format into `output`; the paths."""
-    texts: dict[str, Callable[[markup.TextTable], str]] = {
-        "md": markup.markdown,
-        "tex": markup.latex,
+    texts: dict[str, Callable[[TextTable], str]] = {
+        "md": markdown,
+        "tex": latex,
     }
     written = []
     for kind in formats:
         if kind in texts:
-            for name, table in tables.text_tables(analysis).items():
+            for name, table in text_tables(analysis).items():
                 written.append(output / f"{name}.{kind}")
-                write_atomically(written[-1], texts[kind](table).encode())
+                write_whole(written[-1], texts[kind](table))
             continue
         for name, frame in frames(analysis).items():
             written.append(output / f"{name}.{kind}")
             data = frame.write_csv().encode() if kind == "csv" else _parquet(frame)
-            write_atomically(written[-1], data)
+            write_whole(written[-1], data)
     return written
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path` and rename, so that no reader sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parquet(frame: pl.DataFrame) -> bytes:

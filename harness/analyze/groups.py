@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from harness.analyze import naming
 from harness.analyze.headings import SELECTION, picking_sign
-from harness.analyze.keys import as_labels, replicates, resolve, suggestion, varying
+from harness.analyze.keys import as_labels, replicates, resolve, short_names, suggestion, varying
 from harness.errors import UserError
 
-SCENARIO = naming.SCENARIO
+SCENARIO = ("dataset", "positive_rate", "settings")
 GROUP = (*SCENARIO, "method")
 TUNED = ("optimizer.", "schedule.", "training.")
 """Config columns with these prefixes are hyperparameters, unless they are a `.name`: which
@@ -68,17 +67,15 @@ def label_runs(
     runs = runs.with_columns(
         (one if "dataset.name" in compared else _dataset(runs)).alias("dataset"),
         (pl.lit(None, pl.Float64) if _RATE in compared else rate).alias("positive_rate"),
-        naming.pairs(tuning).alias("tuning"),
-        naming.pairs(_pairing(runs, seeds)).alias("replicate"),
+        pairs(tuning).alias("tuning"),
+        pairs(_pairing(runs, seeds)).alias("replicate"),
     )
     # A loss's own hyperparameters are part of what is compared, and so are a sampler's.
-    own = {
-        c: [s for s in settings if naming.is_choice(c) and s.startswith(c[:-4])] for c in compared
-    }
+    own = {c: [s for s in settings if is_choice(c) and s.startswith(c[:-4])] for c in compared}
     scenario = [c for c in settings if c not in {p for names in own.values() for p in names}]
-    kept = naming.informative(runs, scenario, given=["dataset", "positive_rate"])
-    runs = runs.with_columns(naming.pairs(kept).alias("settings"))
-    label = pl.concat_str([naming.label(c, own[c]) for c in compared], separator=", ")
+    kept = informative(runs, scenario, given=["dataset", "positive_rate"])
+    runs = runs.with_columns(pairs(kept).alias("settings"))
+    label = pl.concat_str([_labelled(c, own[c]) for c in compared], separator=", ")
     return runs.with_columns(label.alias("method")).sort("run_id")
 
 
@@ -182,3 +179,44 @@ def _dataset(runs: pl.DataFrame) -> pl.Expr:
 
 def _column(runs: pl.DataFrame, name: str, dtype: type[pl.DataType]) -> pl.Expr:
     return (pl.col(name) if name in runs.columns else pl.lit(None)).cast(dtype)
+
+
+def informative(runs: pl.DataFrame, columns: list[str], *, given: list[str]) -> list[str]:
+    """Those columns that say more than the ones before them (dataset.path repeats the name)."""
+    kept = list(given)
+    for column in sorted(columns, key=lambda c: (not c.endswith(".name"), c)):
+        if runs.select(*kept, column).n_unique() > runs.select(kept).n_unique():
+            kept.append(column)
+    return kept[len(given) :]
+
+
+def pairs(columns: Sequence[str]) -> pl.Expr:
+    """`width=64, sampler=smote`."""
+    texts = [
+        pl.concat_str(pl.lit(f"{name}="), pl.col(column).cast(pl.String))
+        for name, column in zip(short_names(columns), columns, strict=True)
+    ]
+    return pl.concat_str(texts, separator=", ", ignore_nulls=True) if texts else pl.lit("")
+
+
+def is_choice(column: str) -> bool:
+    return column.endswith(".name")
+
+
+def _labelled(column: str, parameters: list[str]) -> pl.Expr:
+    """`smote (k=5)` for a choice and its varying parameters, `width=64` for a value."""
+    name = pl.col(column).cast(pl.String).fill_null("none")
+    if not is_choice(column):
+        return pl.concat_str(pl.lit(f"{short_names([column])[0]}="), name)
+    texts = []
+    for parameter in parameters:
+        varies = pl.col(parameter).n_unique().over(*SCENARIO, column) > 1
+        shown = varies.any().over(column)  # one label for a method in every scenario
+        short = parameter.removeprefix(column[:-4])
+        text = pl.concat_str(pl.lit(f"{short}="), pl.col(parameter))
+        texts.append(pl.when(shown).then(text))
+    if not texts:
+        return name
+    inside = pl.concat_str(texts, separator=", ", ignore_nulls=True)
+    label = pl.concat_str(name, pl.lit(" ("), inside, pl.lit(")"))
+    return pl.when(inside == "").then(name).otherwise(label)

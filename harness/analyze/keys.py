@@ -1,8 +1,16 @@
-"""Config keys by their short names: `loss` for `loss.name`, `learning_rate` for `optimizer...`."""
+"""Config keys by their short names, and the filters that name them.
+
+A key is `loss` for `loss.name`, `learning_rate` for `optimizer.learning_rate`. A filter, such as
+`--where 'loss in (bce, focal) and positive_rate < .1'`, becomes one of Polars: the words before a
+comparison are keys, those after it are values, quoted or not. What is left is handed to Polars' SQL
+parser with every name quoted, so that nothing in it can be a function.
+"""
 
 import difflib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import pairwise
 
 import polars as pl
 
@@ -11,6 +19,18 @@ from harness.errors import UserError
 
 PLACES = frozenset({"name", "root", "rerun", "wandb"})
 """Config groups that say where a run is kept and shown: no question is about them."""
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+      (?P<string>'(?:[^']|'')*'|"[^"]*")
+    | (?P<number>[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.]))
+    | (?P<sign><=|>=|!=|<>|==|=|<|>|\(|\)|,)
+    | (?P<word>[^\W\d][\w./@+-]*)
+    )""",
+    re.VERBOSE,
+)
+_KEYWORDS = frozenset({"and", "or", "not", "in", "is", "like", "null", "true", "false"})
+_BEFORE_A_VALUE = frozenset({"=", "==", "!=", "<>", "<", "<=", ">", ">=", "like", "(", ","})
 
 
 def keys_of(runs: Runs) -> list[str]:
@@ -104,3 +124,110 @@ def short_names(columns: Sequence[str]) -> list[str]:
     """
     last = [c.removesuffix(".name").rpartition(".")[2] for c in columns]
     return [s if last.count(s) == 1 else c for s, c in zip(last, columns, strict=True)]
+
+
+def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The runs for which `where` holds; all of them where it is empty.
+
+    `positive_rate` is the induced one or, where none was induced, that of the training part.
+
+    Raises:
+        UserError: an unknown key, a test score, a mistake in the expression, or no run left.
+    """
+    if not where.strip():
+        return runs
+    known = runs.with_columns(_positive_rate(runs), _dataset(runs))
+    try:
+        kept = rows_where(known, where)
+    except pl.exceptions.PolarsError as error:
+        raise _mistake(where, str(error).splitlines()[0]) from error
+    if not kept.height:
+        raise UserError(f"--where {where!r} leaves none of {runs.height} runs")
+    return kept.select(runs.columns)
+
+
+def rows_where(table: pl.DataFrame, where: str) -> pl.DataFrame:
+    """The rows of any table for which `where` holds; all of them where it is empty.
+
+    Raises:
+        UserError: an unknown key, a test score or a mistake in the expression.
+        polars.exceptions.PolarsError: what the parser found, or values of the wrong type.
+    """
+    return table.filter(pl.sql_expr(to_sql(where, table.columns))) if where else table
+
+
+def to_sql(where: str, columns: Sequence[str]) -> str:
+    """The expression with keys as quoted columns and values as literals.
+
+    >>> to_sql("loss in (bce, focal) and seed < 3", ["loss.name", "seed"])
+    '"loss.name" in ( \\'bce\\' , \\'focal\\' ) and "seed" < 3'
+    """
+    parts: list[str] = []
+    is_key, before = True, ""
+    tokens = [*_tokens(where), ("end", "")]
+    for (kind, text), (_, after) in pairwise(tokens):
+        lower = text.lower()
+        if after == "(" and kind != "sign" and lower not in {"in", "and", "or", "not"}:
+            raise _mistake(where, f"{text}(...) is not understood; there are no functions")
+        if kind == "word" and lower in _KEYWORDS:
+            parts.append(lower)
+            is_key = is_key if lower == "not" else lower in {"and", "or"}
+        elif kind == "sign":
+            parts.append("=" if text == "==" else text)
+        elif is_key:
+            parts.append(_column(text, kind, columns, where))
+            is_key = False
+        elif before in _BEFORE_A_VALUE:
+            parts.append(_literal(text, kind))
+        else:
+            raise _mistake(where, f"{text} stands where a comparison should")
+        before = lower
+    return " ".join(parts)
+
+
+def _tokens(where: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    where = where.rstrip()
+    while at < len(where):
+        match = _TOKEN.match(where, at)
+        if match is None:
+            raise _mistake(where, f"cannot read {where[at:].strip()[:20]!r}")
+        yield match.lastgroup or "", match[match.lastgroup or 0]
+        at = match.end()
+
+
+def _column(key: str, kind: str, columns: Sequence[str], where: str) -> str:
+    if kind != "word":
+        raise _mistake(where, f"{key} stands where a key should")
+    if key.startswith("test/"):
+        raise _mistake(where, f"{key} is a test score, by which nothing may be chosen")
+    return '"' + resolve(key, columns).replace('"', '""') + '"'
+
+
+def _literal(text: str, kind: str) -> str:
+    """A value as SQL writes it: numbers bare, text in single quotes."""
+    if kind == "number" or text[0] == "'":
+        return text
+    value = text[1:-1] if kind == "string" else text
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _positive_rate(runs: pl.DataFrame) -> pl.Expr:
+    own = [pl.col("num_train_positives") / pl.col("num_train")]
+    induced = [pl.col("imbalance.positive_rate").cast(pl.Float64)]
+    given = induced if "imbalance.positive_rate" in runs.columns else []
+    counted = own if {"num_train", "num_train_positives"} <= set(runs.columns) else []
+    return pl.coalesce(*given, *counted, pl.lit(None, pl.Float64)).alias("positive_rate")
+
+
+def _dataset(runs: pl.DataFrame) -> pl.Expr:
+    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
+    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data")).alias(
+        "dataset"
+    )
+
+
+def _mistake(where: str, reason: str) -> UserError:
+    return UserError(
+        f"--where {where!r}: {reason}; write such as 'loss in (bce, focal) and positive_rate < .1'"
+    )

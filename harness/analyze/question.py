@@ -6,11 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from harness.analyze import across, groups, summaries
+from harness.analyze import comparisons, groups
 from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
-from harness.analyze.keys import as_labels, keys_of, replicates, resolve, varying
+from harness.analyze.keys import as_labels, filtered, keys_of, replicates, resolve, varying
 from harness.analyze.load import Runs
-from harness.analyze.where import filtered
 from harness.errors import UserError
 
 
@@ -22,7 +21,7 @@ class Question:
         metrics: test scores of the leaderboard, the first one its headline; empty: the usual.
         by: config keys whose values are compared.
         baseline: the value the others are compared with; empty: bce.
-        where: which runs; see `harness.analyze.where`.
+        where: which runs; see `harness.analyze.keys`.
         selection: the validation metric that picks hyperparameters.
         tuned: prefixes of the config columns that are hyperparameters to pick.
         rope: half the region of practical equivalence, in the headline metric's unit.
@@ -35,7 +34,7 @@ class Question:
     where: str = ""
     selection: str = SELECTION
     tuned: tuple[str, ...] = groups.TUNED
-    rope: float = summaries.ROPE
+    rope: float = comparisons.ROPE
     target: str = ""
 
     def __post_init__(self) -> None:
@@ -52,7 +51,7 @@ class Analysis:
         labelled: all runs asked about, with the columns of `groups.label_runs`.
         chosen: those of the configurations chosen on validation.
         metrics: the leaderboard's, the headline first; `compared`: all test metrics there are.
-        board, differences: see `summaries`; datasets, iqm, ranks: see `across`.
+        board, differences, datasets, iqm, ranks: see `comparisons`.
         rank_test: what tests the ranks; empty where there are too few data sets or groups.
         notes: sentences on what the sources lack, and on runs that do not count.
     """
@@ -94,11 +93,11 @@ def answer(runs: Runs, question: Question) -> Analysis:
     chosen = groups.chosen_runs(labelled, metric=question.selection)
     usual = [m for m in COMPARED if m in known and m not in metrics]
     compared = metrics + usual + [m for m in known if m not in {*metrics, *usual}]
-    board = summaries.leaderboard(chosen, metrics=compared)
-    differences = summaries.differences(
+    board = comparisons.leaderboard(chosen, metrics=compared)
+    differences = comparisons.differences(
         chosen, metrics=compared, baseline=baseline, rope=question.rope
     )
-    ranks, rank_test = across.ranks(board, headline)
+    ranks, rank_test = comparisons.ranks(board, headline)
     return Analysis(
         runs=runs,
         question=question,
@@ -111,8 +110,8 @@ def answer(runs: Runs, question: Question) -> Analysis:
         compared=compared,
         board=board,
         differences=differences,
-        datasets=across.across_datasets(differences, rope=question.rope, shown=metrics),
-        iqm=across.interquartile_means(chosen, metrics),
+        datasets=comparisons.across_datasets(differences, rope=question.rope, shown=metrics),
+        iqm=comparisons.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
         notes=[*runs.notes, *_left_out(asked.height, kept.height)],

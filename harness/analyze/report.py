@@ -7,26 +7,53 @@ policy admits two scripts by their hash, so markup that slipped through would st
 
 import base64
 import hashlib
+import importlib.metadata
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
 import polars as pl
 import vl_convert
+import yaml
 
+import harness
 from harness.analyze import wording
-from harness.analyze.answers import answers, overall
+from harness.analyze.charts import STANDALONE, definitions
+from harness.analyze.comparisons import CHANCES
+from harness.analyze.curves import THRESHOLDS
+from harness.analyze.drawing import MAX_METRICS, ChartRows, rank_rows
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import compared_heading, direction, heading
-from harness.analyze.payload import build_payload
-from harness.analyze.provenance import asked, provenance, settings
+from harness.analyze.headings import compared_heading, compared_sign, direction, heading, target
+from harness.analyze.keys import varying
 from harness.analyze.question import Analysis, averaged_over, compared_keys
-from harness.analyze.rows import ChartRows
+from harness.analyze.wording import answers, overall, place, what_would_decide
 
 MAX_TABLE_ROWS = 2000
 MAX_LISTED = 12
 SCRIPTS = ("data.js", "explorer.js", "page.js")
+
+DIGITS = 4
+_COLUMNS = {
+    "differences": [
+        "method",
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "num_pairs",
+        "p_holm",
+        *CHANCES,
+        "verdict",
+        "hint",
+    ]
+}
+Facts = list[tuple[str, str]]
 
 
 def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
@@ -117,3 +144,173 @@ def _environment() -> jinja2.Environment:
     )
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment
+
+
+def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
+    """Scenarios, metrics, methods with colours, and packed rows by scenario for each chart."""
+    total = analysis.board.select(SCENARIO).n_unique()
+    metrics = analysis.compared[:MAX_METRICS]
+    methods = sorted(analysis.board["method"].unique(), key=lambda x: (x != analysis.baseline, x))
+    tables = dict(drawn.by_chart)
+    if "differences" in tables:
+        tables["differences"] = with_hints(tables["differences"])
+    return {
+        "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
+        "metrics": [_metric(m) for m in metrics],
+        "methods": [{"label": k, "colour": drawn.palette.get(k)} for k in methods],
+        "baseline": analysis.baseline,
+        "headline": analysis.headline,
+        "charts": {
+            name: _by_scenario(table, _COLUMNS.get(name), drawn.scenarios)
+            for name, table in tables.items()
+        },
+        "datasets": packed(with_hints(analysis.datasets.filter(pl.col("metric").is_in(metrics)))),
+        "ranks": packed(rank_rows(analysis.ranks, analysis.rank_test)),
+        "thresholds": THRESHOLDS.tolist(),
+        "counts": _counts(drawn),
+        "definitions": {
+            k: v
+            for k, v in definitions(compared_keys(analysis.question)).items()
+            if k not in STANDALONE
+        },
+        "left_out": total - drawn.scenarios.height,
+    }
+
+
+def with_hints(table: pl.DataFrame) -> pl.DataFrame:
+    hints = [what_would_decide(row) for row in table.iter_rows(named=True)]
+    return table.with_columns(pl.Series("hint", hints, dtype=pl.String))
+
+
+def packed(table: pl.DataFrame) -> dict[str, Any]:
+    """Columns, not rows: a column of one value is that value, of few texts an index into them.
+
+    >>> packed(pl.DataFrame({"key": ["bce", "focal", "bce"], "x": [1.0, 2.00004, None]}))
+    {'n': 3, 'columns': {'key': {'of': ['bce', 'focal'], 'at': [0, 1, 0]}, 'x': [1.0, 2.0, None]}}
+    """
+    floats = pl.col(pl.Float64)
+    finite = table.with_columns(pl.when(floats.is_finite()).then(floats.round_sig_figs(DIGITS)))
+    columns: dict[str, Any] = {}
+    for column in finite.get_columns():
+        values = column.to_list()
+        if column.dtype == pl.String:
+            of = list(dict.fromkeys(values))
+            index = {value: i for i, value in enumerate(of)}
+            columns[column.name] = {"of": of, "at": [index[value] for value in values]}
+        else:
+            columns[column.name] = values
+        if len(values) > 1 and column.n_unique() == 1:
+            columns[column.name] = {"all": values[0]}
+    return {"n": table.height, "columns": columns}
+
+
+def _metric(metric: str) -> dict[str, Any]:
+    return {
+        "id": metric,
+        "title": heading(metric),
+        "compared": compared_heading(metric),
+        "direction": direction(metric),
+        "sign": compared_sign(metric),
+        "target": target(metric),
+    }
+
+
+def _scenario(row: Mapping[str, Any]) -> dict[str, Any]:
+    rate = "natural" if row["positive_rate"] is None else f"{100 * row['positive_rate']:.3g}%"
+    names = {"dataset": row["dataset"], "rate": rate, "settings": row["settings"]}
+    return {**names, "where": place(row)}
+
+
+def _by_scenario(
+    table: pl.DataFrame, columns: list[str] | None, scenarios: pl.DataFrame
+) -> dict[str, dict[str, Any]]:
+    """Packed rows of each scenario that has some, by its number; all columns where None."""
+    joined = table.join(scenarios, on=SCENARIO, nulls_equal=True, maintain_order="left")
+    shown = joined.select("scenario", *columns) if columns else joined.drop(SCENARIO)
+    parts = shown.partition_by("scenario", as_dict=True, include_key=False, maintain_order=True)
+    return {str(number): packed(part) for (number,), part in parts.items()}
+
+
+def _counts(drawn: ChartRows) -> dict[str, Any]:
+    """By scenario, method and split: how many runs, and the scores of negatives and positives."""
+    numbered = drawn.counts.join(drawn.scenarios, on=SCENARIO, nulls_equal=True)
+    nested: dict[str, Any] = {}
+    for row in numbered.iter_rows(named=True):
+        of_method = nested.setdefault(str(row["scenario"]), {}).setdefault(row["method"], {})
+        of_split = of_method.setdefault(row["split"], {"runs": row["num_runs"]})
+        of_split["positive" if row["label"] else "negative"] = row["counts"]
+    return nested
+
+
+def asked(analysis: Analysis) -> Facts:
+    """The question in (label, value) pairs."""
+    question = analysis.question
+    over = averaged_over(analysis.labelled, analysis.keys, question.by)
+    return [
+        ("compared", f"{compared_keys(question)}, each with {analysis.baseline}"),
+        ("runs asked about", question.where or "all"),
+        ("headline metric", f"{heading(analysis.headline)} on test ({analysis.headline})"),
+        ("chosen on validation", f"{_names(question.tuned)} by {question.selection}"),
+        ("averaged over", over or "nothing: one run a group"),
+        ("practically equal", f"within \N{PLUS-MINUS SIGN}{question.rope:g}"),
+    ]
+
+
+def _names(prefixes: tuple[str, ...]) -> str:
+    return ", ".join(prefix.rstrip(".") for prefix in prefixes)
+
+
+def rerun_command(folder: Path) -> str:
+    """The command of the last sweep trained into a folder, from Hydra's record of it; else "".
+
+    The record is only read as text: nothing in it is instantiated.
+    """
+    try:
+        record = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+        overrides = record["hydra"]["overrides"]["task"]
+        return shlex.join(["harness", "train", "-m", *map(str, overrides)])
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return ""
+
+
+def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:
+    """What was run and with which versions: (label, value) pairs."""
+    statuses = labelled["status"].value_counts(sort=True).iter_rows()
+    first: Any = labelled["created"].min()
+    last: Any = labelled["created"].max()
+    packages = ("polars", "scipy", "scikit-learn", "altair")
+    versions = [f"{p} {importlib.metadata.version(p)}" for p in packages]
+    python = f"Python {platform.python_version()}"
+    analysed = ", ".join([f"harness {harness.__version__}", python, *versions])
+    facts = [
+        ("runs", f"{labelled.height} ({', '.join(f'{n} {s}' for s, n in statuses)})"),
+        ("shown", f"{board.height} configurations, chosen of {board['num_configurations'].sum()}"),
+        ("trained", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"),
+        ("numerics", _listed(labelled, "numerics")),
+        ("analysed with", analysed),
+        ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+    ]
+    if "seconds" in labelled.columns:
+        facts.insert(3, ("training time", f"{labelled['seconds'].sum() / 60:.1f} minutes of runs"))
+    if "data_fingerprint" in labelled.columns:
+        by_data = labelled.partition_by("dataset", as_dict=True, maintain_order=True)
+        prints = [
+            (f"data {d}", _listed(rows, "data_fingerprint", longest=16))
+            for (d,), rows in by_data.items()
+        ]
+        facts += sorted(prints)[:MAX_LISTED]
+    return facts
+
+
+def _listed(table: pl.DataFrame, column: str, longest: int = 200) -> str:
+    values = sorted(map(str, table[column].drop_nulls().unique())) if column in table else []
+    shown = ", ".join(v[:longest] for v in values[:MAX_LISTED])
+    return shown + (f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else "")
+
+
+def settings(labelled: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, str, bool]]:
+    """(config key, its values, whether it varies), varying ones first."""
+    varied = varying(labelled, keys)
+    ordered = [*varied, *(key for key in keys if key not in varied)]
+    rows = [(key, _listed(labelled, key), key in varied) for key in ordered]
+    return [row for row in rows if row[1]]

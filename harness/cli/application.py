@@ -25,6 +25,9 @@ from harness.cli.terminal import Parser  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.files import conf_dir  # noqa: E402
 
+# Hydra 1.3 asks which version's defaults are meant; later ones have their own and warn of the word.
+_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
+
 MANY_JOBS = 10_000  # from here on, what comes before training takes a minute or more
 
 Configs = list[Mapping[str, Any]]
@@ -62,9 +65,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
     sys.argv = [program, *_words(flags), *overrides, *(about if flags.help else [])]
     # Hydra prints tracebacks for errors in tasks; we print one line instead (see `harness.cli`).
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    decorated = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(
-        task
-    )
+    decorated = hydra.main(config_path=str(conf_dir()), config_name="config", **_BASE)(task)
     try:
         decorated()
     except (HydraException, OmegaConfBaseException) as error:

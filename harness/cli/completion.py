@@ -8,7 +8,7 @@ typed so far in COMP_LINE. Here the command is taken off that line and Hydra com
 
 import os
 from collections.abc import Iterable
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, suppress
 from io import StringIO
 
 from harness.cli.overrides import choices
@@ -49,7 +49,8 @@ def _query(shell: str, commands: list[str]) -> None:
         overrides = [word for word in words[1:] if not word.startswith("-") and "=" in word]
         multirun = ["-m"] if {"-m", "--multirun"} & {*words} else []
         os.environ["COMP_LINE"] = " ".join(["harness", *multirun, *overrides, typed])
-        with redirect_stderr(StringIO()):  # a TAB may print nothing but choices
+        # A TAB prints choices alone: what is not finished may well be wrong.
+        with redirect_stderr(StringIO()), suppress(UserError):
             _hydra([f"query={shell}"])
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from harness.cli.expanding import expand
 from harness.config.composing import Composer
@@ -56,12 +56,9 @@ def fused_launch(context: HydraContext, task: SweepTask, config: DictConfig) -> 
 
 def basic_launch(context: HydraContext, task: TaskFunction, config: DictConfig) -> Launch:
     """Runs job after job, as Hydra's basic launcher does: for tasks that know no sweeps."""
-    basic = config.copy()
-    with open_dict(basic.hydra):
-        basic.hydra.launcher = ConfigStore.instance().load("hydra/launcher/basic.yaml").node
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=basic
-    )
+    found: Any = Plugins.instance().discover(Launcher)
+    launcher = next(one for one in found if one.__name__ == "BasicLauncher")()
+    launcher.setup(hydra_context=context, task_function=task, config=config)
     return launcher.launch
 
 
@@ -97,25 +94,24 @@ class FusedReturn(JobReturn):
         self._return_value = value
 
 
-def run_grid(
-    arguments: Sequence[str], *, context: HydraContext, config: DictConfig, launcher: Launcher
-) -> list[Sequence[JobReturn]]:
+def run_grid(sweeper: Sweeper, arguments: Sequence[str]) -> list[Sequence[JobReturn]]:
     """Launches every combination of the swept values in one batch.
 
     The sweep is recorded in its folder as Hydra records it (`multirun.yaml`, which says by what
-    command a folder came to be), but for jobs that compose, so that a refused sweep leaves nothing.
-    Under the fused launcher that is as they return, or as the user stops them: it composes them
-    itself, once, and its task may refuse them still. Another one gets jobs that were tried.
+    command a folder came to be), but once it is sound, so that a refused sweep leaves nothing.
+    Under the fused launcher that is as its jobs return, or as the user stops them: it composes them
+    itself, once, and its task may refuse them still. Another launcher gets jobs that Hydra composed
+    before.
 
     Raises:
       Exception: what jobs failed with, after all have run.
     """
+    context, config, launcher = sweeper.hydra_context, sweeper.config, sweeper.launcher
+    assert context is not None and config is not None and launcher is not None
     jobs = expand(arguments, context.config_loader)
     fused = getattr(launcher, "task", None)
     if fused is None:
-        composer = Composer(context.config_loader, config)
-        for overrides in jobs:
-            composer.job(overrides)
+        sweeper.validate_batch_is_legal(jobs)
         _record(config)
     try:
         returns = launcher.launch(jobs, initial_job_idx=0)

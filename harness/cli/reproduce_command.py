@@ -24,7 +24,7 @@ def reproduce(arguments: list[str]) -> None:
         raise UserError("--until-decided and --budget N (seeds in all) go together")
 
     from harness import reproduce as reproducing
-    from harness.reproduce import wording
+    from harness.reproduce.judging import finding
 
     root = given.experiments or _experiments()
     known = reproducing.experiments(root)
@@ -50,7 +50,7 @@ def reproduce(arguments: list[str]) -> None:
         for verdict in done.verdicts:
             word = f"[{COLOURS[verdict.word]}]{verdict.word:>9}[/]"
             console.print(word, verdict.claim.name, end=" ", highlight=False)
-            text = wording.finding(verdict)
+            text = finding(verdict)
             console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
         for sentence in done.moved:
             console.print(f"moved: {sentence}", markup=False, highlight=False, soft_wrap=True)

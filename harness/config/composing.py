@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType, QuotedString
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -55,8 +56,17 @@ class Composer:
         return _copied(base)
 
     def full(self, overrides: Sequence[str]) -> DictConfig:
-        """Hydra's own composition of one job, with the `hydra` node."""
-        return self._loader.load_sweep_config(self._master, list(overrides))
+        """Hydra's own composition of one job, with the `hydra` node.
+
+        Not by `load_sweep_config`, which from Hydra 1.4 on refuses jobs that do not repeat what
+        chose the sweeper: here that is one of the choices composed by themselves.
+        """
+        chosen = [*self._master.hydra.overrides.hydra, *overrides]
+        config = self._loader.load_configuration(
+            self._master.hydra.job.config_name, chosen, run_mode=RunMode.RUN
+        )
+        OmegaConf.copy_cache(from_config=self._master, to_config=config)  # of ${now:...} and such
+        return config
 
     def _by_hydra(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         return _plain(_task(self.full(overrides)))

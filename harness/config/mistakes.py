@@ -49,13 +49,13 @@ def _range_hint(kind: str, given: Any) -> str:
 def loose_numbers(values: Mapping[str, Any], read: Any, *at: str) -> Iterator[str]:
     """Where a switch or a text was ``read`` as a number, as pydantic does unless told not to."""
     for key, value in values.items():
-        got = getattr(read, key, None)
-        if isinstance(value, Mapping):
-            yield from loose_numbers(value, got, *at, key)
-        else:
-            for one, as_read in zip(_several(value), _several(got), strict=False):
-                if isinstance(one, bool | str) and type(as_read) in (int, float):
+        if isinstance(value, (bool, str, list, tuple)):
+            pairs = zip(_several(value), _several(getattr(read, key, None)), strict=False)
+            for one, as_read in pairs:
+                if isinstance(one, (bool, str)) and type(as_read) in (int, float):
                     yield f"{'.'.join((*at, key))}: should be a number, got {shown(one)}"
+        elif isinstance(value, Mapping):
+            yield from loose_numbers(value, getattr(read, key, None), *at, key)
 
 
 def _several(value: Any) -> Sequence[Any]:

@@ -9,37 +9,33 @@ docs/decisions/021.
 """
 
 import ast
-import builtins
 import gc
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+from harness.errors import UserError
 from harness.identity import interactive
+from harness.identity.modules import (
+    OURS,
+    SCOPES,
+    Module,
+    Reference,
+    bound_by,
+    exists,
+    imported,
+    is_type_checking,
+    resolved,
+    source_of,
+    top,
+)
 
 # Definitions of a module that run as it is imported and bind nothing: calls that register, set, ...
 LOOSE = "<loose>"
-OURS = __name__.partition(".")[0]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A definition that another one uses, or a module's `LOOSE` statements.
-
-    ``by_name`` where only its identity counts, as that of a class in `isinstance` does.
-    """
-
-    module: str
-    name: str
-    by_name: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +55,8 @@ def code_hash(roots: Iterable[str | Any], *, without: frozenset[str] = frozenset
 
     Raises:
       LookupError: a dotted name is nowhere defined.
-      UserError: an object was typed into a session and holds what has no lasting description.
+      UserError: an object was made while running, or typed into a session and holds what has no
+        lasting description.
     """
     number: dict[Reference, int] = {}
     digest = hashlib.sha256()
@@ -111,22 +108,26 @@ def _reached(
 def _root(root: str | Any) -> Reference:
     if isinstance(root, str):
         module, _, name = root.rpartition(".")
-        found = _resolved(module, [name]) if _exists(module) else None
+        found = resolved(module, [name]) if exists(module) else None
         if not isinstance(found, Reference):
             raise LookupError(f"{root} is nowhere defined: it moved or has another name")
         return found
     # A class within a class or function stands in the definition around it.
-    return Reference(root.__module__, root.__qualname__.partition(".")[0])
+    reference = Reference(root.__module__, root.__qualname__.partition(".")[0])
+    read = source_of(reference.module)
+    if read is not None and reference.name not in read.bindings:
+        raise UserError(f"{reference} stands nowhere in its file: write it there, by that name")
+    return reference
 
 
 @cache
 def _definition(reference: Reference) -> Definition:
-    module = _module(reference.module)
+    module = source_of(reference.module)
     if module is None:
         return _from_session(reference)
     if reference.name == "*":  # a module passed around as a value: all of it
-        names = [*module.bindings, *module.imports, LOOSE]
-        found = (_resolved(reference.module, [name]) for name in names)
+        names = [*module.bindings, *module.imports]
+        found = (resolved(reference.module, [name]) for name in names)
         return Definition("*", tuple(one for one in found if isinstance(one, Reference)))
     statements = module.loose if reference.name == LOOSE else module.bindings[reference.name]
     if reference.by_name and isinstance(statements[0], ast.ClassDef):
@@ -144,9 +145,9 @@ def _from_session(reference: Reference) -> Definition:
     text, names = interactive.described(loaded, reference.name)
     uses = []
     for module, name in names:
-        if _top(module) not in {_top(reference.module), OURS}:
+        if top(module) not in {top(reference.module), OURS}:
             continue
-        found = _resolved(module, [name]) if _exists(module) else Reference(module, name)
+        found = resolved(module, [name]) if exists(module) else Reference(module, name)
         if isinstance(found, Reference):
             uses.append(found)
     return Definition(f"{reference.name}: {text}", tuple(dict.fromkeys(uses)))
@@ -157,176 +158,14 @@ def _loose_around(module: str) -> Iterator[Reference]:
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
         name = ".".join(parts[:depth])
-        found = _module(name)
+        found = source_of(name)
         if found is not None and found.loose:
             yield Reference(name, LOOSE)
-
-
-# Modules: where they lie, and what they bind.
-
-
-@dataclass
-class _Module:
-    name: str
-    is_package: bool
-    bindings: dict[str, list[ast.stmt]] = field(default_factory=dict)
-    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict)
-    stars: list[str] = field(default_factory=list)
-    loose: list[ast.stmt] = field(default_factory=list)
-    lines: Sequence[bytes] = ()
-
-    def says(self, word: bytes, node: ast.stmt) -> bool:
-        """Whether the source of ``node`` may hold ``word``: what spares most of the walks."""
-        return any(word in line for line in self.lines[node.lineno - 1 : node.end_lineno])
-
-    def follows(self, module: str) -> bool:
-        """Whether code of ``module`` is read for code of this one; a library's is not."""
-        return _top(module) in {_top(self.name), OURS}
-
-    def bind(self, body: Sequence[ast.stmt]) -> None:
-        """Takes in statements at the top of the module."""
-        for statement in body:
-            match statement:
-                case ast.Import() | ast.ImportFrom():
-                    self.take_import(statement, self.imports, self.stars)
-                case ast.If() if _is_type_checking(statement.test):
-                    self.bind(statement.orelse)
-                case ast.If() if ast.unparse(statement.test) == "__name__ == '__main__'":
-                    pass
-                case ast.Expr(value=ast.Constant()) | ast.Pass():
-                    pass
-                case _:
-                    self._bind_one(statement)
-
-    def _bind_one(self, statement: ast.stmt) -> None:
-        if isinstance(statement, ast.AnnAssign) and statement.value is None:
-            return
-        if statement.__class__.__name__ == "TypeAlias":
-            return
-        changed = {_base(target) for target in _targets(statement)}
-        changed |= set(_registered_with(statement))
-        names = _bound_by([statement], has_walrus=True) | (changed & self.bindings.keys())
-        for name in sorted(names):
-            self.bindings.setdefault(name, []).append(statement)
-        if not names or isinstance(statement, ast.For | ast.While | ast.With):
-            self.loose.append(statement)
-        if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            for inner in ast.walk(statement):
-                if isinstance(inner, ast.Import | ast.ImportFrom):
-                    self.take_import(inner, self.imports, self.stars)
-
-    def take_import(
-        self,
-        statement: ast.Import | ast.ImportFrom,
-        into: dict[str, tuple[str, str | None]],
-        stars: list[str],
-    ) -> None:
-        """Notes what an import binds: a name to (module, what of it)."""
-        for alias in statement.names:
-            if isinstance(statement, ast.Import):
-                if alias.asname:
-                    into[alias.asname] = (alias.name, None)
-                else:
-                    into[_top(alias.name)] = (_top(alias.name), None)
-            elif alias.name == "*":
-                stars.append(self._absolute(statement))
-            else:
-                into[alias.asname or alias.name] = (self._absolute(statement), alias.name)
-
-    def _absolute(self, statement: ast.ImportFrom) -> str:
-        if not statement.level:
-            return statement.module or ""
-        here = self.name.split(".")
-        package = here[: len(here) - statement.level + self.is_package]
-        return ".".join([*package, *([statement.module] if statement.module else [])])
-
-
-def _top(module: str) -> str:
-    return module.partition(".")[0]
-
-
-@cache
-def _module(name: str) -> _Module | None:
-    """The module ``name`` read from its source; None where there is none."""
-    path = _path(name)
-    if path is None:
-        return None
-    source = path.read_bytes()
-    module = _Module(name, is_package=path.name == "__init__.py", lines=source.split(b"\n"))
-    module.bind(ast.parse(source, filename=str(path)).body)
-    return module
-
-
-@cache
-def _path(module: str) -> Path | None:
-    """The source file, found as an import would, but without one."""
-    loaded = getattr(sys.modules.get(module), "__file__", None)
-    if loaded is not None:
-        return Path(loaded) if loaded.endswith(".py") and Path(loaded).is_file() else None
-    parent, _, name = module.rpartition(".")
-    for folder in _folders(parent) if parent else ():
-        for path in (folder / name / "__init__.py", folder / f"{name}.py"):
-            if path.is_file():
-                return path
-    return None
-
-
-def _folders(package: str) -> list[Path]:
-    loaded = getattr(sys.modules.get(package), "__path__", None)
-    if loaded is not None:
-        return [Path(folder) for folder in loaded]
-    path = _path(package)
-    return [path.parent] if path is not None and path.name == "__init__.py" else []
-
-
-def _exists(module: str) -> bool:
-    return bool(module) and (_path(module) is not None or bool(_folders(module)))
-
-
-def _resolved(module: str, chain: Sequence[str]) -> Reference | str | None:
-    """What the dotted ``chain`` means in ``module``: ours, a library's by its own name, or a
-    builtin (None)."""
-    read = _module(module)
-    if read is None and not _folders(module):
-        return Reference(module, chain[0] if chain else "*")
-    if not chain:
-        return Reference(module, "*")
-    name, rest = chain[0], chain[1:]
-    if read is not None and name in read.bindings:
-        return Reference(module, name)
-    # `from package import submodule` in the package itself binds what is there anyway.
-    if read is not None and read.imports.get(name, (module, name)) != (module, name):
-        source, what = read.imports[name]
-        return _imported(read, source, what, rest)
-    if _exists(f"{module}.{name}"):
-        return _resolved(f"{module}.{name}", rest)
-    for source in read.stars if read is not None else ():
-        if not read or not read.follows(source):
-            return None if hasattr(builtins, name) else f"{source}.{name}"
-        found = _resolved(source, chain)
-        if found is not None:
-            return found
-    return None
-
-
-def _imported(
-    by: _Module, source: str, what: str | None, rest: Sequence[str]
-) -> Reference | str | None:
-    if not by.follows(source) or not _exists(source):
-        return source if what is None else f"{source}.{what}"
-    return _resolved(source, [*([] if what is None else [what]), *rest])
 
 
 # Reading a definition.
 
 _FIELDS: dict[type, tuple[str, ...]] = {}
-_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
-_NAMING = (
-    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
-    *(ast.ExceptHandler, ast.MatchAs, ast.MatchStar),
-)
-_TARGETS = (ast.Tuple, ast.List, ast.Starred)
-_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 # Not written alike by all versions of Python, or of no consequence.
 _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_params", "returns", "annotation"})
 
@@ -334,7 +173,7 @@ _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_params", "returns", "
 class _Reader:
     """Writes a definition down without what does not count, and notes what it uses."""
 
-    def __init__(self, module: _Module, *, by_name: bool):
+    def __init__(self, module: Module, *, by_name: bool):
         self.module = module
         self.text: list[str] = []
         self.uses: dict[Reference, None] = {}
@@ -412,11 +251,11 @@ class _Reader:
             return
         if name in self.imports:
             source, what = self.imports[name]
-            self._use(_imported(self.module, source, what, chain[1:]))
+            self._use(imported(self.module, source, what, chain[1:]))
             return
-        self._use(_resolved(self.module.name, chain))
+        self._use(resolved(self.module.name, chain))
         if name in self.module.bindings and name in self.module.imports:  # try: import ...
-            self._use(_imported(self.module, *self.module.imports[name], chain[1:]))
+            self._use(imported(self.module, *self.module.imports[name], chain[1:]))
 
     def _use(self, found: Reference | str | None) -> None:
         if isinstance(found, Reference):
@@ -456,7 +295,7 @@ class _Reader:
             if isinstance(statement, ast.AnnAssign):
                 self._field(statement, own)
             else:
-                self._scope(outside if isinstance(statement, _SCOPES) else own, [statement])
+                self._scope(outside if isinstance(statement, SCOPES) else own, [statement])
         self.text.append(";")
 
     def _field(self, node: ast.AnnAssign, local: frozenset[str]) -> None:
@@ -476,7 +315,7 @@ class _Reader:
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _comprehension
 
     def _bound_by(self, body: Sequence[ast.AST]) -> frozenset[str]:
-        return _bound_by(body, has_walrus=self.has_walrus)
+        return bound_by(body, has_walrus=self.has_walrus)
 
     def _scope(self, local: frozenset[str] | set[str], body: Sequence[ast.AST]) -> None:
         outside, self.local = self.local, frozenset(local)
@@ -495,7 +334,7 @@ class _Reader:
         pass
 
     def visit_If(self, node: ast.If) -> None:
-        if _is_type_checking(node.test):
+        if is_type_checking(node.test):
             self._value(node.orelse)
         else:
             self._plain(node)
@@ -547,58 +386,3 @@ class _Reader:
         self.text.append(f"{node.kwd_attrs}")
         self._value(node.kwd_patterns)
         self.text.append(")")
-
-
-def _is_type_checking(test: ast.expr) -> bool:
-    return ast.unparse(test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
-
-
-def _bound_by(body: Iterable[ast.AST], *, has_walrus: bool) -> frozenset[str]:
-    """The names that ``body`` binds in its own scope.
-
-    Without a walrus no expression binds any, and most of the tree need not be looked at.
-    """
-    names: set[str | None] = set()
-    elsewhere: set[str | None] = set()
-    waiting = list(body)
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Name):
-            if not isinstance(node.ctx, ast.Load):
-                names.add(node.id)
-        elif isinstance(node, _NAMING):
-            names.add(node.name)
-        elif isinstance(node, ast.MatchMapping):
-            names.add(node.rest)
-        elif isinstance(node, ast.Global):
-            elsewhere |= set(node.names)
-        if isinstance(node, _COMPREHENSIONS):
-            if has_walrus:
-                waiting += [one.target for one in ast.walk(node) if isinstance(one, ast.NamedExpr)]
-        elif isinstance(node, _SCOPES):
-            pass
-        elif has_walrus or isinstance(node, _TARGETS) or not isinstance(node, ast.expr):
-            waiting += ast.iter_child_nodes(node)
-    return frozenset(name for name in names - elsewhere if name is not None)
-
-
-def _targets(node: ast.stmt) -> list[ast.expr]:
-    if isinstance(node, ast.AugAssign | ast.AnnAssign):
-        return [node.target]
-    return node.targets if isinstance(node, ast.Assign | ast.Delete) else []
-
-
-def _base(target: ast.expr) -> str:
-    """The name whose item or attribute ``target`` is: X of ``X["key"].value``."""
-    inner = target
-    while isinstance(inner, ast.Attribute | ast.Subscript):
-        inner = inner.value
-    return inner.id if isinstance(inner, ast.Name) else ""
-
-
-def _registered_with(statement: ast.stmt) -> Iterator[str]:
-    """X of ``@X.register`` over a definition, which adds to what X is."""
-    for decorator in getattr(statement, "decorator_list", []):
-        called = decorator.func if isinstance(decorator, ast.Call) else decorator
-        if isinstance(called, ast.Attribute):
-            yield _base(called)

@@ -7,7 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from jax import Array
+from jaxtyping import Float
 from pydantic import AfterValidator
+
+Rows = Float[Array, " n"]  # a value for each example
+Scalar = Float[Array, ""]
 
 LARGEST = 3e38  # lanes carry hyperparameters in float32
 Positive = Annotated[float, Gt(0), Le(LARGEST)]
@@ -40,7 +44,7 @@ class LossFn:
     name: Any  # the literal it is chosen by
     of_a_batch: ClassVar[bool] = False  # whether it is one value of a whole batch
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         """The loss of a batch, a scalar.
 
         Args:
@@ -71,10 +75,10 @@ class LossFn:
 class PointwiseLoss(LossFn):
     """A function of one logit and its label: calling it maps (n,) and (n,) to (n,), unreduced."""
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         raise NotImplementedError
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         losses = self(logits=logits, labels=labels)
         return jnp.sum(weights * losses) / jnp.sum(weights)
 
@@ -102,7 +106,7 @@ def known(value: float | None) -> float:
     return value
 
 
-def signed(logits: Array, labels: Array) -> Array:
+def signed(logits: Rows, labels: Rows) -> Rows:
     """s z: positive where the logit is on the label's side."""
     return (2.0 * labels - 1.0) * logits
 

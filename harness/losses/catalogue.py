@@ -19,7 +19,7 @@ import numpy as np
 from jax import Array
 
 from harness.losses import focusing, likelihood, margin, overlap, ranking
-from harness.losses.base import LossFn
+from harness.losses.base import LossFn, Rows, Scalar
 
 # The order is part of the compiled program: append.
 POINTWISE: tuple[type[LossFn], ...] = (
@@ -99,8 +99,8 @@ def _most_hyperparameters(family: tuple[type[LossFn], ...]) -> int:
 
 
 def _mean(
-    cls: Any, values: Array, progress: Array, logits: Array, labels: Array, weights: Array
-) -> Array:
+    cls: Any, values: Array, progress: Scalar, logits: Rows, labels: Rows, weights: Rows
+) -> Scalar:
     loss = cls(**{name: values[i] for i, name in enumerate(_hyperparameters(cls))})
     return loss.at(progress).mean(logits=logits, labels=labels, weights=weights)
 
@@ -125,8 +125,8 @@ def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @_one_by_one
 def mean_loss(
-    packed: PackedLoss, progress: Array, logits: Array, labels: Array, weights: Array
-) -> Array:
+    packed: PackedLoss, progress: Scalar, logits: Rows, labels: Rows, weights: Rows
+) -> Scalar:
     """The loss of a batch, a scalar; arguments as of `mean_loss_and_gradient`."""
     branches = [partial(_mean, cls) for cls in packed.family]
     return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)
@@ -134,8 +134,8 @@ def mean_loss(
 
 @_one_by_one
 def mean_loss_and_gradient(
-    packed: PackedLoss, progress: Array, logits: Array, labels: Array, weights: Array
-) -> tuple[Array, Array]:
+    packed: PackedLoss, progress: Scalar, logits: Rows, labels: Rows, weights: Rows
+) -> tuple[Scalar, Rows]:
     """The loss of a batch and its gradient in the logits.
 
     Args:

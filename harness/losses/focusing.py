@@ -16,6 +16,7 @@ from harness.losses.base import (
     NonNegative,
     PointwiseLoss,
     Positive,
+    Rows,
     Share,
     bounded,
     check_shapes,
@@ -40,7 +41,7 @@ class Focal(PointwiseLoss):
     gamma: NonNegative = 2.0
     alpha: Annotated[float, Gt(0), Lt(1)] = 0.25
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         towards = signed(logits, labels)
         alpha_t = labels * self.alpha + (1.0 - labels) * (1.0 - self.alpha)
@@ -78,7 +79,7 @@ class Asymmetric(PointwiseLoss):
     margin: Share = 0.05
     detach: bool = False
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         probs = sigmoid(logits)
         shifted = jnp.maximum(probs - self.margin, 0.0)
@@ -123,7 +124,7 @@ class Poly1(PointwiseLoss):
     name: Literal["poly1"] = static_name("poly1")
     epsilon: Annotated[float, Ge(-1), Le(LARGEST)] = 1.0
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         towards = signed(logits, labels)
         return softplus(-towards) + self.epsilon * sigmoid(-towards)
@@ -149,7 +150,7 @@ class GeneralizedCE(PointwiseLoss):
     name: Literal["generalized_ce"] = static_name("generalized_ce")
     q: Annotated[float, Gt(0), Le(1)] = 0.7
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         return -jnp.expm1(-self.q * softplus(-signed(logits, labels))) / self.q
 
@@ -169,7 +170,7 @@ class SymmetricCE(PointwiseLoss):
     alpha: Positive = 0.1
     beta: NonNegative = 1.0
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         towards = signed(logits, labels)
         return self.alpha * softplus(-towards) - LOG_OF_ZERO * self.beta * sigmoid(-towards)

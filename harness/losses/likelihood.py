@@ -17,6 +17,7 @@ from harness.losses.base import (
     NonNegative,
     PointwiseLoss,
     Positive,
+    Rows,
     Share,
     check_shapes,
     float64,
@@ -35,7 +36,7 @@ class BCE(PointwiseLoss):
 
     name: Literal["bce"] = static_name("bce")
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         return optax.losses.sigmoid_binary_cross_entropy(logits, labels)
 
@@ -56,7 +57,7 @@ class ClippedBCE(PointwiseLoss):
     name: Literal["clipped_bce"] = static_name("clipped_bce")
     epsilon: Annotated[float, Gt(0), Lt(0.5)] = 1e-7
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         probs = jnp.clip(sigmoid(logits), self.epsilon, 1.0 - self.epsilon)
         return -(labels * jnp.log(probs) + (1.0 - labels) * jnp.log(1.0 - probs))
@@ -71,7 +72,7 @@ class _Weighted(PointwiseLoss):
     positive_weight: float | None
     negative_weight: float | None
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         positive = labels * softplus(-logits) * known(self.positive_weight)
         return positive + (1.0 - labels) * softplus(logits) * known(self.negative_weight)
@@ -142,7 +143,7 @@ class LabelSmoothing(PointwiseLoss):
     name: Literal["label_smoothing"] = static_name("label_smoothing")
     epsilon: Share = 0.1
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         targets = labels * (1.0 - self.epsilon) + 0.5 * self.epsilon
         return optax.losses.sigmoid_binary_cross_entropy(logits, targets)
@@ -164,7 +165,7 @@ class LogitAdjustment(PointwiseLoss):
     tau: NonNegative = 1.0
     prior_logit: float | None = None
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         adjusted = logits + self.tau * known(self.prior_logit)
         return optax.losses.sigmoid_binary_cross_entropy(adjusted, labels)
@@ -198,7 +199,7 @@ class VectorScaling(PointwiseLoss):
     positive_weight: Derived = None
     negative_weight: Derived = None
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         shift = self.tau * known(self.prior_logit)
         positive = softplus(-(known(self.positive_scale) * logits + shift))
@@ -251,7 +252,7 @@ class LDAM(PointwiseLoss):
     positive_weight: Derived = None
     negative_weight: Derived = None
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         positive, negative = known(self.positive_margin), known(self.negative_margin)
         margins = labels * positive + (1.0 - labels) * negative

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import Array
 from jax.nn import sigmoid
 
 from harness.losses.base import (
     PointwiseLoss,
     Positive,
+    Rows,
     check_shapes,
     float64,
     logit_of,
@@ -31,7 +31,7 @@ class Brier(PointwiseLoss):
 
     name: Literal["brier"] = static_name("brier")
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         # 1 - p_t from the other side: exact where p_t rounds to 1.
         return jnp.square(sigmoid(-signed(logits, labels)))
@@ -50,7 +50,7 @@ class SquaredError(PointwiseLoss):
 
     name: Literal["squared_error"] = static_name("squared_error")
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         return optax.losses.squared_error(logits, 2.0 * labels - 1.0)
 
@@ -66,7 +66,7 @@ class Hinge(PointwiseLoss):
     name: Literal["hinge"] = static_name("hinge")
     margin: Positive = 1.0
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         # m * hinge(z / m) is optax's margin-1 hinge moved to margin m.
         targets = 2.0 * labels - 1.0
@@ -81,7 +81,7 @@ class SquaredHinge(PointwiseLoss):
     name: Literal["squared_hinge"] = static_name("squared_hinge")
     margin: Positive = 1.0
 
-    def __call__(self, *, logits: Array, labels: Array) -> Array:
+    def __call__(self, *, logits: Rows, labels: Rows) -> Rows:
         check_shapes(logits, labels)
         return jnp.square(jnp.maximum(0.0, self.margin - signed(logits, labels)))
 

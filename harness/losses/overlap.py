@@ -5,10 +5,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 from jax.nn import sigmoid
 
-from harness.losses.base import BatchLoss, NonNegative, check_shapes, static_name
+from harness.losses.base import BatchLoss, NonNegative, Rows, Scalar, check_shapes, static_name
 
 # Keeps a batch without a positive finite, and its loss at 1 - 1e-5 / (1e-5 + false positives).
 SMOOTH = 1e-5
@@ -28,7 +27,7 @@ class Tversky(BatchLoss):
     false_positive_weight: NonNegative = 0.3
     false_negative_weight: NonNegative = 0.7
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
         true_positives = jnp.sum(weights * labels * sigmoid(logits))
         false_positives = jnp.sum(weights * (1.0 - labels) * sigmoid(logits))

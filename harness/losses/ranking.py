@@ -13,7 +13,7 @@ from annotated_types import Gt, Le
 from jax import Array
 from jax.nn import sigmoid, softplus
 
-from harness.losses.base import BatchLoss, Positive, check_shapes, static_name
+from harness.losses.base import BatchLoss, Positive, Rows, Scalar, check_shapes, static_name
 
 
 def _pair_mean(pairs: Array, of_rows: Array, of_columns: Array) -> Array:
@@ -35,7 +35,7 @@ class PairwiseLogistic(BatchLoss):
 
     name: Literal["pairwise_logistic"] = static_name("pairwise_logistic")
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
         positives, negatives = weights * labels, weights * (1.0 - labels)
         return _pair_mean(softplus(-_gaps(logits)), positives, negatives)
@@ -49,7 +49,7 @@ class PairwiseHinge(BatchLoss):
     name: Literal["pairwise_hinge"] = static_name("pairwise_hinge")
     margin: Positive = 1.0
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
         positives, negatives = weights * labels, weights * (1.0 - labels)
         pairs = jnp.square(jnp.maximum(0.0, self.margin - _gaps(logits)))
@@ -70,7 +70,7 @@ class PartialAUC(BatchLoss):
     margin: Positive = 1.0
     max_fpr: Annotated[float, Gt(0), Le(1)] = 0.1
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
         positives, negatives = weights * labels, weights * (1.0 - labels)
         # Weight of the negatives above each row: cheaper than a sort, which XLA does slowly.
@@ -92,7 +92,7 @@ class AUCMargin(BatchLoss):
     name: Literal["auc_margin"] = static_name("auc_margin")
     margin: Positive = 1.0
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
         probs = sigmoid(logits)
         of_positive, positive_spread, num_positives = _moments(probs, weights * labels)
@@ -122,7 +122,7 @@ class SmoothAP(BatchLoss):
     name: Literal["smooth_ap"] = static_name("smooth_ap")
     temperature: Positive = 0.1
 
-    def mean(self, *, logits: Array, labels: Array, weights: Array) -> Array:
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
         positives = weights * labels
         above = sigmoid(-_gaps(logits) / self.temperature)  # of row i: how much j is above i

@@ -1,117 +1,12 @@
 """Reproducing claims: trains what an experiment asks, judges its claims, writes its results.
 
-`schema` says what an experiment is; `running` turns its sweeps into command lines; `observed` reads
-the runs, with `quantities` and `computed` for what the store does not hold; `judge` (and
-`sequential`) decide; `results` and `index` write.
+`claims` says what an experiment is; `running` turns its sweeps into command lines and leads through
+it; `observed` reads the runs, with `quantities`, `computed` and `loss_tables` for what the store
+does not hold; `judging` decides; `results` writes.
 """
 
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
-
-from harness.errors import UserError
-from harness.reproduce import results, running, sequential
-from harness.reproduce.index import write_index
-from harness.reproduce.judge import Verdict, judge
-from harness.reproduce.observed import Observed, observe, starting_points
-from harness.reproduce.running import Train
-from harness.reproduce.schema import Experiment, Sweep, experiments, read
+from harness.reproduce.claims import experiments, read
+from harness.reproduce.results import write_index
+from harness.reproduce.running import Reproduced, Request, reproduce
 
 __all__ = ["Reproduced", "Request", "experiments", "read", "reproduce", "write_index"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """How to reproduce.
-
-    Attributes:
-      runs: where sweeps are stored, a folder an experiment.
-      results: where `NAME/` is written.
-      quick: the small size of every sweep.
-      budget: seeds to spend at most until all claims are decided; None for one look.
-      command: what is noted as having made the results.
-    """
-
-    runs: Path
-    results: Path
-    quick: bool = False
-    budget: int | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True)
-class Reproduced:
-    """The verdicts of an experiment and what moved since its results were last written."""
-
-    experiment: Experiment
-    verdicts: list[Verdict]
-    moved: list[str]
-    folder: Path
-
-
-def reproduce(experiment: Experiment, request: Request, *, train: Train) -> Reproduced:
-    """Trains what is missing, judges and writes ``request.results / experiment.name``.
-
-    Raises:
-      UserError: the experiment asks for something that is not there.
-    """
-    begun = time.perf_counter()
-    sweeps = {n: s.sized(quick=request.quick) for n, s in experiment.sweeps.items()}
-    if request.budget is None:
-        observed = _observed(experiment, sweeps, request, train)
-        verdicts = _judged(observed, experiment.alpha)
-    else:
-        observed, verdicts = _until_decided(experiment, sweeps, request, train)
-    made = results.Made(
-        command=request.command,
-        size="quick" if request.quick else "full",
-        seconds=time.perf_counter() - begun,
-        finished=f"{datetime.now(UTC):%Y-%m-%d}",
-    )
-    folder = request.results / experiment.name
-    moved = results.write(folder, observed, verdicts, made)
-    return Reproduced(experiment, verdicts, moved, folder)
-
-
-def _observed(
-    experiment: Experiment, sweeps: Mapping[str, Sweep], request: Request, train: Train
-) -> Observed:
-    where: dict[Path, tuple[str, Sweep]] = {}
-    for name, sweep in sweeps.items():
-        starts = [
-            start
-            for at, (earlier, begun) in where.items()
-            if earlier == sweep.start_from
-            for start in starting_points(at, begun)
-        ]
-        folder = running.folder(request.runs, experiment.name, name, sweep, starts)
-        train(running.overrides(sweep, folder, num_seeds=sweep.seeds, starts=starts))
-        where[folder] = (name, sweep)
-    return observe(experiment, where)
-
-
-def _judged(observed: Observed, alpha: float) -> list[Verdict]:
-    claims = observed.experiment.claims
-    return judge(claims, [observed.pairs(claim) for claim in claims], alpha=alpha)
-
-
-def _until_decided(
-    experiment: Experiment, sweeps: Mapping[str, Sweep], request: Request, train: Train
-) -> tuple[Observed, list[Verdict]]:
-    if not sweeps:
-        raise UserError(f"{experiment.name} trains nothing: leave out --until-decided")
-    last: list[Observed] = []
-
-    def at(seeds: int, level: float) -> list[Verdict]:
-        starts = {sweep.start_from for sweep in sweeps.values()}  # these repeat nothing
-        sized = {n: s if n in starts else replace(s, seeds=seeds) for n, s in sweeps.items()}
-        last[:] = [_observed(experiment, sized, request, train)]
-        return _judged(last[0], level)
-
-    batch = max(2, max(sweep.seeds for sweep in sweeps.values()))
-    verdicts, _ = sequential.until_decided(
-        at, batch=batch, budget=request.budget or batch, alpha=experiment.alpha
-    )
-    return last[0], verdicts

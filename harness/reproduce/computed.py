@@ -14,13 +14,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from harness.analyze.where import rows_where
+from harness.analyze.keys import rows_where
 from harness.errors import UserError
-from harness.reproduce.curves import loss_curves, precision
-from harness.reproduce.judge import Pairs, judge
-from harness.reproduce.parity import parity
-from harness.reproduce.rows import Rows, test_rows
-from harness.reproduce.schema import Claim, Side, Test
+from harness.reproduce.claims import Claim, Side, Test
+from harness.reproduce.judging import Pairs, judge
+from harness.reproduce.loss_tables import loss_curves, parity, precision
+from harness.reproduce.quantities import Rows, test_rows
 
 Table = Callable[..., pl.DataFrame]
 

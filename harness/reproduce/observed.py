@@ -10,16 +10,14 @@ import polars as pl
 
 from harness.analyze import load
 from harness.analyze.groups import chosen_runs, label_runs
-from harness.analyze.keys import as_labels, keys_of
+from harness.analyze.keys import as_labels, keys_of, rows_where
 from harness.analyze.runs import Runs
-from harness.analyze.where import rows_where
 from harness.errors import UserError
 from harness.identity import NAMED, numerics_named
+from harness.reproduce.claims import Claim, Experiment, Side, Sweep, Tune
 from harness.reproduce.computed import TABLES
-from harness.reproduce.judge import Pairs
-from harness.reproduce.quantities import MEASURES
-from harness.reproduce.rows import Rows
-from harness.reproduce.schema import Claim, Experiment, Side, Sweep, Tune
+from harness.reproduce.judging import Pairs
+from harness.reproduce.quantities import MEASURES, Rows
 
 RUNS = "runs"
 
@@ -35,7 +33,7 @@ class Observed:
 
     experiment: Experiment
     tables: Mapping[str, pl.DataFrame]
-    keys: Sequence[str] = ()
+    keys: Sequence[str]
 
     def pairs(self, claim: Claim) -> Pairs:
         """The differences of ``claim``, a unit each.

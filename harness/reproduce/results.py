@@ -1,4 +1,6 @@
-"""Writes `results/NAME/`: verdicts, tables, figures and provenance; and says what moved."""
+"""Writes `results/NAME/` (verdicts, tables, figures and provenance; it says what moved) and
+`results/README.md`, which lists every claim.
+"""
 
 import hashlib
 import json
@@ -10,17 +12,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 import polars as pl
 
 import harness
 from harness import devices
-from harness.analyze.export import write_atomically
-from harness.analyze.keys import varying
+from harness.analyze import comparisons
+from harness.analyze.charts import PALETTE, definitions
+from harness.analyze.drawing import draw, with_data
+from harness.analyze.headings import heading
+from harness.analyze.keys import resolve, varying
+from harness.analyze.report import rank_rows
+from harness.files import write_whole
 from harness.identity import environment
-from harness.reproduce import figures, wording
-from harness.reproduce.judge import Verdict
-from harness.reproduce.observed import RUNS, Observed
-from harness.reproduce.schema import Experiment
+from harness.reproduce.claims import Experiment, Figure, experiments, read
+from harness.reproduce.judging import Verdict, compared, finding, region
+from harness.reproduce.observed import RUNS, Observed, select
 
 VERDICTS, PROVENANCE = "verdicts.json", "provenance.json"
 DIGITS = 6  # of figures in files: further ones differ between machines
@@ -49,17 +56,15 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     if moved:
         provenance["moved"] = moved
         provenance["moved_from"] = {k: source.get(k) for k in ("versions", "numerics", "finished")}
-    pictures = {
-        f"{figure.name}.svg": figures.svg(observed, figure) for figure in experiment.figures
-    }
+    pictures = {f"{figure.name}.svg": svg(observed, figure) for figure in experiment.figures}
     for name, picture in pictures.items():
-        write_atomically(folder / name, picture)
+        write_whole(folder / name, picture)
     listed = {n: f for n, f in observed.tables.items() if n != RUNS or f.height <= MOST_RUNS}
     for name, frame in listed.items():
-        write_atomically(folder / f"{name}.csv", _csv(observed, name, frame))
-    write_atomically(folder / VERDICTS, _json(table))
-    write_atomically(folder / "README.md", _page(experiment, verdicts, provenance).encode())
-    write_atomically(folder / PROVENANCE, _json(provenance))
+        write_whole(folder / f"{name}.csv", _csv(observed, name, frame))
+    write_whole(folder / VERDICTS, _json(table))
+    write_whole(folder / "README.md", _page(experiment, verdicts, provenance).encode())
+    write_whole(folder / PROVENANCE, _json(provenance))
     return moved
 
 
@@ -75,8 +80,8 @@ def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> 
                 "name": verdict.claim.name,
                 "says": verdict.claim.says,
                 "source": verdict.claim.source or experiment.source,
-                "compared": wording.compared(verdict.claim),
-                "claimed": wording.region(verdict.claim),
+                "compared": compared(verdict.claim),
+                "claimed": region(verdict.claim),
                 "test": verdict.claim.test,
                 "verdict": verdict.word,
                 "effect": _rounded(verdict.effect),
@@ -86,7 +91,7 @@ def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> 
                 "p_holm": _rounded(verdict.p),
                 "more_units": verdict.more,
                 "look": verdict.look,
-                "finding": wording.finding(verdict),
+                "finding": finding(verdict),
             }
             for verdict in verdicts
         ],
@@ -220,7 +225,7 @@ def _page(
     """The experiment's verdicts for a reader."""
     lines = [f"# {experiment.name}", "", experiment.question, ""]
     lines += ["| claim | verdict | found |", "|---|---|---|"]
-    lines += [f"| {v.claim.says} | **{v.word}** | {wording.finding(v)} |" for v in verdicts]
+    lines += [f"| {v.claim.says} | **{v.word}** | {finding(v)} |" for v in verdicts]
     for figure in experiment.figures:
         lines += ["", f"![{figure.title}]({figure.name}.svg)"]
     lines += ["", f"    {provenance['command']}", ""]
@@ -232,3 +237,100 @@ def _page(
         f"{experiment.name}/README.md), [versions and data]({PROVENANCE}).",
     ]
     return "\n".join(lines) + "\n"
+
+
+WIDTH, HEIGHT = 420, 260
+
+
+def svg(observed: Observed, figure: Figure) -> bytes:
+    """The picture; the rows of one x and group are averaged, what is not finite left out."""
+    at = f"{observed.experiment.name}/{figure.name}"
+    table = select(observed.tables, figure.table, figure.where, at=at)
+    spec = _ranks(table, figure) if figure.mark == "ranks" else _spec(_rows(table, figure), figure)
+    return draw(spec, "svg")
+
+
+def _rows(table: pl.DataFrame, figure: Figure) -> pl.DataFrame:
+    names = {"x": figure.x, "color": figure.color, "facet": figure.facet}
+    keys = [pl.col(resolve(c, table.columns)).alias(key) for key, c in names.items() if c]
+    rows = table.select(*keys, pl.col(figure.y).cast(pl.Float64).alias("y"))
+    if figure.log_y:
+        rows = rows.filter(pl.col("y") > 0)
+    groups = [key for key, column in names.items() if column]
+    finite = rows.filter(pl.col("y").is_finite())
+    # Sums are of any order: without their last digits the same runs give the same picture.
+    return finite.group_by(groups).agg(pl.col("y").mean().round_sig_figs(12)).sort(groups)
+
+
+def _ranks(table: pl.DataFrame, figure: Figure) -> dict[str, Any]:
+    metric = figure.y.removeprefix("test/")
+    scores = pl.col(figure.y).alias(metric)
+    board = table.select(
+        pl.col("dataset.name").alias("dataset"), pl.col(figure.x).alias("method"), scores
+    )
+    rows = rank_rows(*comparisons.ranks(board, metric))
+    spec = with_data(definitions(figure.x)["ranks"], rows.to_dicts(), {}, compared=figure.x)
+    return {**spec, "title": figure.title}
+
+
+def _named(column: str) -> str:
+    """A metric in prose, any other column as it is."""
+    return heading(column) if column.startswith(("test/", "validation/")) else column
+
+
+def _spec(rows: pl.DataFrame, figure: Figure) -> dict[str, Any]:
+    is_number = rows["x"].dtype.is_numeric()
+    scale = {"type": "log"} if figure.log_x else {"zero": False}
+    x: dict[str, Any] = {"field": "x", "title": _named(figure.x), "type": "nominal"}
+    if is_number and figure.mark != "bar":
+        x |= {"type": "quantitative", "scale": scale}
+    y_scale = {"type": "log"} if figure.log_y else {"zero": figure.mark == "bar"}
+    encoding: dict[str, Any] = {
+        "x": x,
+        "y": {"field": "y", "type": "quantitative", "title": _named(figure.y), "scale": y_scale},
+    }
+    if figure.color:
+        palette = {"range": [*PALETTE, "#7a7a7a", "#000000"]}
+        encoding["color"] = {
+            "field": "color", "type": "nominal", "title": figure.color, "scale": palette
+        }  # fmt: skip
+    if figure.mark == "bar" and figure.color:
+        encoding["xOffset"] = {"field": "color", "type": "nominal"}
+    if figure.facet:
+        encoding["column"] = {"field": "facet", "type": "nominal", "title": figure.facet}
+    return {
+        "$schema": alt.SCHEMA_URL,
+        "title": figure.title,
+        "width": WIDTH // 2 if figure.facet else WIDTH,
+        "height": HEIGHT,
+        "background": "white",
+        "data": {"values": rows.to_dicts()},
+        "mark": {"type": figure.mark, "point": figure.mark == "line" and rows.height < 80},
+        "encoding": encoding,
+    }
+
+
+def write_index(results: Path, root: Path) -> Path:
+    """Lists the claims of all experiments below ``root``, with what ``results`` say of them."""
+    lines = [
+        "# Every claim, and what became of it",
+        "",
+        "Written by `harness reproduce`; each section is an experiment, and its title leads to its",
+        "tables and figures.",
+    ]
+    for name in experiments(root):
+        experiment = read(root / name)
+        found = {c["name"]: c for c in read_json(results / name / VERDICTS).get("claims", [])}
+        lines += ["", f"## [{name}]({name}/README.md)" if found else f"## {name}", ""]
+        lines += [experiment.question, ""]
+        for claim in experiment.claims:
+            known = found.get(claim.name)
+            says = f"**{known['verdict']}**: {known['finding']}" if known else "**not run yet**"
+            lines.append(f"- {claim.says} {says}.")
+        if found and experiment.figures:
+            figure = experiment.figures[0]
+            lines += ["", f"![{figure.title}]({name}/{figure.name}.svg)"]
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / "README.md"
+    write_whole(path, ("\n".join(lines) + "\n").encode())
+    return path

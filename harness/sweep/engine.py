@@ -28,7 +28,6 @@ from harness.sweep.failures import caught
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
-from harness.sweep.stored import stored_runs
 from harness.sweep.timings import timed
 from harness.train import Lane, Outcome, Program
 
@@ -37,7 +36,7 @@ from harness.train import Lane, Outcome, Program
 class Result:
     """What became of one run: the metrics a search may ask for, or its error."""
 
-    run_id: str  # empty where the run could not be resolved
+    run_id: str
     objectives: Mapping[str, float] = field(default_factory=dict)  # by stored column
     error: UserError | None = None
     was_stored: bool = False
@@ -59,15 +58,17 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
 
     A job whose data cannot give what it asks, or that a library refuses, fails alone, with its
     `UserError` in its result. A program that cannot be compiled or trained fails its jobs.
+
+    Raises:
+      UserError: as `plan.resolved` does, before anything is trained.
     """
     recorder = Recorder(configs)
     with timed("identify"):
-        resolved = plan.resolved(configs)
-        runs = [run for run in resolved if isinstance(run, Run)]
+        runs = plan.resolved(configs)
         columns = sorted({objective(config) for config in configs})
         results = {
             key: Result(key[1], _told(row, columns), was_stored=True)
-            for key, row in stored_runs(runs, columns).items()
+            for key, row in plan.stored_runs(runs, columns).items()
         }
         programs = list(plan.batches(run for run in runs if run.key not in results))
     total = sum(len(batch) for _, batches in programs for batch in batches)
@@ -85,7 +86,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 advance(len(started.runs))
         finally:
             recorder.flush()
-    return [results[one.key] if isinstance(one, Run) else Result("", error=one) for one in resolved]
+    return [results[run.key] for run in runs]
 
 
 def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:

@@ -11,10 +11,8 @@ from rich.table import Table
 
 from harness import devices
 from harness.config import Config
-from harness.errors import UserError
 from harness.run import Run
 from harness.sweep import lanes, plan
-from harness.sweep.stored import stored_runs
 
 # Measured with benchmarks/ on two CPU cores; a guide, not a promise.
 SECONDS_TO_COMPILE = 5.0
@@ -25,14 +23,10 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
     """Prints the programs of ``configs``: their lanes, memory and estimated time.
 
     Raises:
-      UserError: no config has a run.
+      UserError: as `plan.resolved` does.
     """
-    resolved = plan.resolved(configs)
-    runs = [run for run in resolved if isinstance(run, Run)]
-    wrong = [error for error in resolved if isinstance(error, UserError)]
-    if not runs:
-        raise wrong[0]
-    done = stored_runs(runs, [])
+    runs = plan.resolved(configs)
+    done = plan.stored_runs(runs, [])
     missing = [run for run in runs if run.key not in done]
     peak = _matmul_rate()
     table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
@@ -59,10 +53,6 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
         f"about {seconds:.0f} s at {peak / 1e9:.0f} GFLOP/s.",
         soft_wrap=True,
     )
-    if wrong:
-        console.print(
-            f"{len(wrong)} cannot be trained, such as: {wrong[0]}", soft_wrap=True, markup=False
-        )
     console.print(f"Devices: {devices.describe()}", soft_wrap=True)
 
 

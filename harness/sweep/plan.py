@@ -1,21 +1,24 @@
-"""The plan: which runs of a sweep share one compiled program, and which train side by side.
+"""The plan: which runs of a sweep are there, which share a program, which train side by side.
 
 Runs share a program when their `Program`s are equal. That follows from the types of the
 configuration and the rounded sizes alone; nobody keeps a list. A batch holds runs of one program on
 one data set.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
-from harness.config import Config
+from harness import checkpoints
+from harness.config import Config, objective
 from harness.data import library
 from harness.data.dataset import Dataset
 from harness.data.fetching import say
 from harness.data.table import Table
-from harness.errors import UserError
 from harness.models import cost
+from harness.record import store
 from harness.run import Key, Run, resolve
 from harness.sweep import lanes
 from harness.sweep.failures import caught
@@ -25,33 +28,29 @@ Batch = Sequence[Run]
 """Runs that train together: a unit of work."""
 
 
-def resolved(configs: Sequence[Config]) -> list[Run | UserError]:
-    """The run of each config, in order, or why there is none.
+def resolved(configs: Sequence[Config]) -> list[Run]:
+    """The run of each config, in order. Each data set is loaded once, however many there are.
 
-    Data sets are taken one after another, so that each is loaded once, however many there are.
+    Raises:
+      UserError: of the first job that has no run. Nothing has been trained: a slip in one value
+        of a sweep is told before hours are spent on the others.
     """
     by_source: dict[Any, list[int]] = {}
     for position, config in enumerate(configs):
         by_source.setdefault(config.dataset, []).append(position)
-    found: dict[int, Run | UserError] = {}
+    found: dict[int, Run] = {}
     for source, positions in by_source.items():
+        doing, config = "loading its data set", configs[positions[0]]
         try:
             dataset = library.datasets.get(source)
             _announce(source, dataset)
+            doing = "planning a job"
+            for position in positions:
+                config = configs[position]
+                found[position] = resolve(config, dataset)
         except Exception as error:
-            failure = caught(error, configs[positions[0]], doing="loading its data set")
-            found |= dict.fromkeys(positions, failure)
-            continue
-        for position in positions:
-            found[position] = _resolved(configs[position], dataset)
+            raise caught(error, config, doing=doing) from error
     return [found[position] for position in range(len(configs))]
-
-
-def _resolved(config: Config, dataset: Dataset) -> Run | UserError:
-    try:
-        return resolve(config, dataset)
-    except Exception as error:
-        return caught(error, config, doing="planning a job")
 
 
 def _announce(source: Any, dataset: Dataset) -> None:
@@ -59,6 +58,36 @@ def _announce(source: Any, dataset: Dataset) -> None:
     if isinstance(source, Table):
         for line in source.announcement(dataset):
             say(line)
+
+
+def stored_runs(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, dict]:
+    """``columns`` of those of ``runs`` that their folders hold, whole; None where a run lacks one.
+
+    A stored run that lacks something its job needs is not among them: it is trained again, to the
+    same bits.
+    """
+    by_folder: dict[Path, list[Run]] = defaultdict(list)
+    for run in runs:
+        if not run.config.rerun:
+            by_folder[run.folder].append(run)
+    found = {}
+    for folder, members in by_folder.items():
+        needed = {objective(run.config) for run in members}
+        known = store.stored(folder, sorted({"best_epoch", *columns, *needed}))
+        lacking = {run.key for run in members if run.run_id in known and _lacks(run, known)}
+        for run in members:
+            if run.run_id in known and run.key not in lacking:
+                found[run.key] = known[run.run_id]
+    return found
+
+
+def _lacks(run: Run, known: dict[str, dict]) -> bool:
+    """Whether a stored run lacks the metric that a search asks it for, or the parameters that it is
+    to keep; one without an epoch has none."""
+    row = known[run.run_id]
+    wanted = run.config.training.save_params and row["best_epoch"] > 0
+    unsaved = wanted and not checkpoints.is_saved(run.folder, run.run_id)
+    return row[objective(run.config)] is None or unsaved
 
 
 def groups(runs: Iterable[Run]) -> list[list[Run]]:

@@ -35,11 +35,7 @@ def verify(configs: Sequence[Config], *, console: Console) -> None:
     table = Table("run", "alone", "reordered", "plain loop: largest difference of a logit")
     changed = []
     trainer: lanes.Trainer | None = None
-    runs = plan.resolved(configs)
-    for error in runs:
-        if isinstance(error, UserError):
-            raise error
-    for group in plan.groups(run for run in runs if isinstance(run, Run)):
+    for group in plan.groups(plan.resolved(configs)):
         if trainer is None or trainer.program != group[0].program:
             trainer = lanes.Trainer(group[0].program)
         for run_id, same_alone, same_reordered, difference in compare(group, trainer):

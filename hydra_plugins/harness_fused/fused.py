@@ -58,12 +58,7 @@ class FusedSweeper(Sweeper):
         from harness.cli import launching
 
         params = [f"{key}={value}" for key, value in self._params.items()]
-        return launching.run_grid(
-            [*params, *arguments],
-            context=self.hydra_context,  # type: ignore[arg-type]
-            config=self.config,  # type: ignore[arg-type]
-            launcher=self.launcher,  # type: ignore[arg-type]
-        )
+        return launching.run_grid(self, [*params, *arguments])
 
 
 @dataclass

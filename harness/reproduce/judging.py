@@ -1,9 +1,14 @@
-"""The judge: from paired differences to supported, refuted or undecided.
+"""The judge: from paired differences to supported, refuted or undecided, and in a sentence why.
 
-A claim says that a difference lies in a region (see `schema.Claim`). It is supported where the data
+A claim says that a difference lies in a region (see `claims.Claim`). It is supported where the data
 reject everything outside the region, refuted where they reject everything inside, and undecided
 otherwise: two one-sided tests, each at half the level. Over the claims of an experiment that are
 tested at all, Holm's correction keeps the chance of one wrong verdict at the level.
+
+Seeds may be added until all is decided. Whoever looks after every batch and stops at the first p
+below the level errs more often than the level says. So look k may spend only level / (k (k + 1)) of
+it: the shares sum to the level however many looks follow (Bonferroni over looks). A claim keeps the
+verdict of the look that decided it.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from harness.analyze import multiple, statistics
-from harness.reproduce.schema import Claim
+from harness.analyze import statistics
+from harness.reproduce.claims import Claim
 
 Floats = NDArray[np.float64]
 Word = Literal["supported", "refuted", "undecided"]
+
+_UNITS = {
+    "exact": "rows",
+    "repeats": "splits",
+    "draws": "data draws",
+    "share": "trials",
+    "datasets": "data sets",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +117,7 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
     supports, refutes = _p_values(claim, seen)
     equivalent = None
     if claim.test == "datasets" and claim.by > 0:
-        equivalent = float(multiple.signed_rank_posterior(d, rope=claim.by)[1])
+        equivalent = float(statistics.signed_rank_posterior(d, rope=claim.by)[1])
     return Verdict(
         claim,
         "supported" if supports < refutes else "refuted",
@@ -164,7 +177,7 @@ def _t(pairs: Pairs) -> _Evidence:
 
 def _signed_rank(pairs: Pairs) -> _Evidence:
     d = pairs.differences
-    shift = multiple.hodges_lehmann(d)
+    shift = statistics.hodges_lehmann(d)
 
     def one_sided(m: float, alternative: Literal["greater", "less"]) -> float:
         if not np.any(d - m):
@@ -211,7 +224,7 @@ def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> i
         return _more_trials(claim, pairs, family, alpha)
     if claim.test == "datasets":
         p = min(1.0, 2 * stats.norm.sf(distance / max(d.std(ddof=1), 1e-300) * np.sqrt(d.size)))
-        return multiple.more_datasets_needed(
+        return statistics.more_datasets_needed(
             p_value=float(p), num_datasets=d.size, family_size=family, alpha=alpha
         )
     more = statistics.more_seeds_needed(
@@ -235,3 +248,87 @@ def _more_trials(claim: Claim, pairs: Pairs, family: int, alpha: float) -> int |
         if 2 * family * min(p) <= alpha:
             return int(count) - d.size
     return None
+
+
+Look = Callable[[int, float], list[Verdict]]
+"""Verdicts on the first so many seeds of each sweep, at a level."""
+
+
+def level(alpha: float, look: int) -> float:
+    """What the ``look``-th look, from 1, may spend of ``alpha``.
+
+    >>> sum(level(0.05, k) for k in range(1, 100_000)) <= 0.05
+    True
+    """
+    return alpha / (look * (look + 1))
+
+
+def until_decided(at: Look, *, batch: int, budget: int, alpha: float) -> tuple[list[Verdict], int]:
+    """Looks after every ``batch`` seeds until all is decided or ``budget`` seeds are spent.
+
+    Returns:
+      The verdicts, each with the look that decided it, and the number of seeds used.
+    """
+    verdicts: list[Verdict] = []
+    seeds = look = 0
+    while seeds < budget:
+        look, seeds = look + 1, min(seeds + batch, budget)
+        fresh = [replace(verdict, look=look) for verdict in at(seeds, level(alpha, look))]
+        kept = verdicts or fresh
+        verdicts = [
+            old if old.word != "undecided" else new for old, new in zip(kept, fresh, strict=True)
+        ]
+        if all(verdict.word != "undecided" for verdict in verdicts):
+            break
+    return verdicts, seeds
+
+
+def number(value: float) -> str:
+    """Four digits, as short as they get.
+
+    >>> number(0.19851522), number(-12345.678), number(float("nan"))
+    ('0.1985', '-1.235e+04', 'unknown')
+    """
+    return "unknown" if value != value else f"{value:.4g}"
+
+
+def region(claim: Claim) -> str:
+    """What the difference must be."""
+    by = number(claim.by)
+    if claim.expect == "equal":
+        return f"within \N{PLUS-MINUS SIGN}{by}"
+    return f"above {by}" if claim.expect == "higher" else f"below {number(-claim.by + 0.0)}"
+
+
+def compared(claim: Claim) -> str:
+    """What is subtracted from what."""
+    first, second = claim.of, claim.than
+    left = first.measure + (f" [{first.where}]" if first.where else "")
+    if second.value is not None:
+        return f"{left} minus {second.value:g}"
+    measure = second.measure or first.measure
+    return f"{left} minus {measure}" + (f" [{second.where}]" if second.where else "")
+
+
+def finding(verdict: Verdict) -> str:
+    """Effect, interval, number of units and p, and what would decide an undecided one."""
+    claim = verdict.claim
+    units = f"{verdict.num_units} {_UNITS[claim.test]}"
+    ends = f"{number(verdict.low)} to {number(verdict.high)}"
+    if claim.test == "exact":
+        shown = f"{ends} over {units}" if verdict.num_units else verdict.why
+        return f"{shown}; must be {region(claim)}"
+    if verdict.p is None:
+        return f"{verdict.why} ({units})"
+    p = "< 0.0001" if verdict.p < 1e-4 else f"= {verdict.p:.2g}"
+    text = f"{number(verdict.effect)} ({ends}) over {units}, p {p}; claimed {region(claim)}"
+    if verdict.equivalent is not None:
+        text += f"; practically none on a new data set with probability {verdict.equivalent:.2f}"
+    return text + (f"; {_what_decides(verdict)}" if verdict.word == "undecided" else "")
+
+
+def _what_decides(verdict: Verdict) -> str:
+    units = _UNITS[verdict.claim.test]
+    if verdict.more is None:
+        return f"no feasible number of {units} would decide an effect of this size"
+    return f"about {verdict.more} more {units} would decide an effect of this size"

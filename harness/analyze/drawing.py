@@ -1,0 +1,309 @@
+"""The rows of every chart, bounded in number, for the page and for figures alike; and the figures.
+
+These are the charts' definitions as SVG or PNG files, each with a legend.
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import vl_convert
+from scipy.special import expit
+
+from harness.analyze.charts import DEFINED, MAX_METHODS, colours, definitions
+from harness.analyze.curves import (
+    THRESHOLDS,
+    budgets,
+    learning_curves,
+    reached_shares,
+    responses,
+    score_curves,
+    steps_to_target,
+)
+from harness.analyze.groups import BASELINE, SCENARIO
+from harness.analyze.headings import sign
+from harness.analyze.question import Analysis, compared_keys
+from harness.analyze.wording import place
+from harness.files import write_whole
+
+MAX_SCENARIOS = 60
+MAX_METRICS = 80
+BINS_OF_HISTOGRAM = 4  # gaps of THRESHOLDS joined to one bin
+
+WIDTH = 420
+PIXELS = 2.0
+OF_HEADLINE = ("differences", "rates")
+OF_COUNTS = ("costs", "net_benefit")
+
+
+@dataclass(frozen=True)
+class ChartRows:
+    """Attributes:
+
+    scenarios: SCENARIO and its number `scenario`, those that are drawn.
+    palette: the colour of each method that has lines: one for the whole page.
+    by_chart: rows with SCENARIO columns by chart name, uncoloured.
+    counts: `curves.ScoreCurves.counts`.
+    """
+
+    scenarios: pl.DataFrame
+    palette: Mapping[str, str]
+    by_chart: Mapping[str, pl.DataFrame]
+    counts: pl.DataFrame
+
+
+def chart_rows(analysis: Analysis) -> ChartRows:
+    """Everything to draw."""
+    methods = drawn_methods(analysis)
+    scenarios = analysis.board.select(SCENARIO).unique(maintain_order=True).head(MAX_SCENARIOS)
+    drawn = analysis.chosen.filter(pl.col("method").is_in(methods))
+    drawn = drawn.join(scenarios, on=SCENARIO, nulls_equal=True, how="semi")
+    runs, question = analysis.runs, analysis.question
+    scores = score_curves(runs, drawn)
+    log_loss, objective = _learning_rows(learning_curves(runs, drawn))
+    steps = steps_to_target(runs, drawn, baseline=analysis.baseline, target=question.target)
+    prevalence = analysis.board.select(*SCENARIO, "method", prevalence="test_positive_rate")
+    labelled = analysis.labelled.filter(pl.col("method").is_in(methods))
+    shown = analysis.compared[:MAX_METRICS]
+    tables = {
+        "differences": analysis.differences.filter(pl.col("metric").is_in(shown)),
+        "rates": _rate_rows(analysis.board, shown),
+        "precision_recall": scores.recall.join(
+            prevalence, on=[*SCENARIO, "method"], nulls_equal=True, maintain_order="left"
+        ),
+        "roc": scores.roc,
+        "reliability": scores.bins,
+        "histogram": histogram_rows(scores.counts),
+        "learning": log_loss,
+        "objective": objective,
+        "steps": reached_shares(steps),
+        "response": responses(
+            labelled, keys=analysis.keys, selection=question.selection, tuned=question.tuned
+        ),
+        "budget": budgets(labelled, selection=question.selection),
+    }
+    return ChartRows(
+        scenarios=scenarios.with_row_index("scenario"),
+        palette=colours(methods, analysis.baseline),
+        by_chart={name: table for name, table in tables.items() if table.height},
+        counts=scores.counts,
+    )
+
+
+def drawn_methods(analysis: Analysis) -> list[str]:
+    """The methods that get a colour: the baseline and the best on validation, MAX_METHODS at most.
+
+    One set for the whole page, so that a colour means one method everywhere.
+    """
+    selection = analysis.question.selection
+    score = pl.col(selection).fill_nan(None).mean() * sign(selection)
+    ranks = analysis.chosen.group_by(*SCENARIO, "method").agg(score.alias("score"))
+    means = ranks.group_by("method").agg(pl.col("score").mean())
+    first = pl.col("method") != analysis.baseline
+    best = means.sort(first, "score", "method", descending=[False, True, False], nulls_last=True)
+    kept = best["method"].head(MAX_METHODS).to_list()
+    return sorted(kept, key=lambda method: (method != analysis.baseline, method))
+
+
+def histogram_rows(counts: pl.DataFrame) -> pl.DataFrame:
+    """Shares of each class by score: rows (GROUP, logit, label, share), of test."""
+    rows: list[dict[str, Any]] = []
+    for row in counts.filter(pl.col("split") == "test").iter_rows(named=True):
+        per_gap = np.array(row.pop("counts"))
+        if not per_gap.sum():
+            continue
+        # The first and the last gap have no end: they are shown at the ends of the axis.
+        inner = per_gap[1:-1].reshape(-1, BINS_OF_HISTOGRAM).sum(axis=1)
+        inner[0] += per_gap[0]
+        inner[-1] += per_gap[-1]
+        centres = THRESHOLDS[:-1].reshape(-1, BINS_OF_HISTOGRAM).mean(axis=1) + 0.05
+        label = "positive" if row.pop("label") else "negative"
+        for logit, count in zip(centres, inner, strict=True):
+            rows.append({**row, "label": label, "logit": logit, "share": count / per_gap.sum()})
+    # The keys' types are those of ``counts``: a rate that no run induced is null, and a number.
+    keys = {name: kind for name, kind in counts.schema.items() if name not in {"label", "counts"}}
+    drawn = {"label": pl.String, "logit": pl.Float64, "share": pl.Float64}
+    return pl.DataFrame(rows, schema={**keys, **drawn}).drop("split", "num_runs")
+
+
+def rank_rows(ranks: pl.DataFrame, test: Mapping[str, Any]) -> pl.DataFrame:
+    """The groups by their rank, and below them a row a span of ranks that are not told apart.
+
+    Of what `comparisons.ranks` gives; empty where nothing could be ranked.
+    """
+    if not test:
+        return pl.DataFrame()
+    groups = ranks.select(pl.lit("group").alias("kind"), "method", "rank")
+    spans = test["cliques"]
+    names = ["not told apart" + " " * i for i in range(len(spans))]  # a row each, one name
+    tied = pl.DataFrame(
+        [("tied", name, low, high) for name, (low, high) in zip(names, spans, strict=True)],
+        schema={"kind": pl.String, "method": pl.String, "low": pl.Float64, "high": pl.Float64},
+        orient="row",
+    )
+    return pl.concat([groups, tied], how="diagonal")
+
+
+def threshold_rows(counts: pl.DataFrame, *, split: str) -> pl.DataFrame:
+    """True and false positives at each of THRESHOLDS: what the threshold charts read."""
+    keys = [c for c in counts.columns if c not in {"label", "counts"}]
+    wide = counts.filter(pl.col("split") == split).pivot("label", index=keys, values="counts")
+    tables = []
+    for row in wide.iter_rows(named=True):
+        negative, positive = (np.array(row.pop(label)) for label in ("0", "1"))
+        columns = {
+            "logit": THRESHOLDS,
+            "threshold": expit(THRESHOLDS),
+            "tp": positive[::-1].cumsum()[::-1][1:],
+            "fp": negative[::-1].cumsum()[::-1][1:],
+        }
+        fixed = [pl.lit(value, wide.schema[name]).alias(name) for name, value in row.items()]
+        sizes = [pl.lit(int(positive.sum())).alias("positives")]
+        sizes += [pl.lit(int(negative.sum())).alias("negatives")]
+        tables.append(pl.DataFrame(columns).with_columns(*fixed, *sizes))
+    return pl.concat(tables) if tables else pl.DataFrame()
+
+
+def _learning_rows(learning: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Log loss as it is; the own objective relative to its first value: scales differ by loss."""
+    if not learning.height:
+        return learning, learning
+    split = pl.col("curve").str.split("/").list
+    learning = learning.with_columns(split.first().alias("split"), split.last().alias("curve"))
+    log_loss = learning.filter(pl.col("curve") == "log_loss").drop("curve")
+    objective = learning.filter(pl.col("curve") == "loss").drop("curve")
+    first = pl.col("median").first().over(*SCENARIO, "method", "split", order_by="epoch")
+    relative = [(pl.col(c) / first).alias(c) for c in ("median", "low", "high")]
+    return log_loss, objective.filter(first != 0).with_columns(relative)
+
+
+def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
+    tables = [
+        board.select(
+            *SCENARIO,
+            "method",
+            pl.lit(m).alias("metric"),
+            pl.col("train_positive_rate").alias("rate"),
+            pl.col(m).alias("mean"),
+            (pl.col(m) - pl.col(f"{m}_half")).alias("low"),
+            (pl.col(m) + pl.col(f"{m}_half")).alias("high"),
+        )
+        for m in metrics
+    ]
+    return pl.concat(tables).drop_nulls("mean")
+
+
+def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: str) -> list[Path]:
+    """Write `folder/<scenario>/<chart>.<kind>` and, over data sets, `folder/<chart>.<kind>`."""
+    compared = compared_keys(analysis.question)
+    charts = definitions(compared)
+    written = []
+    for name, chart, table in _figures(analysis, drawn):
+        spec = with_data(charts[chart], _plain(table), drawn.palette, compared=compared)
+        path = folder / f"{name}.{kind}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, draw(spec, kind))
+        written.append(path)
+    return written
+
+
+def write_chart(chart: str, rows: pl.DataFrame, path: Path, *, compared: str = "loss") -> None:
+    """Draw one chart of `charts.DEFINED` from rows of your own, such as `loss_shape`.
+
+    Args:
+        rows: the columns that the chart's definition names, among them `method`, by which lines are
+            coloured: in order of appearance, BCE grey.
+        path: ends in .svg or .png; its folder is made if missing.
+        compared: what the methods are, as a heading.
+
+    Raises:
+        ValueError: an unknown chart or ending, or more methods than there are colours.
+    """
+    kind = path.suffix.removeprefix(".")
+    methods = rows["method"].unique(maintain_order=True).to_list()
+    if chart not in DEFINED or kind not in ("svg", "png"):
+        raise ValueError(f"{path.name} of chart {chart!r}: .svg or .png of {', '.join(DEFINED)}")
+    palette = colours(methods, BASELINE)
+    if len(palette) < len(methods):
+        raise ValueError(f"{len(methods)} methods: at most {len(palette)} can be told apart")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    spec = with_data(definitions(compared)[chart], _plain(rows), palette, compared=compared)
+    write_whole(path, draw(spec, kind))
+
+
+def with_data(
+    definition: Any, rows: list[dict[str, Any]], palette: Mapping[str, str], *, compared: str
+) -> dict[str, Any]:
+    """A chart's definition with its rows, a fixed width, a white ground and a legend of methods."""
+    spec: dict[str, Any] = _with_legend(copy.deepcopy(dict(definition)), palette, compared)
+    spec["datasets"] = {**spec.get("datasets", {}), "rows": rows}
+    spec["width"] = WIDTH
+    spec["config"] = {**spec["config"], "background": "white"}
+    return spec
+
+
+def draw(spec: dict[str, Any], kind: str) -> bytes:
+    """The picture of a specification; no part of it may be fetched."""
+    if kind == "svg":
+        return vl_convert.vegalite_to_svg(spec, allowed_base_urls=[]).encode()
+    return bytes(vl_convert.vegalite_to_png(spec, scale=PIXELS, allowed_base_urls=[]))
+
+
+def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """(path without ending, chart, rows)."""
+    headline = pl.col("metric") == analysis.headline
+    if (datasets := analysis.datasets.filter(headline)).height:
+        yield "datasets", "datasets", datasets
+    if analysis.rank_test:
+        yield "ranks", "ranks", rank_rows(analysis.ranks, analysis.rank_test)
+    counted = threshold_rows(drawn.counts, split="test")
+    tables = dict(drawn.by_chart) | {name: counted for name in OF_COUNTS if counted.height}
+    for scenario in drawn.scenarios.iter_rows(named=True):
+        where = f"{scenario['scenario']:02}-{_slug(place(scenario))}"
+        here = pl.DataFrame([scenario], schema=drawn.scenarios.schema).drop("scenario")
+        for chart, table in tables.items():
+            rows = table.filter(headline) if chart in OF_HEADLINE else table
+            rows = rows.join(here, on=SCENARIO, nulls_equal=True, how="semi", maintain_order="left")
+            if chart == "response":
+                for (key,), part in rows.group_by("key", maintain_order=True):
+                    yield f"{where}/response-{_slug(str(key))}", chart, part
+            elif rows.height:
+                yield f"{where}/{chart}", chart, rows
+        for number, method in enumerate(drawn.palette):
+            of_method = counted.filter(pl.col("method") == method) if counted.height else counted
+            if of_method.height:
+                of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+                name = f"{where}/thresholds-{number}-{_slug(method)}"
+                yield name, "thresholds", of_method.sort("logit")
+
+
+def _with_legend(node: Any, palette: Mapping[str, str], compared: str) -> Any:
+    """The colour each row carries on the page as a scale over methods, which has a legend."""
+    if isinstance(node, list):
+        return [_with_legend(item, palette, compared) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if node.get("field") == "colour":
+        scale = {"domain": list(palette), "range": list(palette.values())}
+        return {"field": "method", "type": "nominal", "scale": scale, "title": compared}
+    return {key: _with_legend(value, palette, compared) for key, value in node.items()}
+
+
+def _plain(table: pl.DataFrame) -> list[dict[str, Any]]:
+    floats = pl.col(pl.Float64)
+    finite = table.with_columns(pl.when(floats.is_finite()).then(floats))
+    return finite.to_dicts()
+
+
+def _slug(text: str) -> str:
+    """A file's name out of any text.
+
+    >>> _slug("breast_cancer, 10% positives"), _slug("../<b>")
+    ('breast_cancer-10-positives', 'b')
+    """
+    return re.sub(r"[^\w]+", "-", text, flags=re.ASCII).strip("-")[:80] or "unnamed"
