@@ -115,7 +115,6 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.missing": (on(TABLE), [], ["?"]),
     "dataset.encode": (on(TABLE), "one_hot", "embed"),
     "dataset.max_levels": (on(TABLE), 2, 100),
-    "dataset.missing": (on(TABLE), [], ["?"]),
     "dataset.indicator": (on(TABLE), False, True),
     "dataset.group": (on(TABLE), "ward", None),
     "dataset.time": (on(TABLE), "day", None),
