@@ -63,6 +63,7 @@ def _record(loss: str, seed: int, charts: bool) -> Record:
             "training": {**plain["training"], "big": 2**53 - 1},
             "wandb": {
                 "mode": "auto",
+                "group": None,
                 "project": "proj",
                 "entity": "ent",
                 "tags": ["a", "b"],

@@ -54,7 +54,12 @@ ARITHMETIC = {
         "linear_schedule(1",
         {"cosine"},
     ),
-    "a sampler": ("data/sampler/smote.py", "_common(ratio, k_", "_common(1.0, k_", {"smote"}),
+    "a sampler": (
+        "data/sampler/smote.py",
+        "_common(part, ratio, k_",
+        "_common(part, 1.0, k_",
+        {"smote"},
+    ),
     "the batches": ("data/batches.py", "denominator(10_000)", "denominator(9)", {"balanced"}),
     "one split": ("data/splitters.py", "path = (self.repeat, self.fold)", "path = (0,)", {"kfold"}),
     "a split of none": ("data/splitters.py", "(self.fold + 1) %", "(self.fold + 2) %", set()),

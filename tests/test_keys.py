@@ -105,7 +105,7 @@ def test_how_missing_values_are_filled_is_a_setting_like_any_other(harness, tmp_
     data = ("dataset=table", "dataset.path=patients.csv", "dataset.target=ill", "dataset.drop=old")
     said = harness("train", "-m", *TINY, *data, "impute=median,mean", "seed=0,1")
     assert said.out.startswith("4 trained")
-    runs = load(tmp_path / "runs" / "default")
+    runs = load(tmp_path / "runs" / "patients")
     analysis = answer(runs, Question(by=("impute",)))
     assert analysis.labelled.height == 4 and not analysis.notes
     assert analysis.board["method"].sort().to_list() == ["impute=mean", "impute=median"]
