@@ -85,7 +85,7 @@ ARITHMETIC = {
 WRITING = {
     "a comment": ("train.py", "def train_run(", "# A comment.\n\n\ndef train_run("),
     "a docstring": ("losses/focusing.py", '"""-alpha_t', '"""Focal: -alpha_t'),
-    "an annotation": ("losses/base.py", "def signed(logits: Array", "def signed(logits: object"),
+    "an annotation": ("losses/base.py", "def signed(logits: Rows", "def signed(logits: object"),
     "a field's type": ("losses/focusing.py", "gamma: NonNegative", "gamma: Positive"),
     "layout": ("train.py", "SELECT_BY = (", "SELECT_BY = (\n    "),
     "an error's words": ("models/convolutional.py", "use fewer", "use fewer blocks"),
