@@ -5,6 +5,7 @@ Each takes the rows and its parameters from `measures` in claims.yaml, and gives
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import entr, expit, logit
 
 from harness.analyze.runs import Runs
-from harness.config import AnyDataset, parse_as
+from harness.config import AnyDataset, config_keys, parse_as
 from harness.data import library
 from harness.data.packages import Mislabelled
 from harness.data.synthetic import SYNTHETIC, Cue
@@ -116,9 +117,22 @@ def _configs(rows: Rows) -> dict[str, Any]:
     return configs
 
 
+@cache
+def _lists() -> frozenset[str]:
+    """The config keys that hold lists of texts."""
+    kinds = config_keys().items()
+    return frozenset(key for key, kind in kinds if "tuple[str" in str(kind))
+
+
 def _known(columns: Mapping[str, Any]) -> Any:
-    # What only other kinds of data set have is null.
-    given = {k.removeprefix("dataset."): v for k, v in columns.items() if v is not None}
+    # What only other kinds of data set have is null, and lists are text, as labels are.
+    given = {
+        key.removeprefix("dataset."): [part for part in value.split(",") if part]
+        if isinstance(value, str) and key in _lists()
+        else value
+        for key, value in columns.items()
+        if value is not None
+    }
     return parse_as(AnyDataset, given, at="dataset") if given["kind"] in _KNOWN else None
 
 
