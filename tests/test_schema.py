@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.config import Config, config_keys, replicate_keys
+from harness.analyze.keys import replicates
+from harness.config import Config, config_keys
 from harness.data.sources import DATASETS
 from harness.data.splitters import SPLITTERS
 from tests.runs import config
@@ -64,7 +65,7 @@ def test_replicates_are_every_seed_and_the_place_in_a_cross_validation():
         for field in fields(kind)
         if "seed" in field.name
     }
-    assert replicate_keys() == seeds | {"seed", "split.fold", "split.repeat"}
+    assert set(replicates([*config_keys()])) == seeds | {"seed", "split.fold", "split.repeat"}
 
 
 @pytest.mark.parametrize("group", ADDED)

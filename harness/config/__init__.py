@@ -17,7 +17,6 @@ from harness.config.schema import (
     objective,
     parse,
     parse_as,
-    replicate_keys,
 )
 
 __all__ = [
@@ -33,5 +32,4 @@ __all__ = [
     "objective",
     "parse",
     "parse_as",
-    "replicate_keys",
 ]

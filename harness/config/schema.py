@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationErro
 from harness import losses, models, optimizers
 from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
-from harness.data.streams import Replicate, Seed
+from harness.data.streams import Seed
 from harness.errors import UserError
 from harness.metrics.settings import Evaluation
 
@@ -146,20 +146,6 @@ def config_keys() -> Mapping[str, Any]:
         plain = _without_marks(annotation)
         keys[key] = keys[key] | plain if key in keys else plain
     return keys
-
-
-@cache
-def replicate_keys() -> frozenset[str]:
-    """The keys whose values repeat a run: seeds, folds and repeats, marked by `Replicate`.
-
-    >>> sorted(replicate_keys())
-    ['dataset.flip_seed', 'dataset.seed', 'seed', 'split.fold', 'split.repeat', 'split.seed']
-    """
-    return frozenset(
-        key
-        for key, annotation in _annotated_keys(Config)
-        if any(isinstance(mark, Replicate) for _, marks in _members(annotation) for mark in marks)
-    )
 
 
 @cache
