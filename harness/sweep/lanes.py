@@ -20,6 +20,7 @@ from harness.data.dataset import Dataset
 from harness.models import cost
 from harness.padding import lane_shapes, stack
 from harness.run import Run
+from harness.sweep.compiled import compiled
 from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, Sizes, train_run
 
 MAX_LANES = 8
@@ -70,6 +71,11 @@ def lanes_per_device(program: Program) -> int:
     return width
 
 
+def stacked(lanes: Sequence[Lane], program: Program) -> Lane:
+    """A batch of ``program``: at most `width_of` lanes, all of one data set."""
+    return stack(lanes, program, width=width_of(program))
+
+
 def width_of(program: Program) -> int:
     """Lanes of the compiled program over all devices."""
     return lanes_per_device(program) * num_devices()
@@ -89,12 +95,13 @@ class Trainer:
     def __init__(self, program: Program):
         self.program = program
         self.width = width_of(program)
-        mesh = _mesh()
-        self._sharding = NamedSharding(mesh, PartitionSpec("lanes"))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._sharding = NamedSharding(_mesh(), PartitionSpec("lanes"))
+        self._compiled = compiled(program, self._lowered, width=self.width)
+
+    def _lowered(self) -> Any:
         sharded = jax.shard_map(
-            partial(_train_lanes, program=program),
-            mesh=mesh,
+            partial(_train_lanes, program=self.program),
+            mesh=_mesh(),
             in_specs=(PartitionSpec("lanes"), PartitionSpec(), PartitionSpec()),
             out_specs=PartitionSpec("lanes"),
             check_vma=False,  # lanes never talk to each other
@@ -103,23 +110,20 @@ class Trainer:
             lambda leaf: jax.ShapeDtypeStruct(
                 (self.width, *leaf.shape), leaf.dtype, sharding=self._sharding
             ),
-            lane_shapes(program),
+            lane_shapes(self.program),
         )
-        rows, features = program.sizes.rows, program.sizes.features
-        lowered = jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
-        self._compiled = lowered.compile()
+        rows, features = self.program.sizes.rows, self.program.sizes.features
+        return jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
 
     def _shaped(self, *shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, np.float32, sharding=self._everywhere)
+        return jax.ShapeDtypeStruct(
+            shape, np.float32, sharding=NamedSharding(_mesh(), PartitionSpec())
+        )
 
     def memory(self) -> int:
         """Bytes a device needs for temporaries and arguments, by XLA's own account."""
         account: Any = self._compiled.memory_analysis()
         return account.temp_size_in_bytes + account.argument_size_in_bytes
-
-    def stack(self, lanes: Sequence[Lane]) -> Lane:
-        """A batch of at most `width` lanes, all of one data set."""
-        return stack(lanes, self.program, width=self.width)
 
     def __call__(self, stacked: Lane, data: DeviceData) -> Outcome:
         """Starts training `stack`ed lanes and returns at once; reading the result waits."""
