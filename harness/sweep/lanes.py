@@ -26,6 +26,10 @@ from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, Sizes, train
 MAX_LANES = 8
 # Bytes one device may use for its lanes.
 LANE_BUDGET = 512 * 2**20
+# Bytes of activations that a step of a device's lanes may write. Below it lanes share what a step
+# costs besides arithmetic; above it they gain nothing, leave the cache, and a batch that is not
+# full trains copies for as long as it would have taken to train the run.
+STEP_BUDGET = 1.6e6
 
 
 def lane_bytes(program: Program) -> int:
@@ -43,6 +47,11 @@ def lane_bytes(program: Program) -> int:
     floats += 4 * (sizes.validation + sizes.test)
     floats += sizes.synthetic * (sizes.features + 1)
     return 4 * (floats + program.num_steps * program.batch_size)
+
+
+def step_bytes(program: Program) -> int:
+    """Bytes of activations that one lane's step writes on the way to its logits."""
+    return 4 * program.batch_size * cost(program.model, program.inputs).activations
 
 
 def pair_bytes(program: Program) -> int:
@@ -63,10 +72,13 @@ def program_bytes(program: Program) -> int:
 
 @lru_cache(maxsize=1024)
 def lanes_per_device(program: Program) -> int:
-    """The width: a power of two up to `MAX_LANES`, as many as the budget holds, at least one."""
-    each = lane_bytes(program)
+    """The width: a power of two up to `MAX_LANES`, as many as the budgets hold, at least one.
+
+    See docs/decisions/003.
+    """
+    held, written = lane_bytes(program), step_bytes(program)
     width = MAX_LANES
-    while width > 1 and width * each > LANE_BUDGET:
+    while width > 1 and (width * held > LANE_BUDGET or width * written > STEP_BUDGET):
         width //= 2
     return width
 
