@@ -40,8 +40,8 @@ ALLOWED = {
     },
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics"},
     "sweep": {
-        "errors", "devices", "config", "checkpoints", "data", "models", "padding", "run", "train",
-        "record",
+        "errors", "files", "devices", "config", "checkpoints", "data", "identity", "models",
+        "padding", "run", "train", "record",
     },
     "analyze": {"errors", "files", "data", "metrics", "record"},
     "reproduce": {

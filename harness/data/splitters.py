@@ -11,7 +11,6 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from harness.data.dataset import Dataset
 from harness.data.splits import Split, check_part, part_size, split_off, stratified_split
@@ -75,6 +74,8 @@ class KFold:
 
     def split(self, dataset: Dataset, *, seed: int) -> Split:
         """As `Holdout.split`. Raises UserError where there are more folds than rows of a class."""
+        from sklearn.model_selection import StratifiedKFold  # late, as in `splits`
+
         labels = dataset.labels
         _check_fold(self.fold, self.folds)
         rarer = int(np.bincount(labels, minlength=2).min())
@@ -160,6 +161,8 @@ class GroupKFold:
 
     def split(self, dataset: Dataset, *, seed: int) -> Split:
         """As `Holdout.split`. Raises UserError where there are fewer groups than folds."""
+        from sklearn.model_selection import StratifiedGroupKFold
+
         groups, labels = _groups(dataset, self.name), dataset.labels
         _check_fold(self.fold, self.folds)
         num_groups = len(np.unique(groups))
@@ -266,6 +269,8 @@ def _by_group(
     rows: NDArray[np.int32], groups: NDArray[np.int32], num_groups: int, random_state: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(rest, part): the rows of `num_groups` groups, taken from `rows`."""
+    from sklearn.model_selection import GroupShuffleSplit
+
     method = GroupShuffleSplit(1, test_size=num_groups, random_state=random_state)
     ((rest, taken),) = method.split(rows, groups=groups[rows])
     return rows[rest], rows[taken]

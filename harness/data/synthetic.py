@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from harness.data.dataset import Dataset, Overview, standardised
 from harness.data.streams import Purpose, Seed, generator
@@ -206,6 +204,8 @@ _CUES = {
 
 def _intercept(signal: Floats, positive_rate: float) -> float:
     """Where the mean of expit(signal + intercept) is ``positive_rate``."""
+    from scipy.optimize import brentq
+
     middle, reach = logit(positive_rate), float(np.abs(signal).max()) + 1.0
     return brentq(
         lambda intercept: float(expit(signal + intercept).mean()) - positive_rate,
@@ -237,6 +237,8 @@ def _load_separable(config: Separable) -> Dataset:
 
 
 def _load_fraud_like(config: FraudLike) -> Dataset:
+    from scipy.stats import norm  # late: it takes half a second
+
     labels = _exactly(config, config.num_positives)
     raw = generator(config.seed, Purpose.SYNTHETIC, _FEATURES).standard_normal(
         (config.rows, config.num_features)

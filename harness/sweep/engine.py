@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import jax
 import numpy as np
@@ -40,6 +40,16 @@ class Result:
     objectives: Mapping[str, float] = field(default_factory=dict)  # by stored column
     error: UserError | None = None
     was_stored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A batch whose arrays are made."""
+
+    runs: Batch
+    data: Sequence[RunData]
+    stacked: Lane
+    dataset: Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +113,8 @@ def _start(
     with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
         compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
         try:
-            for (_, batches), following in zip_longest(programs, programs[1:]):
+            for (program, batches), following in zip_longest(programs, programs[1:]):
+                first = _prepared(batches[0], program, results)  # while the program compiles
                 compiled = _waited_for(compiling.pop())
                 if following is not None:  # one program ahead: more would fill the memory
                     compiling.append(compiler.submit(_compile, following[0]))
@@ -113,9 +124,11 @@ def _start(
                     for batch in batches:
                         _fail(batch, error, "compiling a job's program", results)
                     continue
-                for batch in batches:
-                    if started := _start_batch(batch, trainer, results, devices):
-                        yield started
+                rest = (_prepared(batch, program, results) for batch in batches[1:])
+                for ready in chain([first], rest):
+                    if ready is not None:
+                        yield _started(ready, trainer, devices)
+                first = ready = None  # let go of their arrays
         finally:
             compiler.shutdown(cancel_futures=True)
             devices.shutdown(cancel_futures=True)
@@ -137,10 +150,8 @@ def _waited_for(compiling: Future[lanes.Trainer]) -> Future[lanes.Trainer]:
     return compiling
 
 
-def _start_batch(
-    batch: Batch, trainer: lanes.Trainer, results: dict[Key, Result], devices: ThreadPoolExecutor
-) -> _Started | None:
-    """The batch in training, without the runs whose data cannot give what they ask."""
+def _prepared(batch: Batch, program: Program, results: dict[Key, Result]) -> _Ready | None:
+    """The batch's arrays, without the runs whose data cannot give what they ask."""
     with timed("prepare"):
         dataset = library.datasets.get(batch[0].config.dataset)
         ready: dict[Run, Lane] = {}
@@ -153,10 +164,13 @@ def _start_batch(
         if not ready:
             return None
         data = [run.data(dataset) for run in ready]
-        stacked = trainer.stack(list(ready.values()))
+        return _Ready(list(ready), data, lanes.stacked(list(ready.values()), program), dataset)
+
+
+def _started(ready: _Ready, trainer: lanes.Trainer, devices: ThreadPoolExecutor) -> _Started:
     begun = time.perf_counter()
-    outcome = devices.submit(_train, trainer, stacked, dataset, batch[0])
-    return _Started(list(ready), data, outcome, dataset, begun)
+    outcome = devices.submit(_train, trainer, ready.stacked, ready.dataset, ready.runs[0])
+    return _Started(ready.runs, ready.data, outcome, ready.dataset, begun)
 
 
 def _train(trainer: lanes.Trainer, stacked: Lane, dataset: Dataset, one: Run) -> Outcome:
