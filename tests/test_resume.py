@@ -226,6 +226,7 @@ def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits
     runs, columns = flat(store.read_runs(path))
     less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
     less.write_parquet(path, metadata={store.FORM: str(FORMAT)})
+    (path.parent / store.SUMS).unlink()
     plain = replace(asked, evaluation=replace(asked.evaluation, objective="auroc"))
     assert [one.was_stored for one in train([plain], tmp_path)] == [True]
     assert [one.was_stored for one in train([asked, plain], tmp_path)] == [False, False]
