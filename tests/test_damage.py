@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from harness.analyze import analyze, load
+from harness.analyze.report import rerun_command
 from harness.errors import UserError
 from harness.record import store
-from harness.record.shard import SUMS, TABLES, fault, table_path
+from harness.record.shard import SUMS, TABLES, fault, sums, table_path
 from harness.sweep import recorder
 from tests.altered import alter, changes
 from tests.fabricated import Sweep, fabricate
@@ -126,3 +127,40 @@ def test_an_altered_store_is_analyzed_or_refused_in_one_line(step: int, tmp_path
         except BaseException as error:
             raise AssertionError(f"{table}: {what}") from error
         shutil.rmtree(place)
+
+
+HOSTILE = "a\x1b]0;owned\x07\x00\x9b2J\u202egnol"
+
+
+def test_names_with_hidden_characters_are_shown_as_they_are(tmp_path: Path) -> None:
+    """They would move the cursor of a terminal, and end the process that draws the charts."""
+    sweep = Sweep({"bce": 0, HOSTILE: 0}, datasets=(HOSTILE,), seeds=(0, 1), num_rows=60)
+    fabricate(tmp_path / "sweep", sweep)
+    console = Console(file=io.StringIO(), width=200)
+    report = analyze(tmp_path / "sweep", output=tmp_path / "out", console=console, images="svg")
+    texts = [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    texts.append(console.file.getvalue())  # type: ignore[attr-defined]
+    assert "owned" in report.read_text() and len(texts) > 5
+    for text in texts:
+        assert not set("\x1b\x07\x00\x9b\u202e") & set(text)
+
+
+def test_aliases_in_the_record_of_a_sweep_are_not_followed(tmp_path: Path) -> None:
+    """A few lines of them are more text than fits a memory."""
+    nested = "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 40))
+    for task in ("*a39", "[*a39]", "[" * 5_000):
+        text = f"a0: &a0 [x]\n{nested}hydra:\n  overrides:\n    task: {task}\n"
+        (tmp_path / "multirun.yaml").write_text(text)
+        assert rerun_command(tmp_path) == ""
+    (tmp_path / "multirun.yaml").write_text("hydra: {overrides: {task: [loss=bce]}}")
+    assert rerun_command(tmp_path) == "harness train -m loss=bce"
+
+
+def test_what_is_no_table_is_damage_whatever_its_sums_say(tmp_path: Path) -> None:
+    write_store(tmp_path, records(1))
+    write_store(tmp_path, records(2)[1:2])
+    one, other = store.shards(tmp_path).whole
+    table_path(one, "history").write_bytes(b"PAR1\x1b[2J")
+    (one / SUMS).write_text(sums(one))
+    assert store.shards(tmp_path).whole == (other,)
+    assert "\x1b" not in store.shards(tmp_path).damaged[one]

@@ -58,7 +58,7 @@ def shown(text: str) -> str:
     >>> print(shown("a\\x1b[2J"))
     a\\x1b[2J
     """
-    return text.translate(str.maketrans(_SHOWN))
+    return text.translate({ord(sign): told for sign, told in _SHOWN.items()})
 
 
 _scores, _labels = pl.col("logits").list, pl.col("labels").list

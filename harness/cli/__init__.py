@@ -121,9 +121,9 @@ def _fail(message: str) -> None:
 
 
 def _one_line(message: str) -> str:
-    """Without control characters, which could rewrite what the terminal shows, and not too long."""
-    words = " ".join(message.split())
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    from harness.errors import printable
+
+    shown = printable(" ".join(message.split()))
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 4]} ..."
 
 

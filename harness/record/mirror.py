@@ -93,7 +93,7 @@ def _read(entry: dict[str, Any], sent: dict[str, datetime]) -> None:
 
 @dataclass
 class Patience:
-    """The seconds that training may yet wait for the service: one for all mirrors of a sweep."""
+    """The seconds that training may yet wait for the service: one for all mirrors of a process."""
 
     left: float = WAIT_SECONDS
 
@@ -157,7 +157,7 @@ class Mirror:
             say(f"WANDB_DIR is not used: W&B's files are kept in {self._folder / 'wandb'}")
         self.ledger = Ledger(self._folder)
         self._timeout = timeout
-        self._patience = patience or Patience(WAIT_SECONDS)
+        self._patience = patience or Patience()
         self._warned = False
         self._asleep_until = 0.0
 

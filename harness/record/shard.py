@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.errors import UserError
+from harness.errors import UserError, printable
 from harness.record import first_form
 from harness.record.schema import FACTS, FORMAT, RUN, SCORES
 
@@ -75,18 +75,25 @@ def opened(path: Path) -> tuple[pl.LazyFrame, int]:
       UserError: it is no such file, or of a form that only later versions know.
     """
     try:
-        lazy = pl.scan_parquet(path, glob=False)
-        lazy.collect_schema()
-        form = pl.read_parquet_metadata(path).get(FORM, "1")
+        return _opened(path)
+    except UserError:
+        raise
     except UNREADABLE as error:
         raise UserError(f"cannot read {path}: {_first_line(error)}") from error
+
+
+def _opened(path: Path) -> tuple[pl.LazyFrame, int]:
+    """As `opened`, but for what is no such file, which raises one of `UNREADABLE`."""
+    lazy = pl.scan_parquet(path, glob=False)
+    lazy.collect_schema()
+    form = pl.read_parquet_metadata(path).get(FORM, "1")
     if form not in ("1", str(FORMAT)):
         raise UserError(f"{path} has form {form}, which is newer than this harness: update it")
     return lazy, int(form)
 
 
 def fault(shard: Path) -> str:
-    """What is wrong with a shard; empty where nothing is.
+    """What is wrong with a shard, for a terminal; empty where nothing is.
 
     Raises:
       UserError: it may not be read, or is of a form that only later versions know.
@@ -101,7 +108,7 @@ def fault(shard: Path) -> str:
             for name in TABLES:
                 pl.read_parquet(table_path(shard, name), glob=False)
         strange = (_strange(table_path(shard, name), name) for name in TABLES)
-        return next(filter(None, strange), "")
+        return printable(next(filter(None, strange), ""))
     except UserError:
         raise
     except PermissionError as error:
@@ -111,12 +118,12 @@ def fault(shard: Path) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
+    return printable((str(error).splitlines() or [type(error).__name__])[0][:160])
 
 
 def _strange(path: Path, table: str) -> str:
     """How a table is not of its form; empty where it is."""
-    lazy, form = opened(path)
+    lazy, form = _opened(path)
     schema = dict(lazy.collect_schema())
     wanted = dict(NEEDED[table])
     if table == "predictions":

@@ -12,7 +12,7 @@ from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
 from harness.errors import UserError
 from harness.record import store
-from harness.record.mirror import WAIT_SECONDS, Mirror, Patience, mirror_run
+from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import labels
@@ -23,6 +23,9 @@ from harness.sweep.timings import timed
 RUNS_PER_SHARD = 64
 BYTES_PER_SHARD = 64 * 2**20
 SECONDS_PER_SHARD = 20.0
+
+# Of the process: a search has a recorder for each batch of jobs.
+_patience = Patience()
 
 
 class Recorder:
@@ -36,9 +39,8 @@ class Recorder:
             store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
-        patience = Patience(WAIT_SECONDS)
         keys = {_mirror_key(config) for config in configs}
-        self._mirrors = {key: _mirror(*key, patience) for key in keys}
+        self._mirrors = {key: _mirror(*key) for key in keys}
         self._waiting_since = math.inf
 
     def add(
@@ -113,7 +115,7 @@ def _mirror_key(config: Config) -> tuple[Path, Wandb]:
     return folder_of(config), config.wandb
 
 
-def _mirror(folder: Path, settings: Wandb, patience: Patience) -> Mirror:
+def _mirror(folder: Path, settings: Wandb) -> Mirror:
     return Mirror(
         mode=settings.mode,
         labels=labels(
@@ -124,5 +126,5 @@ def _mirror(folder: Path, settings: Wandb, patience: Patience) -> Mirror:
             sweep=folder.name,
         ),
         folder=folder,
-        patience=patience,
+        patience=_patience,
     )
