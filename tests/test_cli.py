@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from harness import cli
 from harness.metrics.names import listing
 from tests.conftest import TINY
 from tests.stored import assert_same_runs, stored_tables
@@ -319,3 +321,21 @@ def test_one_line_says_what_is_wrong(harness, arguments):
     said = harness(*arguments)
     assert said.code == 2 and said.err.startswith("error: ")
     assert len(said.err.strip().splitlines()) == 1 and not Path("runs").exists(), said.err
+
+
+def test_a_hang_up_that_the_caller_ignores_stays_ignored(harness, monkeypatch):
+    """As under `nohup`; one that nobody handles is the command's while it runs, and no longer."""
+    seen = {}
+
+    def look(arguments):
+        for one in (signal.SIGHUP, signal.SIGTERM):
+            seen[one] = signal.getsignal(one)
+
+    monkeypatch.setitem(cli._COMMANDS, "data", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert harness("data").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen[signal.SIGHUP] is signal.SIG_IGN and callable(seen[signal.SIGTERM])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,12 +1,16 @@
 """Sweeps killed, stopped, repeated and changed: what is missing is trained, to the same bits."""
 
+import fcntl
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +22,12 @@ from harness.analyze.load import load
 from harness.config import Config, parse
 from harness.record import store
 from harness.record.schema import FORMAT, flat, nested
-from harness.sweep import recorder
+from harness.sweep import claims, engine, recorder
+from harness.sweep.claims import Claims
 from harness.sweep.engine import Result, run_sweep
 from harness.sweep.progress import Progress
 from tests.conftest import TINY
-from tests.runs import config
+from tests.runs import config, runs_of
 from tests.stored import assert_same_runs, only, stored_tables
 
 RUNS_PER_SHARD = 16
@@ -111,6 +116,55 @@ def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_pat
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
+# A sweep that is killed as it flushes something to disk for the `at`th time: each file of a shard,
+# its folder and, once it has its name, the folder around it.
+KILLED_AT = """
+import os, signal, sys
+from harness import cli, files
+from harness.cli import application
+from harness.sweep import recorder
+recorder.RUNS_PER_SHARD = {runs_per_shard}
+flush, flushed = files.flush, []
+def flush_or_die(path):
+    flush(path)
+    flushed.append(path)
+    if len(flushed) == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+files.flush = flush_or_die
+sys.argv[0] = "harness"
+cli.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_sweep_killed_at_any_step_of_a_shard_goes_on(at, harness, tmp_path, whole):
+    script = KILLED_AT.format(runs_per_shard=RUNS_PER_SHARD, at=at)
+    assert process(script, tmp_path, *SWEEP).returncode == -signal.SIGKILL
+    folder = tmp_path / FOLDER
+    assert len(store.shards(folder).whole) == (1 if at > len(store.TABLES) + 2 else 0)
+    assert store.shards(folder).damaged == {}
+    assert harness(*SWEEP).code == 0
+    assert store.runs(folder)[0]["run_id"].is_unique().all()
+    assert_same_runs(stored_tables(folder), whole)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_random_moments_goes_on(tmp_path, whole):
+    script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
+    command = [sys.executable, "-c", script, *SWEEP]
+    draw = random.Random(0)
+    for _ in range(12):
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as running:
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=draw.uniform(2, 20))
+            running.kill()
+        assert store.shards(tmp_path / FOLDER).damaged == {}
+    assert process(script, tmp_path, *SWEEP).returncode == 0
+    assert store.runs(tmp_path / FOLDER)[0]["run_id"].is_unique().all()
+    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
 def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     done = signalled(signal.SIGINT, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
@@ -121,6 +175,70 @@ def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     said = harness(*SWEEP)
     assert said.out.startswith(f"{NUM_RUNS - len(ids)} trained, {len(ids)} already stored")
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_terminated_sweep_stores_what_has_finished(number, code, tmp_path):
+    done = signalled(number, tmp_path)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert "the same command trains the rest" in done.stdout
+    ids = store.runs(tmp_path / FOLDER)[0]["run_id"].to_list()
+    # Also what waited for the shard in whose writing the signal came.
+    assert 2 * RUNS_PER_SHARD <= len(ids) < NUM_RUNS and len(ids) == len(set(ids))
+
+
+def test_what_has_finished_waits_no_longer_than_is_said(tmp_path, monkeypatch):
+    """However long the next batch trains, or its program compiles."""
+    monkeypatch.setattr(recorder, "SECONDS_PER_SHARD", 0.2)
+    first, *others = (config(seed=seed, model={"name": "logistic"}) for seed in range(3))
+    rest = [replace(one, model=config(model__width=4).model) for one in others]
+    folder, compile_ = tmp_path / "default", engine._compile
+    seen = []
+    monkeypatch.setattr(engine, "_compile", lambda program: Slow(compile_(program), folder, seen))
+    train([first, *rest], tmp_path)
+    assert seen == [0, 1]
+
+
+class Slow:
+    """A trainer that notes how many runs are stored when it has taken its time."""
+
+    def __init__(self, trainer, folder, seen):
+        self.trainer, self.folder, self.seen = trainer, folder, seen
+        self.program, self.stack = trainer.program, trainer.stack
+
+    def __call__(self, *given):
+        if self.seen:
+            time.sleep(3)
+        self.seen.append(len(store.stored(self.folder)))
+        return self.trainer(*given)
+
+
+def test_a_shard_of_many_scores_is_written_before_it_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "BYTES_PER_SHARD", 2_000)
+    trained([config(seed=seed, model={"name": "logistic"}) for seed in range(3)], tmp_path)
+    assert len(store.shards(tmp_path / "default").whole) == 3
+
+
+def test_a_full_disk_is_one_line(harness, tmp_path, monkeypatch):
+    """As Polars tells it."""
+    assert harness("train", *TINY).code == 0
+    before = stored_tables(tmp_path / FOLDER)
+
+    def full(self, path, **options):
+        path.write_bytes(b"PAR1")
+        raise pl.exceptions.ComputeError(
+            "parquet: underlying IO error: No space left on device (os error 28)"
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_parquet", full)
+        both = [harness("train", "-m", *TINY, "seed=range(3)"), harness("train", *TINY, "seed=1")]
+    for said in both:
+        assert said.code == 2 and said.err.count("\n") == 1
+        assert "No space left on device; nothing stored so far is lost" in said.err
+    assert len(list((tmp_path / FOLDER / "shards").iterdir())) == 1
+    assert_same_runs(stored_tables(tmp_path / FOLDER), before)
+    assert harness("train", "-m", *TINY, "seed=range(3)").out.startswith("2 trained, 1 already")
 
 
 def test_a_shard_that_cannot_be_written_leaves_no_trace(tmp_path, monkeypatch):
@@ -155,24 +273,45 @@ def test_readers_ignore_a_shard_in_writing(tmp_path):
     assert train([config(seed=0)], tmp_path)[0].was_stored
 
 
-def test_writers_share_a_folder_without_a_lock(tmp_path, monkeypatch):
-    """Two sweeps that overlap, at once: no run is lost, and those trained twice agree."""
+def test_writers_share_a_folder(tmp_path, monkeypatch):
+    """Two sweeps that overlap, at once: no run is lost, and none is trained twice."""
     monkeypatch.setattr(recorder, "RUNS_PER_SHARD", 4)
     configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(24)]
     with ThreadPoolExecutor(2) as writers:
         halves = writers.map(train, [configs[:16], configs[8:]], [tmp_path / "both"] * 2)
         assert all(one.error is None for half in halves for one in half)
+    assert store.runs(tmp_path / "both" / "default")[0]["run_id"].is_unique().all()
+    assert not (tmp_path / "both" / "default" / claims.FOLDER).exists()
     assert_same_runs(
         stored_tables(tmp_path / "both" / "default"), trained(configs, tmp_path / "one")
     )
 
 
+def test_the_claim_of_a_killed_sweep_ends_with_it(tmp_path):
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(2)]
+    left = tmp_path / "default" / claims.FOLDER / "0"
+    left.parent.mkdir(parents=True)
+    runs = runs_of(*[replace(one, root=str(tmp_path)) for one in configs])
+    left.write_text("\n".join(run.run_id for run in runs))
+    with left.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with Claims() as own, own.deciding(runs):
+            assert own.take(runs) == []
+    with Claims() as own, Claims() as other:
+        with own.deciding(runs):
+            assert own.take(runs[:1]) == runs[:1] and not left.exists()
+        with other.deciding(runs):
+            assert other.take(runs) == runs[1:]
+    assert not left.parent.exists()
+
+
 @pytest.mark.slow
-def test_processes_share_a_folder_without_a_lock(tmp_path, whole):
+def test_processes_share_a_folder(tmp_path, whole):
     script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
     with ThreadPoolExecutor(2) as writers:
         runs = [writers.submit(process, script, tmp_path, *SWEEP) for _ in range(2)]
     assert [run.result().returncode for run in runs] == [0, 0]
+    assert store.runs(tmp_path / FOLDER)[0]["run_id"].is_unique().all()
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
@@ -226,6 +365,7 @@ def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits
     runs, columns = flat(store.read_runs(path))
     less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
     less.write_parquet(path, metadata={store.FORM: str(FORMAT)})
+    (path.parent / store.SUMS).unlink()
     plain = replace(asked, evaluation=replace(asked.evaluation, objective="auroc"))
     assert [one.was_stored for one in train([plain], tmp_path)] == [True]
     assert [one.was_stored for one in train([asked, plain], tmp_path)] == [False, False]

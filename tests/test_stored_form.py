@@ -22,6 +22,7 @@ from harness.record.config_struct import config_type, own_keys, typed, widened
 from harness.record.mirror import mirror_run
 from harness.record.replay import stored_logs
 from harness.record.schema import CHOICES, FACTS, RUN, Columns, Record, flat, nested
+from harness.record.shard import sums
 from harness.record.tables import tables
 from tests.fabricated import Sweep
 from tests.logged import records, write_store
@@ -211,6 +212,7 @@ def test_a_form_of_the_future_is_refused_in_one_line(tmp_path: Path) -> None:
     write_store(tmp_path, records())
     (path,) = store.shard_paths(tmp_path, "runs")
     pl.read_parquet(path).write_parquet(path, metadata={store.FORM: "3"})
+    (path.parent / store.SUMS).write_text(sums(path.parent))
     for read in (store.runs, store.stored, load):
         with pytest.raises(UserError, match="has form 3, which is newer") as caught:
             read(tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from harness.analyze.checked import checked
 from harness.analyze.runs import HISTORY_SCHEMA, INCOMPLETE, Runs
 from harness.analyze.sources.offline import log_files, read_offline
 from harness.analyze.sources.service import is_path, read_service
@@ -28,7 +29,7 @@ def load(*sources: Path | str) -> Runs:
     Raises:
         UserError: a source is none of these, cannot be read or holds no runs.
     """
-    return join([_read(source) for source in sources])
+    return join([checked(_read(source)) for source in sources])
 
 
 def join(parts: Sequence[Runs]) -> Runs:

@@ -36,6 +36,7 @@ from harness.analyze.wording import answers, overall, place, what_would_decide
 
 MAX_TABLE_ROWS = 2000
 MAX_LISTED = 12
+MAX_RECORD = 2**20  # characters of Hydra's record of a sweep
 SCRIPTS = ("data.js", "explorer.js", "page.js")
 
 DIGITS = 4
@@ -263,14 +264,23 @@ def _names(prefixes: tuple[str, ...]) -> str:
 def rerun_command(folder: Path) -> str:
     """The command of the last sweep trained into a folder, from Hydra's record of it; else "".
 
-    The record is only read as text: nothing in it is instantiated.
+    The record is only read as text: nothing in it is instantiated, and no alias is followed, by
+    which a short file can say more than fits a memory.
     """
     try:
-        record = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+        with (folder / "multirun.yaml").open(encoding="utf-8") as file:
+            record = yaml.load(file.read(MAX_RECORD), Loader=_WithoutAliases)
         overrides = record["hydra"]["overrides"]["task"]
         return shlex.join(["harness", "train", "-m", *map(str, overrides)])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, KeyError, TypeError):
         return ""
+
+
+class _WithoutAliases(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("Hydra writes no alias")
+        return super().compose_node(parent, index)
 
 
 def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:

@@ -148,18 +148,19 @@ def _shown(command: str, flags: argparse.Namespace) -> tuple[argparse.Namespace,
 class Task:
     """A Hydra task for one configuration, which the fused launcher gives all of a sweep at once.
 
-    Where Hydra runs it for a single job, what it refuses is kept in ``refused``, to be raised once
-    Hydra has returned: an error raised inside is announced by Hydra with a line of its own.
+    Where Hydra runs it for a single job, what it refuses, or the system refuses it, is kept in
+    ``refused``, to be raised once Hydra has returned: an error raised inside is announced by Hydra
+    with a line of its own.
     """
 
     sweep: Callable[[Configs], Sequence[Any]]
     stores_runs: bool = False
-    refused: UserError | None = field(default=None, init=False)
+    refused: UserError | OSError | None = field(default=None, init=False)
 
     def __call__(self, config: DictConfig) -> Any:
         try:
             return self._one(config)
-        except UserError as error:
+        except (UserError, OSError) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # a launcher that runs job by job
                 raise
             self.refused = error

@@ -24,6 +24,8 @@ from harness.files import whole_file
 from harness.sweep.failures import reasons
 from harness.sweep.timings import timed
 
+HIDDEN = "(not recorded)"
+
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
 
@@ -154,4 +156,16 @@ def _record(config: DictConfig) -> None:
     folder = Path(str(config.hydra.sweep.dir)).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "multirun.yaml") as path:
-        OmegaConf.save(config, path)
+        OmegaConf.save(_without_secrets(config), path)
+
+
+def _without_secrets(config: DictConfig) -> DictConfig:
+    """Without the values of `hydra.job.env_set`, which may be keys, wherever Hydra repeats them."""
+    plain: Any = OmegaConf.to_container(config)
+    hydra = plain["hydra"]
+    hydra["job"]["env_set"] = dict.fromkeys(hydra["job"]["env_set"], HIDDEN)
+    overrides = hydra["overrides"]["hydra"]
+    hydra["overrides"]["hydra"] = [
+        f"{text.partition('=')[0]}={HIDDEN}" if "env_set" in text else text for text in overrides
+    ]
+    return OmegaConf.create(plain)

@@ -57,19 +57,25 @@ class Sync:
     """What is to be sent of a sweep folder.
 
     Attributes:
-        everything: also what the service has already, and what was never to be mirrored.
+        everything: also what the service has already, and what is not to be mirrored.
     """
 
     folder: Path
     everything: bool = False
 
     def unsent(self) -> list[str]:
-        """Stored runs the service lacks: not mirrored yet, or to an offline folder only."""
-        known = stored(self.folder)
+        """Stored runs the service lacks: those that are to be mirrored, and that were not sent, or
+        trained again since."""
+        known = stored(self.folder, ["wandb.mode"])
         if self.everything:
             return sorted(known)
-        standings = Ledger(self.folder).standings()
-        return [one for one, standing in standings.items() if one in known and standing != "online"]
+        sent = Ledger(self.folder).sent()
+        return [
+            run_id
+            for run_id, row in known.items()
+            if row["wandb.mode"] != "disabled"
+            and (run_id not in sent or sent[run_id] < row["created"])
+        ]
 
     def send(self, *, timeout: float | None = None) -> Iterator[str]:
         """Sends what is unsent, `NUM_SENDERS` runs at a time; yields each id once sent and noted.
@@ -113,7 +119,7 @@ class _Sender:
             upload(run, self.place, timeout=self.timeout)
         except Exception as error:
             return run.run_id, error
-        self.ledger.note_sent([run.run_id], to="online")
+        self.ledger.note_sent([run])
         return run.run_id, None
 
 

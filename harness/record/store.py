@@ -1,75 +1,120 @@
 """The store: append-only Parquet shards, one folder a batch of runs.
 
-``<folder>/shards/<id>/{runs,history,predictions}.parquet``. A shard folder is written whole under
-a temporary name and then renamed, so a reader sees all three tables of a batch or none, several
-writers need no lock, and a killed process loses at most the batch it was training.
+``<folder>/shards/<id>/{runs,history,predictions}.parquet`` and their hashes. A shard folder is
+written whole under a temporary name and then renamed, so a reader sees all of a batch or none,
+several writers need no lock, and a killed process loses at most what it had not stored yet.
+
+Nothing of a shard is believed before it is checked (`harness.record.shard`). The runs of a damaged
+one are as if they were not stored: `harness train` moves it to ``<folder>/damaged`` and trains them
+again, all others leave it out and say so.
 """
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from harness.errors import UserError
+from harness.data.fetching import say
 from harness.files import whole_folder
 from harness.record import first_form
-from harness.record.schema import FORMAT, RUN, Columns, flat, joined, nested
+from harness.record.schema import FACTS, FORMAT, RUN, Columns, flat, joined, nested
+from harness.record.shard import FORM, SUMS, TABLES, fault, opened, sums, table_path, write_table
 
-TABLES = ("runs", "history", "predictions")
-FORM = "harness.format"  # the key of the form's number in a file's Parquet metadata
+__all__ = ["FORM", "SUMS", "TABLES"]
+
+DAMAGED = "damaged"  # the folder, beside `shards`, of those that were set aside
 
 
 def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
-    """Adds one shard holding ``tables`` (one frame for each of `TABLES`) and returns its folder."""
+    """Adds one shard holding ``tables`` (one frame for each of `TABLES`) and returns its folder.
+
+    Raises:
+      OSError: it cannot be written; nothing of it is there then.
+    """
     shard = folder / "shards" / uuid.uuid4().hex
     with whole_folder(shard) as temporary:
         for name in TABLES:
-            path = temporary / f"{name}.parquet"
-            tables[name].write_parquet(path, compression="zstd", metadata={FORM: str(FORMAT)})
+            path, form = table_path(temporary, name), {FORM: str(FORMAT)}
+            write_table(tables[name], path, compression="zstd", metadata=form)
+        (temporary / SUMS).write_bytes(sums(temporary).encode())
     return shard
 
 
-def shard_paths(folder: Path, table: str) -> list[Path]:
-    """The files of ``table`` in all finished shards."""
-    return sorted(
-        path
-        for path in (folder / "shards").glob(f"*/{table}.parquet")
-        if not path.parent.name.startswith(".")
+@dataclass(frozen=True)
+class Shards:
+    """The finished shards of a folder: the whole ones, and what is wrong with each damaged one."""
+
+    whole: tuple[Path, ...]
+    damaged: Mapping[Path, str]
+
+    def paths(self, table: str) -> list[Path]:
+        """The files of ``table`` in the whole ones."""
+        return [table_path(shard, table) for shard in self.whole]
+
+
+def shards(folder: Path) -> Shards:
+    """The shards of ``folder``, all of their content checked.
+
+    Raises:
+      UserError: one may not be read, or is of a form that only later versions know.
+    """
+    found = (one for one in (folder / "shards").glob("*") if not one.name.startswith("."))
+    faults = {one: fault(one) for one in sorted(found) if one.is_dir()}
+    return Shards(
+        whole=tuple(one for one, told in faults.items() if not told),
+        damaged={one: told for one, told in faults.items() if told},
     )
 
 
-def scan(path: Path) -> pl.LazyFrame:
-    """A shard's table `history` or `predictions`.
+def shard_paths(folder: Path, table: str) -> list[Path]:
+    """The files of ``table`` in all whole shards; raises as `shards`."""
+    return shards(folder).paths(table)
 
-    Raises:
-      UserError: it is no such file, or of a form that only later versions know.
-    """
-    return _opened(path, ("run_id",))[0]
+
+def set_aside(folder: Path) -> None:
+    """Moves damaged shards to ``folder``/damaged and says so: their runs are trained again."""
+    for shard, told in shards(folder).damaged.items():
+        place = folder / DAMAGED / shard.name
+        place.parent.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another sweep was first
+            shard.rename(place)
+            say(f"{shard} is damaged ({told}): moved to {place}, its runs are trained again")
+
+
+def scan(path: Path) -> pl.LazyFrame:
+    """A shard's table, as it is stored; raises as `opened`."""
+    return opened(path)[0]
 
 
 def read_runs(path: Path) -> pl.DataFrame:
     """A shard's table `runs` in the stored form of today, whichever form it has.
 
-    Raises:
-      UserError: as `scan`.
+    What a later version of today's form adds is passed over; raises as `opened`.
     """
-    lazy, form = _opened(path, tuple(RUN))
-    frame = lazy.collect()
-    return frame if form == FORMAT else nested(*first_form.converted(frame))
+    lazy, form = opened(path)
+    if form != FORMAT:
+        return nested(*first_form.converted(lazy.collect()))
+    known = {*RUN, *FACTS, "config", "chosen", "metrics"}
+    return lazy.select(name for name in lazy.collect_schema() if name in known).collect()
 
 
 def runs(folder: Path) -> tuple[pl.DataFrame, Columns]:
-    """The flat table of all shards with its `shard`, and what its columns are.
+    """`flat_runs` of all whole shards; raises as `shards`."""
+    return flat_runs(shards(folder))
+
+
+def flat_runs(of: Shards) -> tuple[pl.DataFrame, Columns]:
+    """The flat table of the whole shards with its `shard`, and what its columns are.
 
     A run that was trained twice has two rows. Without a row it has no columns.
-
-    Raises:
-      UserError: as `scan`.
     """
     parts = []
-    for path in shard_paths(folder, "runs"):
+    for path in of.paths("runs"):
         if (frame := read_runs(path)).height:
             parts.append(flat(frame.with_columns(pl.lit(path.parent.name).alias("shard"))))
     return union(parts)
@@ -87,44 +132,39 @@ def union(parts: Sequence[tuple[pl.DataFrame, Columns]]) -> tuple[pl.DataFrame, 
 
 
 def stored(folder: Path, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
-    """These facts and metrics of every stored run, by run_id; None where it lacks one.
+    """These facts, metrics and config keys of every stored run, by run_id; None where it lacks one.
 
-    Of a run that was trained again they are the latest.
+    Of a run that was trained again they are the latest. Says which shards are left out; raises as
+    `shards`.
     """
-    found = [_selected(path, names) for path in shard_paths(folder, "runs")]
+    of = shards(folder)
+    for shard, told in of.damaged.items():
+        _say_once(f"{shard} is damaged ({told}): left out; `harness train` trains its runs again")
+    found = [_selected(path, names) for path in of.paths("runs")]
     if not found:
         return {}
     rows = pl.concat(found, how="vertical_relaxed").sort("created")
     return {row["run_id"]: row for row in rows.iter_rows(named=True)}
 
 
+@cache
+def _say_once(line: str) -> None:
+    say(line)
+
+
 def _selected(path: Path, names: Sequence[str]) -> pl.DataFrame:
-    lazy, _ = _opened(path, tuple(RUN))
+    lazy, _ = opened(path)
     schema = lazy.collect_schema()
-    dtype = schema.get("metrics")
-    metrics = {one.name for one in dtype.fields} if isinstance(dtype, pl.Struct) else set()
-    columns = [
-        pl.col(name)
-        if name in schema
-        else pl.col("metrics").struct.field(name)
-        if name in metrics
-        else pl.lit(None).alias(name)
-        for name in (*RUN, *names)
-    ]
-    return lazy.select(columns).collect()
+    return lazy.select(_found(name, schema).alias(name) for name in (*RUN, *names)).collect()
 
 
-def _opened(path: Path, needed: Sequence[str]) -> tuple[pl.LazyFrame, int]:
-    """A table that has the ``needed`` columns, and the number of its form."""
-    try:
-        lazy = pl.scan_parquet(path, glob=False)
-        columns = lazy.collect_schema().names()
-        form = pl.read_parquet_metadata(path).get(FORM, "1")
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"cannot read {path} ({reason}); delete its shard folder") from error
-    if form not in ("1", str(FORMAT)):
-        raise UserError(f"{path} has form {form}, which is newer than this harness: update it")
-    if missing := [column for column in needed if column not in columns]:
-        raise UserError(f"{path} has no column {missing[0]}: not a shard of this harness")
-    return lazy, int(form)
+def _found(name: str, schema: Mapping[str, Any]) -> pl.Expr:
+    """A fact, a metric, or a config key by its dotted name."""
+    for first, *rest in ((name,), ("metrics", name), ("config", *name.split("."))):
+        value, kind = pl.col(first), schema.get(first)
+        for key in rest:
+            inner = {one.name: one.dtype for one in kind.fields} if kind == pl.Struct else {}
+            value, kind = value.struct.field(key), inner.get(key)
+        if kind is not None:
+            return value
+    return pl.lit(None)

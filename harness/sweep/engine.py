@@ -7,8 +7,10 @@ next program compiles while this one trains.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from harness import checkpoints
 from harness.config import Config, objective
 from harness.data import library
 from harness.data.dataset import Dataset
+from harness.data.fetching import say
 from harness.data.run_data import RunData
 from harness.errors import UserError
 from harness.padding import trimmed
@@ -24,6 +27,7 @@ from harness.record.collect import collect
 from harness.record.schema import Record
 from harness.run import Key, Run
 from harness.sweep import lanes, plan
+from harness.sweep.claims import Claims
 from harness.sweep.failures import caught
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
@@ -75,18 +79,46 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     recorder = Recorder(configs)
     with timed("identify"):
         runs = plan.resolved(configs)
-        columns = sorted({objective(config) for config in configs})
-        results = {
-            key: Result(key[1], _told(row, columns), was_stored=True)
-            for key, row in plan.stored_runs(runs, columns).items()
-        }
-        programs = list(plan.batches(run for run in runs if run.key not in results))
+    columns = sorted({objective(config) for config in configs})
+    results: dict[Key, Result] = {}
+    waited = False
+    with Claims() as claims:
+        while left := [run for run in runs if run.key not in results]:
+            with timed("identify"), claims.deciding(left):
+                results |= {
+                    key: Result(key[1], _told(row, columns), was_stored=True)
+                    for key, row in plan.stored_runs(left, columns).items()
+                }
+                left = [run for run in left if run.key not in results]
+                free = claims.take(left)
+            if free:
+                _train_all(free, columns, results, recorder, progress)
+            elif left:
+                if not waited:
+                    say(f"another sweep is training {len(left):,} of these runs: waiting for it")
+                    waited = True
+                claims.wait(left)
+    return [results[run.key] for run in runs]
+
+
+def _train_all(
+    runs: Sequence[Run],
+    columns: Sequence[str],
+    results: dict[Key, Result],
+    recorder: Recorder,
+    progress: Progress,
+) -> None:
+    """Trains and stores ``runs``, and adds what became of each to ``results``."""
+    with timed("identify"):
+        programs = list(plan.batches(runs))
     total = sum(len(batch) for _, batches in programs for batch in batches)
+    # Held here: a sweep that is stopped stores what has finished before it leaves what has not.
+    batches = _one_ahead(_start(programs, results, recorder))
     with progress.training(total) as advance:
         try:
-            for started in _one_ahead(_start(programs, results)):
+            for started in batches:
                 try:
-                    finished = _finish(started)
+                    finished = _finish(started, recorder)
                 except Exception as error:
                     _fail(started.runs, error, "training and scoring a job", results)
                     finished = []
@@ -96,7 +128,6 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 advance(len(started.runs))
         finally:
             recorder.flush()
-    return [results[run.key] for run in runs]
 
 
 def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:
@@ -106,32 +137,49 @@ def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[st
 
 
 def _start(
-    programs: Sequence[tuple[Program, Sequence[Batch]]], results: dict[Key, Result]
+    programs: Sequence[tuple[Program, Sequence[Batch]]],
+    results: dict[Key, Result],
+    recorder: Recorder,
 ) -> Iterator[_Started]:
     """Starts batch after batch; each is training when it is yielded."""
     # XLA compiles and runs without Python's lock, each on a thread of its own.
-    with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
+    with _worker() as compiler, _worker() as devices:
         compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
-        try:
-            for (program, batches), following in zip_longest(programs, programs[1:]):
-                first = _prepared(batches[0], program, results)  # while the program compiles
-                compiled = _waited_for(compiling.pop())
-                if following is not None:  # one program ahead: more would fill the memory
-                    compiling.append(compiler.submit(_compile, following[0]))
-                try:
-                    trainer = compiled.result()
-                except Exception as error:
-                    for batch in batches:
-                        _fail(batch, error, "compiling a job's program", results)
-                    continue
-                rest = (_prepared(batch, program, results) for batch in batches[1:])
-                for ready in chain([first], rest):
-                    if ready is not None:
-                        yield _started(ready, trainer, devices)
-                first = ready = None  # let go of their arrays
-        finally:
-            compiler.shutdown(cancel_futures=True)
-            devices.shutdown(cancel_futures=True)
+        for (program, batches), following in zip_longest(programs, programs[1:]):
+            first = _prepared(batches[0], program, results)  # while the program compiles
+            compiled = compiling.pop()
+            with timed("wait for compiler"):
+                _wait_for(compiled, recorder)
+            if following is not None:  # one program ahead: more would fill the memory
+                compiling.append(compiler.submit(_compile, following[0]))
+            try:
+                trainer = compiled.result()
+            except Exception as error:
+                for batch in batches:
+                    _fail(batch, error, "compiling a job's program", results)
+                continue
+            rest = (_prepared(batch, program, results) for batch in batches[1:])
+            for ready in chain([first], rest):
+                if ready is not None:
+                    yield _started(ready, trainer, devices)
+            first = ready = None  # let go of their arrays
+
+
+@contextmanager
+def _worker() -> Iterator[ThreadPoolExecutor]:
+    """A thread that is not waited for: whoever stops a sweep has its finished runs stored first."""
+    pool, stopped = ThreadPoolExecutor(1), True
+    try:
+        yield pool
+        stopped = False
+    finally:
+        pool.shutdown(wait=False, cancel_futures=stopped)
+
+
+def _wait_for(future: Future[Any], recorder: Recorder) -> None:
+    """Waits for it; what has finished before is stored in time."""
+    while wait([future], timeout=recorder.seconds_left()).not_done:
+        recorder.flush_if_due()
 
 
 def _fail(runs: Batch, error: Exception, doing: str, results: dict[Key, Result]) -> None:
@@ -142,12 +190,6 @@ def _fail(runs: Batch, error: Exception, doing: str, results: dict[Key, Result])
 def _compile(program: Program) -> lanes.Trainer:
     with timed("compile"):
         return lanes.Trainer(program)
-
-
-def _waited_for(compiling: Future[lanes.Trainer]) -> Future[lanes.Trainer]:
-    with timed("wait for compiler"):
-        wait([compiling])
-    return compiling
 
 
 def _prepared(batch: Batch, program: Program, results: dict[Key, Result]) -> _Ready | None:
@@ -189,9 +231,10 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
 
 
 def _finish(
-    started: _Started,
+    started: _Started, recorder: Recorder
 ) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
     with timed("wait for training"):
+        _wait_for(started.outcome, recorder)
         outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.runs)
     with timed("evaluate"):

@@ -1,24 +1,31 @@
 """Gathers finished runs and writes them a shard at a time: to the store, then to its mirror."""
 
+import math
 import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
 from harness.errors import UserError
 from harness.record import store
-from harness.record.mirror import Mirror, mirror_run
+from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import labels
 from harness.sweep.timings import timed
 
-# A shard is written when this many runs wait or this many seconds have passed.
+# A shard is written when this many runs wait, or this much of their scores, or for this long: so
+# much of what has finished a killed process loses at most, beside the batches in training.
 RUNS_PER_SHARD = 64
+BYTES_PER_SHARD = 64 * 2**20
 SECONDS_PER_SHARD = 20.0
+
+# Of the process: a search has a recorder for each batch of jobs.
+_patience = Patience()
 
 
 class Recorder:
@@ -29,10 +36,12 @@ class Recorder:
         configs = list(configs)
         for folder in {folder_of(config) for config in configs}:
             _check_folder(folder)
+            store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
-        self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
-        self._last_flush = time.perf_counter()
+        keys = {_mirror_key(config) for config in configs}
+        self._mirrors = {key: _mirror(*key) for key in keys}
+        self._waiting_since = math.inf
 
     def add(
         self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
@@ -41,21 +50,40 @@ class Recorder:
 
         ``saved`` is kept beside it.
         """
+        if self._mirrors[_mirror_key(config)].mode == "disabled":
+            # Also where WANDB_MODE says so: what is owed to W&B follows from the store.
+            settings = {**record.config["wandb"], "mode": "disabled"}
+            record = replace(record, config={**record.config, "wandb": settings})
         self._waiting[folder_of(config)].append((record, config.wandb))
         if saved is not None:
             self._params[folder_of(config)].append(saved)
-        waiting = sum(map(len, self._waiting.values()))
-        if waiting >= RUNS_PER_SHARD or time.perf_counter() - self._last_flush > SECONDS_PER_SHARD:
+        self._waiting_since = min(self._waiting_since, time.monotonic())
+        waiting = [one for members in self._waiting.values() for one, _ in members]
+        if len(waiting) >= RUNS_PER_SHARD or sum(map(_size, waiting)) >= BYTES_PER_SHARD:
+            self.flush()
+        self.flush_if_due()
+
+    def seconds_left(self) -> float | None:
+        """Until what waits is to be written; None where nothing waits."""
+        if self._waiting_since == math.inf:
+            return None
+        return max(0.0, self._waiting_since + SECONDS_PER_SHARD - time.monotonic())
+
+    def flush_if_due(self) -> None:
+        """Writes everything that waits, where it has waited long enough."""
+        if self.seconds_left() == 0.0:
             self.flush()
 
     def flush(self) -> None:
         """Writes everything that waits."""
-        for folder, waiting in self._waiting.items():
+        while self._waiting:
+            folder, waiting = next(iter(self._waiting.items()))
             with timed("store"):
                 # Before the runs: a stored run that is to keep its parameters has them.
                 if self._params[folder]:
                     checkpoints.save(folder, self._params[folder])
                 store.write_shard(folder, tables([record for record, _ in waiting]))
+            del self._waiting[folder], self._params[folder]
             with timed("mirror"):
                 by_settings = defaultdict(list)
                 for record, settings in waiting:
@@ -63,9 +91,13 @@ class Recorder:
                     by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
-        self._waiting.clear()
-        self._params.clear()
-        self._last_flush = time.perf_counter()
+        self._waiting_since = math.inf
+
+
+def _size(record: Record) -> int:
+    """Bytes of its scores, beside which all else is small."""
+    parts = record.predictions.values()
+    return sum(scores.nbytes for part in parts for scores in part.versions.values())
 
 
 def _check_folder(folder: Path) -> None:
@@ -94,4 +126,5 @@ def _mirror(folder: Path, settings: Wandb) -> Mirror:
             sweep=folder.name,
         ),
         folder=folder,
+        patience=_patience,
     )

@@ -7,33 +7,37 @@ import polars as pl
 
 from harness.analyze.runs import HISTORY_SCHEMA, Runs
 from harness.errors import UserError
-from harness.record.store import runs, scan, shard_paths
+from harness.record.store import Shards, flat_runs, scan, shards
 
 
 def read_store(folder: Path) -> Runs:
-    """Read `folder/shards/*/{runs,history,predictions}.parquet`.
+    """Read `folder/shards/*/{runs,history,predictions}.parquet`; damaged shards are left out.
 
     Raises:
-        UserError: no such folder, no finished shard in it, or a file that is not Parquet.
+        UserError: no such folder, or no whole shard in it.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give a sweep folder such as runs/NAME")
-    rows, columns = runs(folder)
+    found = shards(folder)
+    rows, columns = flat_runs(found)
+    damaged = [f"{shard} is damaged ({told}): left out." for shard, told in found.damaged.items()]
     if not rows.height:
-        raise UserError(f"{folder} holds no runs (no rows in shards/*/runs.parquet); train some")
+        why = damaged[0] if damaged else "no rows in shards/*/runs.parquet"
+        raise UserError(f"{folder} holds no runs ({why}); train some")
     latest = rows.sort("created", "shard").unique("run_id", keep="last")
-    history = list(_scan(folder, "history")) or [pl.LazyFrame(schema=HISTORY_SCHEMA)]
+    history = list(_scan(found, "history")) or [pl.LazyFrame(schema=HISTORY_SCHEMA)]
     return Runs(
         name=folder.resolve().name,
         # Shards come in the order they were trained; no table may depend on it.
         runs=latest.sort("run_id"),
         columns=columns,
         history=pl.concat(history, how="diagonal_relaxed"),
-        predictions=tuple(_scan(folder, "predictions")),
+        predictions=tuple(_scan(found, "predictions")),
+        notes=tuple(damaged),
     )
 
 
-def _scan(folder: Path, table: str) -> Iterator[pl.LazyFrame]:
-    for path in shard_paths(folder, table):
+def _scan(found: Shards, table: str) -> Iterator[pl.LazyFrame]:
+    for path in found.paths(table):
         yield scan(path).with_columns(pl.lit(path.parent.name).alias("shard"))
