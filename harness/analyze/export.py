@@ -23,7 +23,7 @@ from harness.files import write_whole
 
 MAX_ROWS = 40
 CHANCES = "P(worse / within ±rope / better)"
-LABEL_WIDTH, METRIC_WIDTH = 62, 18
+LABEL_WIDTH, METRIC_WIDTH = 62, 20
 
 FORMATS = ("csv", "parquet", "md", "tex")
 """csv and parquet hold every column; md and tex what the terminal shows."""
