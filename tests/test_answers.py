@@ -174,6 +174,13 @@ def test_a_sweep_whose_losses_all_have_a_level_says_nothing_of_it(tmp_path):
     assert not analysis.notes and analysis.board["log_loss"].null_count() == 0
 
 
+def test_a_metric_named_twice_is_one_and_a_margin_may_be_as_wide_as_floats_are(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep(seeds=range(3)))
+    analysis = asked(folder, metrics=("test/auroc", "auroc"), rope=1e308)
+    assert analysis.metrics == ["auroc"]
+    assert set(analysis.differences.filter(metric="auroc")["verdict"]) == {"same"}
+
+
 def costed(record: Record) -> Record:
     costs = {f"test/expected_cost@{rule}": 0.2 for rule in ("0.5", "tuned", "cost")}
     of_validation = {name.replace("test", "validation"): cost for name, cost in costs.items()}

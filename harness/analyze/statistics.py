@@ -103,7 +103,8 @@ def equivalence_p_value(
     mean, seeds = np.asarray(mean, float), np.asarray(num_seeds, float)
     error = _some(standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio))
     freedom = np.where(seeds >= 2, seeds - 1, np.nan)
-    return np.asarray(stats.t.sf((margin - np.abs(mean)) / error, freedom))
+    with np.errstate(over="ignore"):  # a margin beyond all differences
+        return np.asarray(stats.t.sf((margin - np.abs(mean)) / error, freedom))
 
 
 def correlated_t_posterior(
@@ -122,8 +123,9 @@ def correlated_t_posterior(
     mean, seeds = np.asarray(mean, float), np.asarray(num_seeds, float)
     error = _some(standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio))
     freedom = np.where(seeds >= 2, seeds - 1, np.nan)
-    below = stats.t.cdf((-rope - mean) / error, freedom)
-    above = stats.t.sf((rope - mean) / error, freedom)
+    with np.errstate(over="ignore"):  # a rope beyond all differences
+        below = stats.t.cdf((-rope - mean) / error, freedom)
+        above = stats.t.sf((rope - mean) / error, freedom)
     return below, np.clip(1 - below - above, 0, 1), above
 
 

@@ -94,7 +94,7 @@ def _question(given: argparse.Namespace) -> Any:
     from harness.analyze import Question
 
     def names(text: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
     select = given.select and f"validation/{given.select.removeprefix('validation/')}"
     asked = {"selection": select, "rope": given.rope, "tuned": names(given.tuned or "")}
