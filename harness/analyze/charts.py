@@ -28,6 +28,7 @@ VERDICTS = {
     "better": ("#009e73", "triangle-up"),
     "undecided": ("#7a7a7a", "circle"),
     "worse": ("#d55e00", "triangle-down"),
+    "same": ("#56b4e9", "square"),
     "differs": ("#0072b2", "diamond"),
 }
 LOGIT_LABELS = "format(1 / (1 + exp(-datum.value)), '.1~%')"
@@ -110,7 +111,7 @@ def _forest(title: str, evidence: list[str]) -> Chart:
     colours, shapes = map(list, zip(*VERDICTS.values(), strict=True))
     colour = alt.Color("verdict:N", title=None).scale(domain=words, range=colours)
     shape = alt.Shape("verdict:N", title=None).scale(domain=words, range=shapes)
-    legend = alt.Legend(orient="top", symbolOpacity=1, values=words[:3])
+    legend = alt.Legend(orient="top", symbolOpacity=1, values=words[:4])
     colour, shape = colour.legend(legend), shape.legend(legend)
     y = alt.Y("method:N", sort=None).axis(labelLimit=220, ticks=False)
     base = alt.Chart(ROWS).encode(y=y, color=colour)

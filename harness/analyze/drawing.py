@@ -190,8 +190,8 @@ def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
             pl.lit(m).alias("metric"),
             pl.col("train_positive_rate").alias("rate"),
             pl.col(m).alias("mean"),
-            (pl.col(m) - pl.col(f"{m}_half")).alias("low"),
-            (pl.col(m) + pl.col(f"{m}_half")).alias("high"),
+            pl.col(f"{m}_low").alias("low"),
+            pl.col(f"{m}_high").alias("high"),
         )
         for m in metrics
     ]

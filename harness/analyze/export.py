@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze.headings import compared_heading
+from harness.analyze.keys import cut
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import chances, interval, number, p_value, place, signed, verdict, wins
 from harness.errors import UserError
@@ -22,7 +23,7 @@ from harness.files import write_whole
 
 MAX_ROWS = 40
 CHANCES = "P(worse / within ±rope / better)"
-LABEL_WIDTH, METRIC_WIDTH = 62, 18
+LABEL_WIDTH, METRIC_WIDTH = 62, 20
 
 FORMATS = ("csv", "parquet", "md", "tex")
 """csv and parquet hold every column; md and tex what the terminal shows."""
@@ -39,15 +40,15 @@ class TextTable:
 
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
-    """One row a group: mean and half of its 95% interval on test, to 3 decimals."""
+    """One row a group: mean and 95% interval on test, to 3 decimals."""
     over = averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run"
     fixed = ["where", compared_keys(analysis.question), "chosen", "runs", "diverged"]
     rows = [
         [where, row["method"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]
-        + [_score(row[m], row[f"{m}_half"]) for m in metrics]
+        + [_score(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics]
         for where, row in _placed(analysis.board)
     ]
-    title = f"Test scores: mean ± half of the 95% interval over {over}"
+    title = f"Test scores: mean (95% interval, cut at the metric's range) over {over}"
     numeric = frozenset(range(3, len(fixed) + len(metrics)))
     return TextTable(title, [*fixed, *metrics], rows, numeric)
 
@@ -144,8 +145,10 @@ def _placed(table: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place(row), row
 
 
-def _score(mean: float | None, half: float | None) -> str:
-    return number(mean, 3) if half is None else f"{number(mean, 3)} ± {number(half, 3)}"
+def _score(mean: float | None, low: float | None, high: float | None) -> str:
+    if low is None:
+        return number(mean, 3)
+    return f"{number(mean, 3)}\n({number(low, 3)} to {number(high, 3)})"
 
 
 def markdown(table: TextTable) -> str:
@@ -214,7 +217,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     asked = [names.get(part.strip(), part.strip()) for part in text.split(",") if part.strip()]
     for name in asked:
         if name not in FORMATS:
-            raise UserError(f"--format {name}: one or more of {', '.join(FORMATS)}")
+            raise UserError(f"--format {cut(name)}: one or more of {', '.join(FORMATS)}")
     return tuple(dict.fromkeys(asked))
 
 

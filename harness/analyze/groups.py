@@ -4,14 +4,27 @@ Every run belongs to a *scenario* (data set, positive rate, and any other settin
 a *method* (what is compared: a loss, or the values of the keys that `by` names, each with those of
 its own hyperparameters that vary within a scenario), a *tuning* (the hyperparameters to choose on
 validation) and a replicate (its seeds and folds).
+
+Tunings are compared on the replicates that all of a group's have: a mean over other seeds is one
+over other data, and the tuning with the most runs would win by having them. Seeds may so be added
+to a chosen tuning alone, for a closer test score, and the choice stays.
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import polars as pl
 
 from harness.analyze.headings import SELECTION, picking_sign
-from harness.analyze.keys import as_labels, replicates, resolve, short_names, suggestion, varying
+from harness.analyze.keys import (
+    as_labels,
+    cut,
+    replicates,
+    resolve,
+    short_names,
+    suggestion,
+    varying,
+)
 from harness.errors import UserError
 
 SCENARIO = ("dataset", "positive_rate", "settings")
@@ -51,8 +64,15 @@ def label_runs(
         by: the keys whose values are compared; the column `method` holds them.
 
     Raises:
-        UserError: the runs have no such key.
+        UserError: the runs have no such key, or no hyperparameter that a prefix of the reader's own
+            begins.
     """
+    for prefix in tuned if tuple(tuned) != TUNED else ():
+        if not any(_is_tuned(key, (prefix,)) for key in keys):
+            whole = [key for key in keys if key.endswith(f".{prefix}")] or list(keys)
+            near = get_close_matches(prefix, whole, n=2, cutoff=0.5) or ["optimizer.", "loss.gamma"]
+            meant = " or ".join(map(cut, near))
+            raise UserError(f"--tuned {cut(prefix)}: no hyperparameter begins so; such as {meant}")
     if "loss.name" not in keys and "loss" in by:
         raise UserError("the runs have no config column loss.name: nothing to compare")
     runs = as_labels(runs, keys)
@@ -100,23 +120,30 @@ def baseline_label(
     if wanted in labels:
         return wanted
     if asked:
-        raise UserError(f"--baseline {asked}: no such group; one of {'; '.join(labels)}")
+        near = get_close_matches(asked, labels, n=3, cutoff=0.5)
+        some = "; ".join(map(cut, near + [label for label in labels if label not in near][:3]))
+        more = f"; ... ({len(labels)})" if len(labels) > len(near) + 3 else ""
+        raise UserError(f"--baseline {cut(asked)}: no such group; one of {some}{more}")
     return labels[0] if "" in usual else wanted
 
 
 def choose_configurations(
     candidates: pl.DataFrame, *, metric: str, sign: int | None = None
 ) -> pl.DataFrame:
-    """The best tuning of each group by its mean validation score over seeds.
+    """The best tuning of each group by its mean validation score over the replicates all share.
+
+    Where a group's tunings share none, each is judged by all of its own runs.
 
     Args:
-        candidates: rows with the columns GROUP, `tuning` and `metric`, and no test column.
+        candidates: rows with the columns GROUP, `tuning`, those of `pairing` and `metric`, and no
+            test column.
         metric: a column named `validation/...`.
         sign: 1 where its higher values are better, -1 where its lower ones are; must be given of a
             column that is no metric of ours, and of no other.
 
     Returns:
-        Rows (GROUP, tuning, num_configurations), one a group.
+        Rows (GROUP, tuning, num_configurations, num_shared, num_set_aside), one a group:
+        num_shared replicates that all tunings have, and num_set_aside runs beyond them.
 
     Raises:
         UserError: the metric is missing, unknown, has no direction or is not measured on
@@ -128,31 +155,53 @@ def choose_configurations(
     if not metric.startswith("validation/") or metric not in candidates.columns:
         known = [c for c in candidates.columns if c.startswith("validation/")]
         hint = suggestion(metric, known) or f"; choose by one such as {SELECTION}"
-        raise UserError(f"cannot choose by {metric}: no run has it{hint}")
-    better = sign or picking_sign(metric, asked=f"cannot choose by {metric}")
+        raise UserError(f"cannot choose by {cut(metric)}: no run has it{hint}")
+    better = sign or picking_sign(metric, asked=f"cannot choose by {cut(metric)}")
     gain = (pl.col(metric) * better).fill_nan(None)
+    counted = shared_runs(candidates.with_columns(gain.alias("gain")))
     # A run that diverged before its first epoch scores as the worst of its group: left out, a
     # configuration would profit from diverging on its hard seeds.
-    penalised = gain.fill_null(gain.min().over(GROUP)).fill_null(0.0)
+    worst = pl.col("gain").min().over(GROUP)
     scored = (
-        candidates.with_columns(penalised.alias("gain"))
+        counted.with_columns(pl.col("gain").fill_null(worst).fill_null(0.0))
         .group_by(*GROUP, "tuning")
-        .agg(pl.col("gain").mean(), pl.len().alias("num_runs"))
+        .agg(pl.col("gain").mean(), pl.col("num_shared", "num_set_aside").first())
     )
-    # In a half-finished sweep a configuration with fewer seeds could win by luck.
-    complete = scored.filter(pl.col("num_runs") == pl.col("num_runs").max().over(GROUP))
-    best = complete.sort("gain", "tuning", descending=[True, False]).group_by(GROUP).first()
+    best = scored.sort("gain", "tuning", descending=[True, False]).group_by(GROUP).first()
     counts = scored.group_by(GROUP).agg(pl.len().alias("num_configurations"))
-    columns = [*GROUP, "tuning", "num_configurations"]
+    columns = [*GROUP, "tuning", "num_configurations", "num_shared", "num_set_aside"]
     return best.join(counts, on=GROUP, nulls_equal=True).select(columns).sort(GROUP)
 
 
+def shared_runs(candidates: pl.DataFrame) -> pl.DataFrame:
+    """The runs on replicates that all tunings of their group have; all of a group that has none.
+
+    With `num_shared` and `num_set_aside`, as `choose_configurations` returns them.
+    """
+    own = pl.struct(pairing(candidates))
+    tunings = pl.col("tuning").n_unique()
+    is_shared = tunings.over(*GROUP, own) == tunings.over(GROUP)
+    shared = own.filter(pl.col("is_shared")).n_unique().over(GROUP)
+    marked = candidates.with_columns(is_shared.alias("is_shared"))
+    marked = marked.with_columns(shared.cast(pl.Int64).alias("num_shared"))
+    counts = pl.col("is_shared") | (pl.col("num_shared") == 0)
+    aside = (~counts).sum().over(GROUP).cast(pl.Int64)
+    return marked.with_columns(aside.alias("num_set_aside")).filter(counts).drop("is_shared")
+
+
+def pairing(runs: pl.DataFrame) -> list[str]:
+    """The columns that say which runs of a scenario make a pair: replicate, and data if known."""
+    return ["replicate", *(c for c in (FINGERPRINT,) if c in runs.columns)]
+
+
 def chosen_runs(labelled: pl.DataFrame, *, metric: str, sign: int | None = None) -> pl.DataFrame:
-    """The runs of the chosen configurations, with `num_configurations`; sorted by run_id.
+    """All runs of the chosen configurations, with the columns of `choose_configurations`.
+
+    Sorted by run_id.
 
     Args: as those of `choose_configurations`.
     """
-    candidates = labelled.select(*GROUP, "tuning", pl.col("^validation/.*$"))
+    candidates = labelled.select(*GROUP, "tuning", *pairing(labelled), pl.col("^validation/.*$"))
     chosen = choose_configurations(candidates, metric=metric, sign=sign)
     joined = labelled.join(chosen, on=[*GROUP, "tuning"], nulls_equal=True)
     return joined.sort("run_id")

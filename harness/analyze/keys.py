@@ -15,7 +15,7 @@ from itertools import pairwise
 import polars as pl
 
 from harness.analyze.runs import Runs
-from harness.errors import UserError
+from harness.errors import UserError, listed, shown
 
 PLACES = frozenset({"name", "root", "rerun", "wandb"})
 """Config groups that say where a run is kept and shown: no question is about them."""
@@ -101,8 +101,9 @@ def resolve(key: str, columns: Sequence[str]) -> str:
     if len(ending) == 1:
         return ending[0]
     if ending:
-        raise UserError(f"{key!r} may mean {' or '.join(sorted(ending))}: give the whole key")
-    raise UserError(f"no run has the key {key!r}{suggestion(key, columns)}")
+        some = listed(sorted(cut(c) for c in ending), most=4).replace(", ", " or ")
+        raise UserError(f"{shown(key)} may mean {some}: give the whole key")
+    raise UserError(f"no run has the key {shown(key)}{suggestion(key, columns)}")
 
 
 def suggestion(key: str, columns: Sequence[str]) -> str:
@@ -113,7 +114,12 @@ def suggestion(key: str, columns: Sequence[str]) -> str:
     """
     short = {c.removesuffix(".name") for c in columns} | {c.rpartition(".")[2] for c in columns}
     near = difflib.get_close_matches(key, sorted(short), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"; did you mean {' or '.join(map(cut, near))}?" if near else ""
+
+
+def cut(text: str, longest: int = 60) -> str:
+    """What an error repeats of a text that may have any length."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def short_names(columns: Sequence[str]) -> list[str]:
@@ -142,7 +148,7 @@ def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         raise _mistake(where, str(error).splitlines()[0]) from error
     if not kept.height:
-        raise UserError(f"--where {where!r} leaves none of {runs.height} runs")
+        raise UserError(f"--where {shown(where)} leaves none of {runs.height} runs")
     return kept.select(runs.columns)
 
 
@@ -182,6 +188,8 @@ def to_sql(where: str, columns: Sequence[str]) -> str:
         else:
             raise _mistake(where, f"{text} stands where a comparison should")
         before = lower
+    if is_key:
+        raise _mistake(where, "it ends where a comparison should stand")
     return " ".join(parts)
 
 
@@ -228,6 +236,5 @@ def _dataset(runs: pl.DataFrame) -> pl.Expr:
 
 
 def _mistake(where: str, reason: str) -> UserError:
-    return UserError(
-        f"--where {where!r}: {reason}; write such as 'loss in (bce, focal) and positive_rate < .1'"
-    )
+    example = "'loss in (bce, focal) and positive_rate < .1'"
+    return UserError(f"--where {shown(where)}: {cut(reason, 160)}; write such as {example}")

@@ -1,16 +1,29 @@
 """What is asked of logged runs, and the tables that answer it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import polars as pl
 
 from harness.analyze import comparisons, groups
-from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
+from harness.analyze.headings import (
+    COMPARED,
+    SELECTION,
+    asked_metrics,
+    heading,
+    needs_level,
+    test_metrics,
+)
 from harness.analyze.keys import as_labels, filtered, keys_of, replicates, resolve, varying
 from harness.analyze.load import Runs
 from harness.errors import UserError
+from harness.metrics.settings import Costs, Evaluation
+
+MAX_NAMED = 3  # groups in one note
+_COST = "test/expected_cost@cost"
+_FACT = "shift_invariant"  # of `harness.record.schema.FACTS`
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,8 @@ class Question:
     """Everything a reader may choose.
 
     Attributes:
-        metrics: test scores of the leaderboard, the first one its headline; empty: the usual.
+        metrics: test scores of the leaderboard, the first one its headline; empty: the usual, after
+            what the sweep itself was asked about (`sweeps_metric`).
         by: config keys whose values are compared.
         baseline: the value the others are compared with; empty: bce.
         where: which runs; see `harness.analyze.keys`.
@@ -38,8 +52,8 @@ class Question:
     target: str = ""
 
     def __post_init__(self) -> None:
-        if not self.rope > 0:
-            raise UserError(f"--rope must be above 0, got {self.rope}")
+        if not 0 < self.rope < inf:
+            raise UserError(f"--rope must be a finite number above 0, got {self.rope}")
 
 
 @dataclass(frozen=True)
@@ -82,9 +96,10 @@ def answer(runs: Runs, question: Question) -> Analysis:
     """
     keys = keys_of(runs)
     asked = filtered(as_labels(runs.runs, keys), question.where)
-    kept = groups.latest_runs(asked, keys)
+    counted = groups.latest_runs(asked, keys)
+    kept = without_level(counted)
     known = test_metrics(kept)
-    metrics = asked_metrics(question.metrics, known)
+    metrics = asked_metrics(question.metrics, known, first=sweeps_metric(kept))
     if not metrics:
         raise UserError(f"{runs.name}: no run has a test score (a column test/...)")
     headline = metrics[0]
@@ -114,8 +129,93 @@ def answer(runs: Runs, question: Question) -> Analysis:
         iqm=comparisons.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
-        notes=[*runs.notes, *_left_out(asked.height, kept.height)],
+        notes=[
+            *runs.notes,
+            *_left_out(asked.height, kept.height),
+            *_chosen_on(chosen),
+            *_noise(labelled, question.selection),
+        ],
     )
+
+
+def sweeps_metric(runs: pl.DataFrame) -> str:
+    """The test metric that the sweep's own settings ask about; "" where they are the usual ones.
+
+    Its `evaluation.objective` or, where costs are given, the cost at the threshold chosen for it.
+    """
+    objectives = _set(runs, "evaluation.objective", but=Evaluation.objective)
+    if len(objectives) == 1:
+        return str(objectives[0])
+    usual = asdict(Costs())
+    if not any(_set(runs, f"evaluation.costs.{name}", but=cost) for name, cost in usual.items()):
+        return ""
+    other = _set(runs, "evaluation.threshold", but="cost")
+    return "expected_cost@cost" if other and _COST in runs.columns else "expected_cost@tuned"
+
+
+def _set(runs: pl.DataFrame, key: str, *, but: Any) -> list[Any]:
+    """The values of a key, if some are set otherwise than the usual one."""
+    values = runs[key].drop_nulls().unique().sort().to_list() if key in runs.columns else []
+    return values if values != [but] else []
+
+
+def without_level(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs, without the scores that hang on the logits' level where the loss leaves it alone.
+
+    Such a loss compares rows with each other: it has no gradient in the bias, and what an optimizer
+    that divides by the gradient's size makes of it is rounding noise (see `headings.needs_level`).
+    """
+    columns = [c for c in runs.columns if c.startswith(("validation/", "test/")) and needs_level(c)]
+    trained = ~_leaves_level(runs)
+    return runs.with_columns(pl.when(trained).then(pl.col(c)).alias(c) for c in columns)
+
+
+def _leaves_level(runs: pl.DataFrame) -> pl.Expr:
+    return pl.col(_FACT).fill_null(False) if _FACT in runs.columns else pl.lit(False)
+
+
+def _noise(labelled: pl.DataFrame, selection: str) -> Iterator[str]:
+    methods = sorted(labelled.filter(_leaves_level(labelled))["method"].unique())
+    if not methods:
+        return
+    yield (
+        f"{_named(methods)}: trained by the order of rows alone, which says nothing of how high "
+        "the scores are. Log loss, Brier score, ECE and decisions at a stated probability are not "
+        "shown for raw scores, where they are rounding noise; calibrated scores have them."
+    )
+    if needs_level(selection):
+        yield (
+            f"Nothing of {_named(methods)} could be chosen by {heading(selection)}: the first "
+            f"configuration stands; choose by one such as {SELECTION}."
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(names[:MAX_NAMED]) + more
+
+
+def _chosen_on(chosen: pl.DataFrame) -> Iterator[str]:
+    """On which seeds configurations were compared, where not all of them have the same."""
+    once = chosen.unique(groups.GROUP).sort(groups.GROUP)
+    for number, rows in once.filter(pl.col("num_set_aside") > 0).group_by(
+        "num_shared", maintain_order=True
+    ):
+        seeds = "the 1 seed" if number[0] == 1 else f"the {number[0]} seeds"
+        beyond = int(rows["num_set_aside"].sum())
+        yield (
+            f"{_named(rows['method'].unique().sort().to_list())}: chosen on {seeds} that all "
+            f"configurations share; {beyond} {'run' if beyond == 1 else 'runs'} beyond them set "
+            "aside. Test scores are of all runs of the chosen one, differences of the seeds it "
+            "shares with the baseline."
+        )
+    none = once.filter((pl.col("num_shared") == 0) & (pl.col("num_configurations") > 1))
+    if none.height:
+        methods = none["method"].unique().sort().to_list()
+        yield (
+            f"{_named(methods)}: the configurations share no seed, so each was judged by its own "
+            "runs; train all of them on the same seeds to compare like with like."
+        )
 
 
 def _left_out(asked: int, counted: int) -> Iterator[str]:

@@ -68,6 +68,7 @@ def collect(
                 "best_epoch": int(outcome.best_epoch[i]),
                 "threshold": float(expit(found.threshold_logit)),
                 "threshold_logit": found.threshold_logit,
+                "shift_invariant": getattr(run.config.loss, "is_shift_invariant", False),
                 "prior_shift": shifts[i],
                 "seconds": seconds,
                 "numerics": numerics(run.config),

@@ -27,6 +27,7 @@ FACTS: dict[str, pl.DataType] = {
     "best_epoch": pl.Int64(),  # from 1; 0 where no epoch had a finite value
     "threshold": pl.Float64(),  # the tuned one, as a probability of the raw scores
     "threshold_logit": pl.Float64(),
+    "shift_invariant": pl.Boolean(),  # whether the loss leaves the logits' level alone
     "prior_shift": pl.Float64(),  # of the logit, from the prior trained under to the natural one
     "seconds": pl.Float64(),  # wall time, a run's share of its batch
     "numerics": pl.String(),
