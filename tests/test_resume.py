@@ -17,7 +17,7 @@ from rich.console import Console
 from harness.analyze.load import load
 from harness.config import Config, parse
 from harness.record import store
-from harness.record.schema import FORMAT, flat, nested
+from harness.record.schema import flat, nested
 from harness.sweep import recorder
 from harness.sweep.engine import Result, run_sweep
 from harness.sweep.progress import Progress
@@ -109,6 +109,32 @@ def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_pat
     said = harness(*SWEEP)
     assert said.out.startswith(f"{NUM_RUNS - stored} trained, {stored} already stored, 0 failed")
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+def test_a_half_finished_sweep_knows_what_it_is_half_of(tmp_path):
+    """However it was stopped: its folder says how many runs it is to have."""
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(3)]
+    train(configs[:1], tmp_path)
+    folder = tmp_path / "default"
+    assert store.planned(folder) == 1 and load(folder).notes == ()
+    store.write_plan(folder, 3)  # as a sweep of three does before its first shard
+    (said,) = load(folder).notes
+    assert said.startswith("default: 1 of 3 runs so far.")
+    train(configs[1:], tmp_path)  # those that are stored count too
+    assert store.planned(folder) == 3 and load(folder).notes == ()
+    (folder / store.PLAN).write_text("no JSON")
+    assert store.planned(folder) is None and load(folder).notes == ()
+
+
+def test_runs_say_which_rows_they_are_tested_on(tmp_path):
+    """The same of one split, whatever the seed; and what was found in the data is kept."""
+    drawn = [config(seed=seed, model={"name": "logistic"}) for seed in (0, 1)]
+    fixed = [config(seed=seed, model={"name": "logistic"}, split={"seed": 0}) for seed in (0, 1)]
+    runs = trained([*drawn, *fixed], tmp_path)["runs"].sort("split.seed", "seed", nulls_last=True)
+    prints = runs["test_fingerprint"].to_list()
+    assert prints[0] == prints[1] == prints[2] != prints[3]  # a split's seed is the run's
+    (found,) = store.findings(tmp_path / "default").items()
+    assert found == (runs["data_fingerprint"][0], ("569 rows, 30 features",))
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
@@ -225,7 +251,7 @@ def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits
     (path,) = store.shard_paths(tmp_path / "default", "runs")
     runs, columns = flat(store.read_runs(path))
     less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
-    less.write_parquet(path, metadata={store.FORM: str(FORMAT)})
+    less.write_parquet(path, metadata={store.FORM: "2"})
     plain = replace(asked, evaluation=replace(asked.evaluation, objective="auroc"))
     assert [one.was_stored for one in train([plain], tmp_path)] == [True]
     assert [one.was_stored for one in train([asked, plain], tmp_path)] == [False, False]

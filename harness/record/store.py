@@ -3,8 +3,12 @@
 ``<folder>/shards/<id>/{runs,history,predictions}.parquet``. A shard folder is written whole under
 a temporary name and then renamed, so a reader sees all three tables of a batch or none, several
 writers need no lock, and a killed process loses at most the batch it was training.
+
+Beside the shards, ``plan.json`` holds how many runs the folder is to have, as the last command that
+trained into it planned, and ``data/<fingerprint>.json`` what was found in a data set.
 """
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,22 +17,68 @@ from typing import Any
 import polars as pl
 
 from harness.errors import UserError
-from harness.files import whole_folder
-from harness.record import first_form
+from harness.files import whole_folder, write_whole
+from harness.record import file_form, first_form
 from harness.record.schema import FORMAT, RUN, Columns, flat, joined, nested
 
 TABLES = ("runs", "history", "predictions")
 FORM = "harness.format"  # the key of the form's number in a file's Parquet metadata
+PLAN = "plan.json"
 
 
 def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
     """Adds one shard holding ``tables`` (one frame for each of `TABLES`) and returns its folder."""
     shard = folder / "shards" / uuid.uuid4().hex
+    written = {**tables, "runs": file_form.packed(tables["runs"])}
     with whole_folder(shard) as temporary:
         for name in TABLES:
             path = temporary / f"{name}.parquet"
-            tables[name].write_parquet(path, compression="zstd", metadata={FORM: str(FORMAT)})
+            written[name].write_parquet(path, compression="zstd", metadata={FORM: str(FORMAT)})
     return shard
+
+
+def write_plan(folder: Path, num_runs: int) -> None:
+    """Says how many runs the folder is to have once what is being trained is whole."""
+    write_whole(folder / PLAN, json.dumps({"runs": num_runs}) + "\n")
+
+
+def planned(folder: Path) -> int | None:
+    """How many runs the folder is to have; None where nobody said, or nothing readable."""
+    number = _read_json(folder / PLAN).get("runs")
+    return number if isinstance(number, int) else None
+
+
+def write_findings(folder: Path, fingerprint: str, lines: Sequence[str]) -> None:
+    """Keeps what was found in a data set, a sentence a line."""
+    write_whole(_findings(folder, fingerprint), json.dumps({"found": list(lines)}) + "\n")
+
+
+def has_findings(folder: Path, fingerprint: str) -> bool:
+    """Whether `write_findings` was told of the data set before."""
+    return _findings(folder, fingerprint).is_file()
+
+
+def findings(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What was found in each data set, by its fingerprint; what cannot be read is left out."""
+    lists = {
+        path.stem: _read_json(path).get("found")
+        for path in sorted((folder / "data").glob("*.json"))
+    }
+    return {
+        name: tuple(map(str, lines)) for name, lines in lists.items() if isinstance(lines, list)
+    }
+
+
+def _findings(folder: Path, fingerprint: str) -> Path:
+    return folder / "data" / f"{fingerprint}.json"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def shard_paths(folder: Path, table: str) -> list[Path]:
@@ -50,14 +100,16 @@ def scan(path: Path) -> pl.LazyFrame:
 
 
 def read_runs(path: Path) -> pl.DataFrame:
-    """A shard's table `runs` in the stored form of today, whichever form it has.
+    """A shard's table `runs` as `harness.record.tables` makes it, whichever form the file has.
 
     Raises:
       UserError: as `scan`.
     """
     lazy, form = _opened(path, tuple(RUN))
     frame = lazy.collect()
-    return frame if form == FORMAT else nested(*first_form.converted(frame))
+    if form == 1:
+        return nested(*first_form.converted(frame))
+    return frame if form == 2 else file_form.unpacked(frame)
 
 
 def runs(folder: Path) -> tuple[pl.DataFrame, Columns]:
@@ -99,19 +151,19 @@ def stored(folder: Path, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]
 
 
 def _selected(path: Path, names: Sequence[str]) -> pl.DataFrame:
-    lazy, _ = _opened(path, tuple(RUN))
+    lazy, form = _opened(path, tuple(RUN))
     schema = lazy.collect_schema()
     dtype = schema.get("metrics")
     metrics = {one.name for one in dtype.fields} if isinstance(dtype, pl.Struct) else set()
-    columns = [
-        pl.col(name)
-        if name in schema
-        else pl.col("metrics").struct.field(name)
-        if name in metrics
-        else pl.lit(None).alias(name)
-        for name in (*RUN, *names)
-    ]
-    return lazy.select(columns).collect()
+
+    def value(name: str) -> pl.Expr:
+        if name in schema:
+            return pl.col(name)
+        if name in metrics:
+            return pl.col("metrics").struct.field(name)
+        return pl.lit(None) if form < FORMAT else file_form.more("metrics", name)
+
+    return lazy.select(value(name).alias(name) for name in (*RUN, *names)).collect()
 
 
 def _opened(path: Path, needed: Sequence[str]) -> tuple[pl.LazyFrame, int]:
@@ -123,7 +175,7 @@ def _opened(path: Path, needed: Sequence[str]) -> tuple[pl.LazyFrame, int]:
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"cannot read {path} ({reason}); delete its shard folder") from error
-    if form not in ("1", str(FORMAT)):
+    if form not in map(str, range(1, FORMAT + 1)):
         raise UserError(f"{path} has form {form}, which is newer than this harness: update it")
     if missing := [column for column in needed if column not in columns]:
         raise UserError(f"{path} has no column {missing[0]}: not a shard of this harness")

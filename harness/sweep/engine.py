@@ -71,8 +71,9 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
             for key, row in plan.stored_runs(runs, columns).items()
         }
         programs = list(plan.batches(run for run in runs if run.key not in results))
-    total = sum(len(batch) for _, batches in programs for batch in batches)
-    with progress.training(total) as advance:
+    waiting = [run for _, batches in programs for batch in batches for run in batch]
+    recorder.plan(waiting)
+    with progress.training(len(waiting)) as advance:
         try:
             for started in _one_ahead(_start(programs, results)):
                 try:
@@ -81,6 +82,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                     _fail(started.runs, error, "training and scoring a job", results)
                     finished = []
                 for run, record, saved in finished:
+                    recorder.describe(started.dataset, run.config)
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, saved=saved)
                 advance(len(started.runs))

@@ -7,7 +7,7 @@ import polars as pl
 
 from harness.analyze.runs import HISTORY_SCHEMA, Runs
 from harness.errors import UserError
-from harness.record.store import runs, scan, shard_paths
+from harness.record.store import findings, planned, runs, scan, shard_paths
 
 
 def read_store(folder: Path) -> Runs:
@@ -31,7 +31,18 @@ def read_store(folder: Path) -> Runs:
         columns=columns,
         history=pl.concat(history, how="diagonal_relaxed"),
         predictions=tuple(_scan(folder, "predictions")),
+        notes=tuple(_unfinished(folder, latest.height)),
+        found=findings(folder),
     )
+
+
+def _unfinished(folder: Path, num_runs: int) -> Iterator[str]:
+    total = planned(folder)
+    if total is not None and num_runs < total:
+        yield (
+            f"{folder.resolve().name}: {num_runs} of {total} runs so far. The same `harness train` "
+            "command again trains those that are missing."
+        )
 
 
 def _scan(folder: Path, table: str) -> Iterator[pl.LazyFrame]:
