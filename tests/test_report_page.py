@@ -55,7 +55,7 @@ def test_the_page_opens_at_what_the_sweep_decided_by(tmp_path):
     assert scenario["costs"] == {"cost_fp": 1, "cost_fn": 20, "cost_tp": 0, "cost_tn": 0}
     assert scenario["rule"] == "cost" and scenario["chosen"] == {"bce": -1.0, "focal": -1.0}
     assert page.count('<td class="n threshold">0.269</td>') == 2
-    assert "chose one for cost at costs of 1 a false alarm and 20 a missed positive" in page
+    assert "chose one for lowest cost at costs of 1 a false alarm and 20 a missed positive" in page
     assert "threshold" in said and "0.269" in said
     board = pl.read_csv(folder / "analysis" / "leaderboard.csv")
     assert board["threshold"].to_list() == pytest.approx([0.26894] * 2, abs=1e-5)

@@ -96,12 +96,19 @@ def advice(analysis: Analysis) -> str:
 
 def threshold_note(analysis: Analysis) -> str:
     """What the column of thresholds means."""
-    rules = ", ".join(analysis.board["rule"].unique().sort())
+    rules = dict.fromkeys(_rule(rule, analysis) for rule in analysis.board["rule"].unique().sort())
     return (
         "Threshold: call a row positive from this probability (of the raw score) on. Each run's "
-        f"validation rows chose one for {rules.replace('_', ' ')}{_costs(analysis)}; this is the "
-        "median over runs, and the tables' files hold the lowest and the highest."
+        f"validation rows chose one for {', '.join(rules)}; this is the median over runs, and the "
+        "tables' files hold the lowest and the highest."
     )
+
+
+def _rule(rule: str, analysis: Analysis) -> str:
+    """What chose a threshold, in words; by cost at which."""
+    if rule != "cost":
+        return rule.replace("_", " ")
+    return f"lowest cost{_costs(analysis) or ' of errors'}"
 
 
 def probability(value: float | None) -> str:
@@ -164,7 +171,7 @@ def _cut(analysis: Analysis, method: str) -> str:
     row = of_method.row(0, named=True)
     return (
         f" Call a row positive from {probability(row['threshold'])} on (chosen on validation for "
-        f"{row['rule'].replace('_', ' ')}{_costs(analysis)})."
+        f"{_rule(row['rule'], analysis)})."
     )
 
 
