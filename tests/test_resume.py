@@ -135,6 +135,10 @@ def test_runs_say_which_rows_they_are_tested_on(tmp_path):
     assert prints[0] == prints[1] == prints[2] != prints[3]  # a split's seed is the run's
     (found,) = store.findings(tmp_path / "default").items()
     assert found == (runs["data_fingerprint"][0], ("569 rows, 30 features",))
+    made = {"kind": "two_gaussians", "rows": 200, "num_features": 2, "distance": 1.0}
+    made |= {"positive_rate": 0.3, "seed": 3}
+    trained([config(dataset=made, model={"name": "logistic"})], tmp_path / "drawn")
+    assert store.findings(tmp_path / "drawn" / "default") == {}  # seeds may draw thousands
 
 
 def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):

@@ -114,7 +114,7 @@ def _rule(rule: str, analysis: Analysis) -> str:
 def probability(value: float | None) -> str:
     """
     >>> probability(0.047619), probability(0.00012), probability(None)
-    ('0.0476', '0.00012', '\\N{EN DASH}')
+    ('0.0476', '0.00012', '\N{EN DASH}')
     """
     return "\N{EN DASH}" if value is None else f"{value:.3g}"
 

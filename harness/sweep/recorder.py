@@ -9,7 +9,7 @@ from pathlib import Path
 from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
 from harness.data.dataset import Dataset
-from harness.data.describe import found_in
+from harness.data.streams import replicate_fields
 from harness.data.table import Table
 from harness.errors import UserError
 from harness.record import store
@@ -50,13 +50,21 @@ class Recorder:
             self._planned[folder] = len(run_ids | store.stored(folder).keys())
 
     def describe(self, dataset: Dataset, config: Config) -> None:
-        """Keeps what is found in the data of a run, once a folder. Leaks are looked for in tables
-        of the user's alone: those of others were looked at before they became named data sets."""
+        """Keeps what is found in the data of a run, once a folder.
+
+        Leaks are looked for in tables of the user's alone: those of others were looked at before
+        they became named data sets. Of data that seeds draw, and a sweep may draw thousands, there
+        is nothing to find.
+        """
         place = (folder_of(config), dataset.fingerprint)
-        if place not in self._described and not store.has_findings(*place):
+        if place in self._described:
+            return
+        self._described.add(place)
+        if not replicate_fields(type(config.dataset)) and not store.has_findings(*place):
+            from harness.data.describe import found_in  # and with it what draws tables
+
             is_own = isinstance(config.dataset, Table)
             store.write_findings(*place, found_in(dataset, leaks=is_own))
-        self._described.add(place)
 
     def add(
         self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
