@@ -87,6 +87,16 @@ def test_figures_are_drawn_at_the_sweeps_costs_and_threshold(tmp_path, monkeypat
     assert [costs[f"cost_{kind}"] for kind in ("fp", "fn", "tp", "tn")] == [1, 20, 0, 0]
 
 
+def test_a_method_has_figures_where_it_was_trained(tmp_path):
+    folder = fabricate(tmp_path / "s", Sweep(datasets=("a",), seeds=range(2)))
+    fabricate(folder, Sweep({"bce": 0}, datasets=("b",), seeds=range(2)))
+    analyze(folder, console=quiet(), images="svg")
+    drawn = (folder / "analysis" / "figures").glob("*/thresholds-*.svg")
+    assert sorted(f"{path.parent.name[:4]} {path.stem}" for path in drawn) == [
+        "00-a thresholds-0-bce", "00-a thresholds-1-focal", "01-b thresholds-0-bce",
+    ]  # fmt: skip
+
+
 # The data
 
 

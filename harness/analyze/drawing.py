@@ -308,9 +308,11 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
             elif rows.height:
                 yield f"{where}/{chart}", chart, rows
         for number, method in enumerate(drawn.palette):
-            of_method = counted.filter(pl.col("method") == method) if counted.height else counted
-            if of_method.height:
-                of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+            if not counted.height:
+                continue
+            of_method = counted.filter(pl.col("method") == method)
+            of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+            if of_method.height:  # not every method was trained everywhere
                 name = f"{where}/thresholds-{number}-{_slug(method)}"
                 yield name, "thresholds", of_method.sort("logit")
 
