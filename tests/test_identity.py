@@ -187,6 +187,7 @@ NO_ARITHMETIC = (
     "harness.data.sources",  # the data set's fingerprint stands for them
     "harness.data.standardise",
     "harness.files",
+    "harness.data.describe",
     "harness.identity",
     "harness.record",
     "harness.sweep.engine",

@@ -21,7 +21,7 @@ from rich.console import Console
 from harness.analyze.load import load
 from harness.config import Config, parse
 from harness.record import store
-from harness.record.schema import FORMAT, flat, nested
+from harness.record.schema import flat, nested
 from harness.sweep import claims, engine, recorder
 from harness.sweep.claims import Claims
 from harness.sweep.engine import Result, run_sweep
@@ -165,6 +165,36 @@ def test_a_sweep_killed_at_random_moments_goes_on(tmp_path, whole):
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
+def test_a_half_finished_sweep_knows_what_it_is_half_of(tmp_path):
+    """However it was stopped: its folder says how many runs it is to have."""
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(3)]
+    train(configs[:1], tmp_path)
+    folder = tmp_path / "default"
+    assert store.planned(folder) == 1 and load(folder).notes == ()
+    store.write_plan(folder, 3)  # as a sweep of three does before its first shard
+    (said,) = load(folder).notes
+    assert said.startswith("default: 1 of 3 runs so far.")
+    train(configs[1:], tmp_path)  # those that are stored count too
+    assert store.planned(folder) == 3 and load(folder).notes == ()
+    (folder / store.PLAN).write_text("no JSON")
+    assert store.planned(folder) is None and load(folder).notes == ()
+
+
+def test_runs_say_which_rows_they_are_tested_on(tmp_path):
+    """The same of one split, whatever the seed; and what was found in the data is kept."""
+    drawn = [config(seed=seed, model={"name": "logistic"}) for seed in (0, 1)]
+    fixed = [config(seed=seed, model={"name": "logistic"}, split={"seed": 0}) for seed in (0, 1)]
+    runs = trained([*drawn, *fixed], tmp_path)["runs"].sort("split.seed", "seed", nulls_last=True)
+    prints = runs["test_fingerprint"].to_list()
+    assert prints[0] == prints[1] == prints[2] != prints[3]  # a split's seed is the run's
+    (found,) = store.findings(tmp_path / "default").items()
+    assert found == (runs["data_fingerprint"][0], ("569 rows, 30 features",))
+    made = {"kind": "two_gaussians", "rows": 200, "num_features": 2, "distance": 1.0}
+    made |= {"positive_rate": 0.3, "seed": 3}
+    trained([config(dataset=made, model={"name": "logistic"})], tmp_path / "drawn")
+    assert store.findings(tmp_path / "drawn" / "default") == {}  # seeds may draw thousands
+
+
 def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     done = signalled(signal.SIGINT, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
@@ -204,7 +234,7 @@ class Slow:
 
     def __init__(self, trainer, folder, seen):
         self.trainer, self.folder, self.seen = trainer, folder, seen
-        self.program, self.stack = trainer.program, trainer.stack
+        self.program = trainer.program
 
     def __call__(self, *given):
         if self.seen:
@@ -364,7 +394,7 @@ def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits
     (path,) = store.shard_paths(tmp_path / "default", "runs")
     runs, columns = flat(store.read_runs(path))
     less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
-    less.write_parquet(path, metadata={store.FORM: str(FORMAT)})
+    less.write_parquet(path, metadata={store.FORM: "2"})
     (path.parent / store.SUMS).unlink()
     plain = replace(asked, evaluation=replace(asked.evaluation, objective="auroc"))
     assert [one.was_stored for one in train([plain], tmp_path)] == [True]

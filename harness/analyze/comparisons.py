@@ -13,13 +13,11 @@ from harness.analyze import statistics
 from harness.analyze.groups import BASELINE, GROUP, SCENARIO, pairing
 from harness.analyze.headings import (
     bounds,
-    chosen_rule,
     compared,
     compared_bounds,
     compared_sign,
     test_metrics,
 )
-from harness.metrics.names import threshold_fact
 
 RESOLUTION = 1e-6
 """Smaller paired differences count as 0, and so do smaller spreads: logits are float32, and focal
@@ -63,18 +61,15 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
 
     Returns:
         One row a group: GROUP, tuning, num_configurations, num_shared (of `groups.chosen_runs`),
-        num_seeds, num_diverged, threshold (mean over runs of what validation chose, a probability
-        of the raw scores, by the first metric's rule or else `evaluation.threshold`),
-        train_positive_rate, test_positive_rate, test_train_ratio, and for each metric its mean
-        `M`, the ends of its 95% interval `M_low` and `M_high`, cut at the ends of the metric's
-        range, and the number of runs where it is defined `M_seeds`.
+        num_seeds, num_diverged, train_positive_rate, test_positive_rate, test_train_ratio, and for
+        each metric its mean `M`, the ends of its 95% interval `M_low` and `M_high`, cut at the ends
+        of the metric's range, and the number of runs where it is defined `M_seeds`.
     """
     metrics = list(metrics) or test_metrics(chosen)
     grouped = chosen.group_by(GROUP).agg(
         pl.col("tuning", "num_configurations", "num_shared").first(),
         pl.len().alias("num_seeds"),
         (pl.col("status") == "diverged").sum().alias("num_diverged"),
-        _threshold(chosen, metrics).mean().alias("threshold"),
         _share("train").alias("train_positive_rate"),
         _share("test").alias("test_positive_rate"),
         (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("test_train_ratio"),
@@ -100,14 +95,6 @@ def _interval(grouped: pl.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarra
         test_train_ratio=grouped["test_train_ratio"].to_numpy(),
     )
     return mean - half, mean + half
-
-
-def _threshold(runs: pl.DataFrame, metrics: Sequence[str]) -> pl.Expr:
-    """The threshold chosen on validation, as a probability; an infinite logit flags all or none."""
-    column = threshold_fact((chosen_rule(metrics[0]) if metrics else "") or "tuned")
-    if column not in runs.columns:
-        return pl.lit(None, pl.Float64)
-    return 1 / (1 + (-pl.col(column).cast(pl.Float64).fill_nan(None)).exp())
 
 
 def differences(

@@ -25,11 +25,13 @@ from harness.analyze.curves import (
     score_curves,
     steps_to_target,
 )
-from harness.analyze.groups import BASELINE, SCENARIO
+from harness.analyze.decisions import COSTS
+from harness.analyze.groups import BASELINE, GROUP, SCENARIO
 from harness.analyze.headings import sign
 from harness.analyze.question import Analysis, compared_keys
 from harness.analyze.wording import place
 from harness.files import write_whole
+from harness.metrics.names import known
 
 MAX_SCENARIOS = 60
 MAX_METRICS = 80
@@ -39,6 +41,7 @@ WIDTH = 420
 PIXELS = 2.0
 OF_HEADLINE = ("differences", "rates")
 OF_COUNTS = ("costs", "net_benefit")
+OF_THRESHOLDS = ("thresholds", *OF_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,14 @@ class ChartRows:
     palette: the colour of each method that has lines: one for the whole page.
     by_chart: rows with SCENARIO columns by chart name, uncoloured.
     counts: `curves.ScoreCurves.counts`.
+    decisions: `decisions.decisions`, of every group.
     """
 
     scenarios: pl.DataFrame
     palette: Mapping[str, str]
     by_chart: Mapping[str, pl.DataFrame]
     counts: pl.DataFrame
+    decisions: pl.DataFrame
 
 
 def chart_rows(analysis: Analysis) -> ChartRows:
@@ -92,6 +97,7 @@ def chart_rows(analysis: Analysis) -> ChartRows:
         palette=colours(methods, analysis.baseline),
         by_chart={name: table for name, table in tables.items() if table.height},
         counts=scores.counts,
+        decisions=analysis.board.select(*GROUP, "threshold_logit", *COSTS),
     )
 
 
@@ -198,6 +204,12 @@ def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
     return pl.concat(tables).drop_nulls("mean")
 
 
+def _range(metric: str) -> tuple[float, float]:
+    """The values that a metric can have, as far as is known."""
+    name = known(metric)
+    return (-np.inf, np.inf) if name is None else (name.definition.low, name.definition.high)
+
+
 def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: str) -> list[Path]:
     """Write `folder/<scenario>/<chart>.<kind>` and, over data sets, `folder/<chart>.<kind>`."""
     compared = compared_keys(analysis.question)
@@ -205,11 +217,27 @@ def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: s
     written = []
     for name, chart, table in _figures(analysis, drawn):
         spec = with_data(charts[chart], _plain(table), drawn.palette, compared=compared)
+        if chart in OF_THRESHOLDS:
+            spec["params"] = decided_params(spec["params"], table, drawn.decisions)
         path = folder / f"{name}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, draw(spec, kind))
         written.append(path)
     return written
+
+
+def decided_params(
+    params: list[dict[str, Any]], table: pl.DataFrame, decisions: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """A chart's parameters as the sweep has them: its costs, and the threshold of the first of the
+    methods shown, which is the baseline wherever that is among them."""
+    first = table.select(GROUP).head(1)
+    own = decisions.join(first, on=GROUP, nulls_equal=True, how="semi").row(0, named=True)
+    values = {"at": own["threshold_logit"], **{name: own[name] for name in COSTS}}
+    return [
+        {**one, "value": values[one["name"]]} if values.get(one["name"]) is not None else one
+        for one in params
+    ]
 
 
 def write_chart(chart: str, rows: pl.DataFrame, path: Path, *, compared: str = "loss") -> None:
@@ -242,7 +270,10 @@ def with_data(
     """A chart's definition with its rows, a fixed width, a white ground and a legend of methods."""
     spec: dict[str, Any] = _with_legend(copy.deepcopy(dict(definition)), palette, compared)
     spec["datasets"] = {**spec.get("datasets", {}), "rows": rows}
-    spec["width"] = WIDTH
+    if "facet" in spec:  # its panels are named, and have a size of their own
+        spec = _without_legend(spec)
+    else:
+        spec["width"] = WIDTH
     spec["config"] = {**spec["config"], "background": "white"}
     return spec
 
@@ -275,9 +306,11 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
             elif rows.height:
                 yield f"{where}/{chart}", chart, rows
         for number, method in enumerate(drawn.palette):
-            of_method = counted.filter(pl.col("method") == method) if counted.height else counted
-            if of_method.height:
-                of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+            if not counted.height:
+                continue
+            of_method = counted.filter(pl.col("method") == method)
+            of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+            if of_method.height:  # not every method was trained everywhere
                 name = f"{where}/thresholds-{number}-{_slug(method)}"
                 yield name, "thresholds", of_method.sort("logit")
 
@@ -292,6 +325,15 @@ def _with_legend(node: Any, palette: Mapping[str, str], compared: str) -> Any:
         scale = {"domain": list(palette), "range": list(palette.values())}
         return {"field": "method", "type": "nominal", "scale": scale, "title": compared}
     return {key: _with_legend(value, palette, compared) for key, value in node.items()}
+
+
+def _without_legend(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_legend(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    legend = {"legend": None} if node.get("field") == "method" and "scale" in node else {}
+    return {**{key: _without_legend(value) for key, value in node.items()}, **legend}
 
 
 def _plain(table: pl.DataFrame) -> list[dict[str, Any]]:

@@ -50,6 +50,7 @@ def join(parts: Sequence[Runs]) -> Runs:
         predictions=tuple(frame for part in parts for frame in part.predictions),
         columns=columns.without(logging),
         notes=tuple(notes),
+        found={name: lines for part in parts for name, lines in part.found.items()},
         keep=tuple(part.keep for part in parts),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from harness.analyze import comparisons, groups
+from harness.analyze.decisions import decisions
 from harness.analyze.headings import (
     COMPARED,
     SELECTION,
@@ -65,7 +66,9 @@ class Analysis:
         labelled: all runs asked about, with the columns of `groups.label_runs`.
         chosen: those of the configurations chosen on validation.
         metrics: the leaderboard's, the headline first; `compared`: all test metrics there are.
-        board, differences, datasets, iqm, ranks: see `comparisons`.
+        board, differences, datasets, iqm, ranks: see `comparisons`; the board has the columns of
+            `decisions` too.
+        one_test_part: the scenarios whose runs are all scored on the same rows, SCENARIO a row.
         rank_test: what tests the ranks; empty where there are too few data sets or groups.
         notes: sentences on what the sources lack, and on runs that do not count.
     """
@@ -85,6 +88,7 @@ class Analysis:
     iqm: pl.DataFrame
     ranks: pl.DataFrame
     rank_test: Mapping[str, Any]
+    one_test_part: pl.DataFrame
     notes: Sequence[str]
 
 
@@ -113,6 +117,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
         chosen, metrics=compared, baseline=baseline, rope=question.rope
     )
     ranks, rank_test = comparisons.ranks(board, headline)
+    one_test_part = scored_on_the_same_rows(chosen)
     return Analysis(
         runs=runs,
         question=question,
@@ -123,17 +128,25 @@ def answer(runs: Runs, question: Question) -> Analysis:
         headline=headline,
         metrics=metrics,
         compared=compared,
-        board=board,
+        board=board.join(
+            decisions(chosen, metric=headline),
+            on=groups.GROUP,
+            nulls_equal=True,
+            how="left",
+            maintain_order="left",
+        ),
         differences=differences,
         datasets=comparisons.across_datasets(differences, rope=question.rope, shown=metrics),
         iqm=comparisons.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
+        one_test_part=one_test_part,
         notes=[
             *runs.notes,
             *_left_out(asked.height, kept.height),
             *_chosen_on(chosen),
             *_noise(labelled, question.selection),
+            *_on_one_test_part(one_test_part),
         ],
     )
 
@@ -223,6 +236,32 @@ def _left_out(asked: int, counted: int) -> Iterator[str]:
         yield (
             f"{older} of {asked} runs do not count: their configuration was trained on the same "
             "data again, by other versions, and the latest run stands for it."
+        )
+
+
+def scored_on_the_same_rows(chosen: pl.DataFrame) -> pl.DataFrame:
+    """The scenarios whose replicates share their test rows, as of a split by time: SCENARIO a row.
+
+    Seeds then vary the training alone. Told by the rows themselves, whatever the split is called;
+    runs that were logged before their rows were known tell nothing.
+    """
+    rows = ("data_fingerprint", "test_fingerprint")
+    if not set(rows) <= set(chosen.columns):
+        return chosen.select(groups.SCENARIO).clear()
+    same = pl.struct(rows).n_unique() == 1
+    known = pl.col("test_fingerprint").null_count() == 0
+    repeated = pl.col("replicate").n_unique() > 1
+    found = chosen.group_by(groups.SCENARIO).agg((same & known & repeated).alias("same"))
+    return found.filter("same").select(groups.SCENARIO).sort(groups.SCENARIO)
+
+
+def _on_one_test_part(scenarios: pl.DataFrame) -> Iterator[str]:
+    if scenarios.height:
+        names = ", ".join(scenarios["dataset"].unique(maintain_order=True))
+        yield (
+            f"{names}: one test part. Every run is scored on the same rows, and seeds vary the "
+            "training alone: intervals show the spread of training alone; they say nothing about "
+            "other rows."
         )
 
 

@@ -8,6 +8,7 @@ policy admits two scripts by their hash, so markup that slipped through would st
 import base64
 import hashlib
 import importlib.metadata
+import math
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,10 +24,12 @@ import vl_convert
 import yaml
 
 import harness
-from harness.analyze import wording
+from harness.analyze import overview, wording
 from harness.analyze.charts import STANDALONE, definitions
 from harness.analyze.comparisons import CHANCES
 from harness.analyze.curves import THRESHOLDS
+from harness.analyze.data_section import data_sets
+from harness.analyze.decisions import COSTS
 from harness.analyze.drawing import MAX_METRICS, ChartRows, rank_rows
 from harness.analyze.groups import SCENARIO
 from harness.analyze.headings import compared_heading, compared_sign, direction, heading, target
@@ -81,6 +84,12 @@ def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
             board=_numbered(analysis.board, drawn),
             differences=_numbered(headline, drawn),
             datasets=analysis.datasets.filter(pl.col("metric") == analysis.headline).to_dicts(),
+            data_sets=data_sets(analysis)[:MAX_LISTED],
+            data_sets_left_out=max(0, analysis.labelled["dataset"].n_unique() - MAX_LISTED),
+            num_scenarios=analysis.board.select(SCENARIO).n_unique(),
+            overview=overview.tables(analysis),
+            advice=overview.advice(analysis),
+            threshold_note=overview.threshold_note(analysis),
             over=averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run",
             table_rows_left_out=max(0, analysis.board.height - MAX_TABLE_ROWS),
             asked=asked(analysis),
@@ -135,6 +144,7 @@ def _environment() -> jinja2.Environment:
         signed=wording.signed,
         interval=wording.interval,
         number=wording.number,
+        probability=overview.probability,
         p_value=wording.p_value,
         wins=wording.wins,
         chances=wording.chances,
@@ -156,7 +166,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
     if "differences" in tables:
         tables["differences"] = with_hints(tables["differences"])
     return {
-        "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
+        "scenarios": _scenarios(analysis.board, drawn),
         "metrics": [_metric(m) for m in metrics],
         "methods": [{"label": k, "colour": drawn.palette.get(k)} for k in methods],
         "baseline": analysis.baseline,
@@ -216,10 +226,30 @@ def _metric(metric: str) -> dict[str, Any]:
     }
 
 
-def _scenario(row: Mapping[str, Any]) -> dict[str, Any]:
-    rate = "natural" if row["positive_rate"] is None else f"{100 * row['positive_rate']:.3g}%"
-    names = {"dataset": row["dataset"], "rate": rate, "settings": row["settings"]}
-    return {**names, "where": place(row)}
+def _scenarios(board: pl.DataFrame, drawn: ChartRows) -> list[dict[str, Any]]:
+    """Names, the costs and the rule that the sweep decided by, and what the rule chose, a logit a
+    method."""
+    parts = board.join(drawn.scenarios, on=SCENARIO, nulls_equal=True).partition_by(
+        "scenario", as_dict=True
+    )
+    found = []
+    for row in drawn.scenarios.iter_rows(named=True):
+        groups = parts[row["scenario"],].to_dicts()
+        rate = "natural" if row["positive_rate"] is None else f"{100 * row['positive_rate']:.3g}%"
+        found.append(
+            {
+                **{"dataset": row["dataset"], "rate": rate, "settings": row["settings"]},
+                "where": place(row),
+                "costs": {name: groups[0][name] for name in COSTS},
+                "rule": groups[0]["rule"].replace("_", " "),
+                "chosen": {group["method"]: _plain(group["threshold_logit"]) for group in groups},
+            }
+        )
+    return found
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _by_scenario(

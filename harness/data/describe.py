@@ -329,6 +329,23 @@ def _kept(column: "Column | SourceColumn") -> str:
     return f"column {column.name!r}: {column.note}{remedy}"
 
 
+def found_in(dataset: Dataset, *, leaks: bool) -> list[str]:
+    """What a report says of a data set: its size, and what became of its columns.
+
+    Args:
+      leaks: whether to look for what `findings` does, where that takes a second at most.
+    """
+    used = [column for column in dataset.columns if column.num_features]
+    taken = f"{_counted(len(used), 'column')} as " if used else ""
+    size = f"{dataset.num_rows:,} rows, {taken}{_counted(dataset.num_features, 'feature')}"
+    if leaks and dataset.features.size <= MOST_ANNOUNCED:
+        return [size, *findings(describe(dataset))]
+    left_out = [column for column in dataset.columns if not column.num_features]
+    lines = [f"column {column.name!r} was left out: {column.note}" for column in left_out]
+    lines += [_kept(column) for column in used if column.note]
+    return [size, *lines, *dataset.notes]
+
+
 def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
     """What a run will do with a user's table, in a few lines: its rows, its positive label, and
     what `findings` says beside what was said of it when it was read.

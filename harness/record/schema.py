@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-FORMAT = 2
-"""Of the stored tables; the first one had flat columns (`harness.record.first_form`)."""
+FORMAT = 3
+"""Of the stored tables; the first one had flat columns (`harness.record.first_form`), and the
+second one had what its own runs were measured by (`harness.record.file_form`)."""
 
 RUN = {"run_id": pl.String(), "created": pl.Datetime("us", "UTC")}
 """What names a run, and when its row was made: of a run trained twice the later row counts."""
@@ -41,6 +42,7 @@ FACTS: dict[str, pl.DataType] = {
     "num_validation_positives": pl.Int64(),
     "num_test": pl.Int64(),
     "num_test_positives": pl.Int64(),
+    "test_fingerprint": pl.String(),  # of the row numbers of the test part: equal where it is
     "num_train_sampled": pl.Int64(),  # rows trained on after resampling, repeats included
     "num_train_synthetic": pl.Int64(),
     "train_prior": pl.Float64(),  # the share of positives that the batches hold

@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from harness.errors import UserError, printable
-from harness.record import first_form
+from harness.record import file_form, first_form
 from harness.record.schema import FACTS, FORMAT, RUN, SCORES
 
 TABLES = ("runs", "history", "predictions")
@@ -87,7 +87,7 @@ def _opened(path: Path) -> tuple[pl.LazyFrame, int]:
     lazy = pl.scan_parquet(path, glob=False)
     lazy.collect_schema()
     form = pl.read_parquet_metadata(path).get(FORM, "1")
-    if form not in ("1", str(FORMAT)):
+    if form not in map(str, range(1, FORMAT + 1)):
         raise UserError(f"{path} has form {form}, which is newer than this harness: update it")
     return lazy, int(form)
 
@@ -130,13 +130,13 @@ def _strange(path: Path, table: str) -> str:
         wanted |= {name: _SCORES for name in SCORES if name in schema}
     elif table == "history":
         wanted |= {name: pl.Float32() for name in schema if "/" in name}
-    elif form == FORMAT:
+    elif form > 1:
         wanted |= {name: kind for name, kind in FACTS.items() if name in schema}
     for name, kind in wanted.items():
         if schema.get(name) != kind:
             return f"{path.name} has {schema.get(name, 'nothing')} for {name}, which is {kind}"
-    if table == "runs" and form == FORMAT:
-        return _strange_groups(path, schema)
+    if table == "runs" and form > 1:
+        return _strange_groups(path, schema) or (_strange_lists(lazy) if form > 2 else "")
     if table == "runs":
         first_form.converted(lazy.collect())  # raises where a value has not its column's type
     return ""
@@ -156,6 +156,23 @@ def _strange_groups(path: Path, schema: Mapping[str, Any]) -> str:
         return f"{path.name} has {dict(leaves)[odd[0]]} for {odd[0]}"
     name, number = Counter(name for name, _ in leaves).most_common(1)[0]
     return f"{path.name} has {name} {number} times" if number > 1 else ""
+
+
+def _strange_lists(lazy: pl.LazyFrame) -> str:
+    """How the further values of a file are not such: see `harness.record.file_form`."""
+    schema = lazy.collect_schema()
+    for group in file_form.usual():
+        name = f"{file_form.MORE}{group}"
+        if schema.get(name) != file_form.NAMED_VALUES:
+            return f"runs.parquet has {schema.get(name, 'nothing')} for {name}"
+        inside = {*file_form.usual()[group], *RUN, *FACTS}
+        keys = pl.col(name).list.eval(pl.element().struct.field("name"))
+        names = lazy.select(keys).collect().to_series()
+        if (names.list.n_unique() < names.list.len()).any():
+            return f"runs.parquet names a value of {name} twice"
+        if known := sorted(inside.intersection(names.explode().drop_nulls())):
+            return f"runs.parquet has {known[0]} in {name}"
+    return ""
 
 
 def _leaves(dtype: Any, prefix: str) -> Iterator[tuple[str, pl.DataType]]:

@@ -7,8 +7,12 @@ several writers need no lock, and a killed process loses at most what it had not
 Nothing of a shard is believed before it is checked (`harness.record.shard`). The runs of a damaged
 one are as if they were not stored: `harness train` moves it to ``<folder>/damaged`` and trains them
 again, all others leave it out and say so.
+
+Beside the shards, ``plan.json`` holds how many runs the folder is to have, as the last command that
+trained into it planned, and ``data/<fingerprint>.json`` what was found in a data set.
 """
 
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,14 +24,15 @@ from typing import Any
 import polars as pl
 
 from harness.data.fetching import say
-from harness.files import whole_folder
-from harness.record import first_form
+from harness.files import whole_folder, write_whole
+from harness.record import file_form, first_form
 from harness.record.schema import FACTS, FORMAT, RUN, Columns, flat, joined, nested
 from harness.record.shard import FORM, SUMS, TABLES, fault, opened, sums, table_path, write_table
 
 __all__ = ["FORM", "SUMS", "TABLES"]
 
 DAMAGED = "damaged"  # the folder, beside `shards`, of those that were set aside
+PLAN = "plan.json"
 
 
 def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
@@ -37,12 +42,57 @@ def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
       OSError: it cannot be written; nothing of it is there then.
     """
     shard = folder / "shards" / uuid.uuid4().hex
+    written = {**tables, "runs": file_form.packed(tables["runs"])}
     with whole_folder(shard) as temporary:
         for name in TABLES:
             path, form = table_path(temporary, name), {FORM: str(FORMAT)}
-            write_table(tables[name], path, compression="zstd", metadata=form)
+            write_table(written[name], path, compression="zstd", metadata=form)
         (temporary / SUMS).write_bytes(sums(temporary).encode())
     return shard
+
+
+def write_plan(folder: Path, num_runs: int) -> None:
+    """Says how many runs the folder is to have once what is being trained is whole."""
+    write_whole(folder / PLAN, json.dumps({"runs": num_runs}) + "\n")
+
+
+def planned(folder: Path) -> int | None:
+    """How many runs the folder is to have; None where nobody said, or nothing readable."""
+    number = _read_json(folder / PLAN).get("runs")
+    return number if isinstance(number, int) else None
+
+
+def write_findings(folder: Path, fingerprint: str, lines: Sequence[str]) -> None:
+    """Keeps what was found in a data set, a sentence a line."""
+    write_whole(_findings(folder, fingerprint), json.dumps({"found": list(lines)}) + "\n")
+
+
+def has_findings(folder: Path, fingerprint: str) -> bool:
+    """Whether `write_findings` was told of the data set before."""
+    return _findings(folder, fingerprint).is_file()
+
+
+def findings(folder: Path) -> dict[str, tuple[str, ...]]:
+    """What was found in each data set, by its fingerprint; what cannot be read is left out."""
+    lists = {
+        path.stem: _read_json(path).get("found")
+        for path in sorted((folder / "data").glob("*.json"))
+    }
+    return {
+        name: tuple(map(str, lines)) for name, lines in lists.items() if isinstance(lines, list)
+    }
+
+
+def _findings(folder: Path, fingerprint: str) -> Path:
+    return folder / "data" / f"{fingerprint}.json"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -92,15 +142,16 @@ def scan(path: Path) -> pl.LazyFrame:
 
 
 def read_runs(path: Path) -> pl.DataFrame:
-    """A shard's table `runs` in the stored form of today, whichever form it has.
+    """A shard's table `runs` as `harness.record.tables` makes it, whichever form the file has.
 
     What a later version of today's form adds is passed over; raises as `opened`.
     """
     lazy, form = opened(path)
-    if form != FORMAT:
+    if form == 1:
         return nested(*first_form.converted(lazy.collect()))
-    known = {*RUN, *FACTS, "config", "chosen", "metrics"}
-    return lazy.select(name for name in lazy.collect_schema() if name in known).collect()
+    known = {*RUN, *FACTS, "config", *file_form.groups()}
+    frame = lazy.select(name for name in lazy.collect_schema() if name in known).collect()
+    return frame if form == 2 else file_form.unpacked(frame)
 
 
 def runs(folder: Path) -> tuple[pl.DataFrame, Columns]:
@@ -153,12 +204,13 @@ def _say_once(line: str) -> None:
 
 
 def _selected(path: Path, names: Sequence[str]) -> pl.DataFrame:
-    lazy, _ = opened(path)
+    lazy, form = opened(path)
     schema = lazy.collect_schema()
-    return lazy.select(_found(name, schema).alias(name) for name in (*RUN, *names)).collect()
+    values = (_found(name, schema, form).alias(name) for name in (*RUN, *names))
+    return lazy.select(values).collect()
 
 
-def _found(name: str, schema: Mapping[str, Any]) -> pl.Expr:
+def _found(name: str, schema: Mapping[str, Any], form: int) -> pl.Expr:
     """A fact, a metric, or a config key by its dotted name."""
     for first, *rest in ((name,), ("metrics", name), ("config", *name.split("."))):
         value, kind = pl.col(first), schema.get(first)
@@ -167,4 +219,4 @@ def _found(name: str, schema: Mapping[str, Any]) -> pl.Expr:
             value, kind = value.struct.field(key), inner.get(key)
         if kind is not None:
             return value
-    return pl.lit(None)
+    return file_form.more("metrics", name) if form == FORMAT else pl.lit(None)

@@ -111,10 +111,11 @@ def _train_all(
     """Trains and stores ``runs``, and adds what became of each to ``results``."""
     with timed("identify"):
         programs = list(plan.batches(runs))
-    total = sum(len(batch) for _, batches in programs for batch in batches)
+    waiting = [run for _, batches in programs for batch in batches for run in batch]
+    recorder.plan(waiting)
     # Held here: a sweep that is stopped stores what has finished before it leaves what has not.
     batches = _one_ahead(_start(programs, results, recorder))
-    with progress.training(total) as advance:
+    with progress.training(len(waiting)) as advance:
         try:
             for started in batches:
                 try:
@@ -123,6 +124,7 @@ def _train_all(
                     _fail(started.runs, error, "training and scoring a job", results)
                     finished = []
                 for run, record, saved in finished:
+                    recorder.describe(started.dataset, run.config)
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, saved=saved)
                 advance(len(started.runs))

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
+from harness.data.dataset import Dataset
+from harness.data.streams import replicate_fields
+from harness.data.table import Table
 from harness.errors import UserError
 from harness.record import store
 from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import labels
+from harness.run import Run
 from harness.sweep.timings import timed
 
 # A shard is written when this many runs wait, or this much of their scores, or for this long: so
@@ -39,9 +43,36 @@ class Recorder:
             store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
-        keys = {_mirror_key(config) for config in configs}
-        self._mirrors = {key: _mirror(*key) for key in keys}
+        self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
+        self._planned: dict[Path, int] = {}
+        self._described: set[tuple[Path, str]] = set()
         self._waiting_since = math.inf
+
+    def plan(self, runs: Iterable[Run]) -> None:
+        """Says in each folder, as its first shard is written, how many runs it is to have once
+        ``runs`` are trained."""
+        by_folder: dict[Path, set[str]] = defaultdict(set)
+        for run in runs:
+            by_folder[run.folder].add(run.run_id)
+        for folder, run_ids in by_folder.items():
+            self._planned[folder] = len(run_ids | store.stored(folder).keys())
+
+    def describe(self, dataset: Dataset, config: Config) -> None:
+        """Keeps what is found in the data of a run, once a folder.
+
+        Leaks are looked for in tables of the user's alone: those of others were looked at before
+        they became named data sets. Of data that seeds draw, and a sweep may draw thousands, there
+        is nothing to find.
+        """
+        place = (folder_of(config), dataset.fingerprint)
+        if place in self._described:
+            return
+        self._described.add(place)
+        if not replicate_fields(type(config.dataset)) and not store.has_findings(*place):
+            from harness.data.describe import found_in  # and with it what draws tables
+
+            is_own = isinstance(config.dataset, Table)
+            store.write_findings(*place, found_in(dataset, leaks=is_own))
 
     def add(
         self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
@@ -82,6 +113,8 @@ class Recorder:
                 # Before the runs: a stored run that is to keep its parameters has them.
                 if self._params[folder]:
                     checkpoints.save(folder, self._params[folder])
+                if folder in self._planned:
+                    store.write_plan(folder, self._planned.pop(folder))
                 store.write_shard(folder, tables([record for record, _ in waiting]))
             del self._waiting[folder], self._params[folder]
             with timed("mirror"):

@@ -7,7 +7,7 @@ import polars as pl
 
 from harness.analyze.runs import HISTORY_SCHEMA, Runs
 from harness.errors import UserError
-from harness.record.store import Shards, flat_runs, scan, shards
+from harness.record.store import Shards, findings, flat_runs, planned, scan, shards
 
 
 def read_store(folder: Path) -> Runs:
@@ -34,8 +34,18 @@ def read_store(folder: Path) -> Runs:
         columns=columns,
         history=pl.concat(history, how="diagonal_relaxed"),
         predictions=tuple(_scan(found, "predictions")),
-        notes=tuple(damaged),
+        notes=(*damaged, *_unfinished(folder, latest.height)),
+        found=findings(folder),
     )
+
+
+def _unfinished(folder: Path, num_runs: int) -> Iterator[str]:
+    total = planned(folder)
+    if total is not None and num_runs < total:
+        yield (
+            f"{folder.resolve().name}: {num_runs} of {total} runs so far. The same `harness train` "
+            "command again trains those that are missing."
+        )
 
 
 def _scan(found: Shards, table: str) -> Iterator[pl.LazyFrame]:

@@ -55,7 +55,7 @@ function showBoard(scenario) {
     const last = row.querySelector(".extra");
     last.hidden = inTable;
     last.textContent = score === undefined ? "\u2013" : number(score.mean)
-      + (score.high === null ? "" : " \u00b1 " + number(score.high - score.mean));
+      + (score.half === null ? "" : " \u00b1 " + number(score.half));
   }
   table.tBodies[0].append(...rows);
 }
@@ -152,6 +152,12 @@ function methodBoxes() {
   }));
 }
 
+// The selectors stay in sight where they leave room for what is selected.
+function keepSelectors() {
+  const bar = element("selectors");
+  bar.classList.toggle("tall", bar.offsetHeight > window.innerHeight / 4);
+}
+
 if (payload.scenarios.length && payload.metrics.length) {
   fillOptions(element("pick-metric"), payload.metrics.map((m) => m.id), payload.metrics.map((m) => m.title));
   element("pick-metric").value = shown.metric;
@@ -164,6 +170,8 @@ if (payload.scenarios.length && payload.metrics.length) {
   element("pick-key").addEventListener("change", update);
   for (const id of ["selectors", "methods", "charts"]) element(id).hidden = false;
   methodBoxes();
+  keepSelectors();
+  window.addEventListener("resize", keepSelectors);
   startExplorer();
   update();
 }

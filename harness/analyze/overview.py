@@ -1,0 +1,242 @@
+"""The answer first: each loss beside the baseline in what a user wants of it, and which to use.
+
+All of it is read off the table of differences: nothing is tested here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import polars as pl
+
+from harness.analyze.groups import SCENARIO
+from harness.analyze.headings import heading, picking_sign
+from harness.analyze.question import Analysis
+from harness.analyze.wording import place, signed
+from harness.metrics.definitions import METRICS, Calibrator
+from harness.metrics.names import known
+
+MAX_TABLES = 3
+SURELY_SAME = 0.95
+"""From this probability of being practically equal on, an undecided difference is called none."""
+
+RANKING, PROBABILITIES = "Ranking", "Probabilities as they come"
+CALIBRATED, DECISIONS = "Probabilities after calibration", "Decisions"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Attributes:
+
+    word: better, same, worse or open, beside the baseline.
+    number: the difference, signed; empty where nothing was compared.
+    """
+
+    word: str
+    number: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Attributes:
+
+    title: where it holds.
+    columns: (what a user wants, the metric that stands for it).
+    rows: (method, a cell a column), the baseline left out.
+    """
+
+    title: str
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+def tables(analysis: Analysis) -> list[Overview]:
+    """Over data sets where there are several, else of the first MAX_TABLES scenarios."""
+    metrics = _metrics(analysis)
+    columns = [(wanted, heading(metric)) for wanted, metric in metrics.items()]
+    return [
+        Overview(
+            f"Beside {analysis.baseline}: {where}", columns, list(_rows(found, metrics, analysis))
+        )
+        for where, found in _tested(analysis)
+        if found.height
+    ]
+
+
+def advice(analysis: Analysis) -> str:
+    """One sentence on what to use; empty where nothing was compared.
+
+    Named is the best on validation of those shown to be better at ranking or deciding and shown to
+    be worse at neither: the largest difference on test would be a choice by test.
+    """
+    tested = _tested(analysis)
+    if len(tested) != 1 or not tested[0][1].height:
+        return ""
+    ((_, found),) = tested
+    metrics = _metrics(analysis)
+    words = {
+        method: dict(zip(metrics, (cell.word for cell in cells), strict=True))
+        for method, cells in _rows(found, metrics, analysis)
+    }
+    sound = [method for method in _by_validation(analysis) if _is_better(words.get(method, {}))]
+    if not sound:
+        said = f"Use {analysis.baseline}: no other is shown to be better at ranking or deciding"
+        return f"{said} and worse at neither.{_cut(analysis, analysis.baseline)}"
+    used = sound[0]
+    good = [
+        wanted.lower() for wanted in (RANKING, DECISIONS) if words[used].get(wanted) == "better"
+    ]
+    said = f"Use {used}: better than {analysis.baseline} at {' and '.join(good)}."
+    if words[used].get(PROBABILITIES) == "worse":
+        said += " Calibrate its scores before they are read as probabilities."
+    return said + _cut(analysis, used)
+
+
+def threshold_note(analysis: Analysis) -> str:
+    """What the column of thresholds means."""
+    rules = dict.fromkeys(_rule(rule, analysis) for rule in analysis.board["rule"].unique().sort())
+    return (
+        "Threshold: call a row positive from this probability (of the raw score) on. Each run's "
+        f"validation rows chose one for {', '.join(rules)}; this is the median over runs, and the "
+        "tables' files hold the lowest and the highest."
+    )
+
+
+def _rule(rule: str, analysis: Analysis) -> str:
+    """What chose a threshold, in words; by cost at which."""
+    if rule != "cost":
+        return rule.replace("_", " ")
+    return f"lowest cost{_costs(analysis) or ' of errors'}"
+
+
+def probability(value: float | None) -> str:
+    """
+    >>> probability(0.047619), probability(0.00012), probability(None)
+    ('0.0476', '0.00012', '\N{EN DASH}')
+    """
+    return "\N{EN DASH}" if value is None else f"{value:.3g}"
+
+
+def _metrics(analysis: Analysis) -> dict[str, str]:
+    """The metric that stands for each thing wanted: the headline where it is of that kind."""
+    rules = analysis.board["rule"].unique().to_list()
+    calibrators = [name for name in get_args(Calibrator) if f"{name}/log_loss" in analysis.compared]
+    own = "platt" if "platt" in calibrators else next(iter(calibrators), "")
+    wanted = {
+        RANKING: "average_precision",
+        PROBABILITIES: "log_loss",
+        CALIBRATED: f"{own}/log_loss",
+        DECISIONS: _decided(rules, has_costs=bool(_costs(analysis))),
+    }
+    headline = known(analysis.headline)
+    needs = "" if headline is None else headline.definition.needs
+    if headline is not None and needs == "ranking":
+        wanted[RANKING] = analysis.headline
+    elif headline is not None and needs == "probabilities":
+        wanted[CALIBRATED if headline.version else PROBABILITIES] = analysis.headline
+    elif needs in ("threshold", "stated threshold"):
+        wanted[DECISIONS] = analysis.headline
+    return {name: metric for name, metric in wanted.items() if metric in analysis.compared}
+
+
+def _decided(rules: Sequence[str], *, has_costs: bool) -> str:
+    """What the chosen cut is judged by: costs where some were given, else what chose it."""
+    if has_costs or len(rules) != 1 or rules == ["cost"]:
+        return "expected_cost@tuned"
+    metric = METRICS.get({"youden": "balanced_accuracy"}.get(rules[0], rules[0]))
+    return f"{metric.name}@tuned" if metric and metric.needs == "threshold" else "f1@tuned"
+
+
+def _costs(analysis: Analysis) -> str:
+    """` at costs of 1 a false alarm and 20 a missed positive`; empty where errors are counted."""
+    pairs = analysis.board.select("cost_fp", "cost_fn", "cost_tp", "cost_tn").unique(
+        maintain_order=True
+    )
+    if pairs.height != 1:
+        return " at the costs of each setting"
+    fp, fn, tp, tn = pairs.row(0)
+    if (fp, fn, tp, tn) == (1, 1, 0, 0):
+        return ""
+    gains = f", {tp:g} a found positive and {tn:g} a passed negative" if tp or tn else ""
+    return f" at costs of {fp:g} a false alarm and {fn:g} a missed positive{gains}"
+
+
+def _cut(analysis: Analysis, method: str) -> str:
+    """From which probability on a row is called positive, where there is one answer."""
+    of_method = analysis.board.filter(pl.col("method") == method)
+    if of_method.height != 1 or of_method["threshold"].null_count():
+        return ""
+    row = of_method.row(0, named=True)
+    return (
+        f" Call a row positive from {probability(row['threshold'])} on (chosen on validation for "
+        f"{_rule(row['rule'], analysis)})."
+    )
+
+
+def _tested(analysis: Analysis) -> list[tuple[str, pl.DataFrame]]:
+    """Where, and the comparisons there."""
+    if analysis.datasets.height:
+        number = max(analysis.datasets["num_datasets"])
+        return [(f"over {number} data sets", analysis.datasets)]
+    scenarios = analysis.board.select(SCENARIO).unique(maintain_order=True)
+    return [
+        (
+            place(row),
+            analysis.differences.join(
+                pl.DataFrame([row], schema=scenarios.schema),
+                on=SCENARIO,
+                nulls_equal=True,
+                how="semi",
+            ),
+        )
+        for row in scenarios.head(MAX_TABLES).iter_rows(named=True)
+    ]
+
+
+def _rows(
+    found: pl.DataFrame, metrics: Mapping[str, str], analysis: Analysis
+) -> Iterator[tuple[str, list[Cell]]]:
+    by_cell = {(row["method"], row["metric"]): row for row in found.iter_rows(named=True)}
+    for method in sorted(found["method"].unique()):
+        yield (
+            method,
+            [
+                _cell(by_cell.get((method, metric)), analysis.headline)
+                for metric in metrics.values()
+            ],
+        )
+
+
+def _cell(row: Row | None, headline: str) -> Cell:
+    if row is None:
+        return Cell("open", "")
+    word = row["verdict"]
+    if word not in ("better", "worse", "same"):
+        same = row["p_equivalent"] is not None and row["p_equivalent"] >= SURELY_SAME
+        word = "same" if same and _fits_rope(row["metric"], headline) else "open"
+    return Cell(word, signed(row["difference"]))
+
+
+def _fits_rope(metric: str, headline: str) -> bool:
+    """Whether the region of practical equivalence, which is the headline's, means anything here:
+    a cost is in any unit."""
+    name = known(metric)
+    return metric == headline or (name is not None and name.definition.low == 0)
+
+
+def _is_better(words: Mapping[str, str]) -> bool:
+    seen = [words.get(RANKING), words.get(DECISIONS)]
+    return "better" in seen and "worse" not in seen
+
+
+def _by_validation(analysis: Analysis) -> list[str]:
+    """The methods, the best on validation first."""
+    column = analysis.question.selection
+    better = picking_sign(column, asked="--select")
+    score = (pl.col(column).fill_nan(None) * better).mean().alias("score")
+    means = analysis.chosen.group_by("method").agg(score)
+    return means.sort("score", "method", descending=[True, False], nulls_last=True)[
+        "method"
+    ].to_list()
