@@ -8,7 +8,15 @@ import polars as pl
 
 from harness.analyze import comparisons, groups
 from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
-from harness.analyze.keys import as_labels, filtered, keys_of, replicates, resolve, varying
+from harness.analyze.keys import (
+    as_labels,
+    dataset_name,
+    filtered,
+    keys_of,
+    replicates,
+    resolve,
+    varying,
+)
 from harness.analyze.load import Runs
 from harness.errors import UserError
 
@@ -82,7 +90,8 @@ def answer(runs: Runs, question: Question) -> Analysis:
     """
     keys = keys_of(runs)
     asked = filtered(as_labels(runs.runs, keys), question.where)
-    kept = groups.latest_runs(asked, keys)
+    current = groups.newest_data(asked, keys)
+    kept = groups.latest_runs(current, keys)
     known = test_metrics(kept)
     metrics = asked_metrics(question.metrics, known)
     if not metrics:
@@ -114,8 +123,23 @@ def answer(runs: Runs, question: Question) -> Analysis:
         iqm=comparisons.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
-        notes=[*runs.notes, *_left_out(asked.height, kept.height)],
+        notes=[
+            *runs.notes,
+            *_set_aside(asked, current),
+            *_left_out(current.height, kept.height),
+        ],
     )
+
+
+def _set_aside(asked: pl.DataFrame, current: pl.DataFrame) -> Iterator[str]:
+    older = asked.join(current, on="run_id", how="anti").sort("created", descending=True)
+    if older.height:
+        dataset, version = older.select(dataset_name(older), groups.FINGERPRINT).row(0)
+        yield (
+            f"{older.height} of {asked.height} runs are set aside: what they read has changed "
+            f"since, such as {dataset}. The newest version counts alone; --where "
+            f"\"{groups.FINGERPRINT} = '{version}'\" asks about an older one."
+        )
 
 
 def _left_out(asked: int, counted: int) -> Iterator[str]:
