@@ -119,6 +119,13 @@ def test_a_sweep_shows_the_configuration_of_its_first_job(harness, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_many_jobs_are_announced_with_the_time_they_take(harness):
+    said = harness("train", "-m", "--cfg", "job", "seed=range(20000)")
+    assert said.code == 0
+    assert said.err.startswith("20,000 jobs: composing and checking them takes about 10 s")
+    assert harness("train", "-m", "--cfg", "job", "seed=range(20)").err == ""
+
+
 def test_each_command_has_help_of_its_own(harness):
     said = {name: harness(name, "--help") for name in ("train", "plan", "verify")}
     assert all(one.code == 0 and one.err == "" for one in said.values())

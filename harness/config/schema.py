@@ -215,10 +215,10 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 def _missing(values: Mapping[str, Any]) -> Iterator[str]:
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from (f"{key}.{inner}" for inner in _missing(value))
-        elif value == "???":
+        if value == "???":
             yield key
+        elif isinstance(value, Mapping):
+            yield from (f"{key}.{inner}" for inner in _missing(value))
 
 
 def parse_as(kind: Any, values: Any, *, at: str) -> Any:
