@@ -161,12 +161,12 @@ class Task:
 
     sweep: Callable[[Configs], Sequence[Any]]
     stores_runs: bool = False
-    refused: UserError | None = field(default=None, init=False)
+    refused: Exception | None = field(default=None, init=False)
 
     def __call__(self, config: DictConfig) -> Any:
         try:
             return self._one(config)
-        except UserError as error:
+        except (UserError, OSError) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # a launcher that runs job by job
                 raise
             self.refused = error
