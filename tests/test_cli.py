@@ -168,6 +168,17 @@ def test_what_a_process_refuses_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "train", "--help"]
+    place = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
 def test_a_refused_sweep_leaves_what_was_there(harness, tmp_path):
     (tmp_path / "runs" / "default").mkdir(parents=True)
     note = tmp_path / "runs" / "default" / "note.txt"

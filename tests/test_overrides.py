@@ -4,10 +4,12 @@ import pickle
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from harness.data.sources import Table
 from harness.files import conf_dir
 from tests.conftest import TINY
 
@@ -138,6 +140,9 @@ def test_each_command_has_help_of_its_own(harness):
 def test_help_lists_the_keys_of_the_choice_it_is_given(harness):
     assert "target: ???" in harness("train", "dataset=table", "--help").out
     assert "dataset=table --help" in harness("train", "--help").out
+    described = harness("data", "describe", "table", "--help")
+    assert described.code == 0
+    assert all(f"\n{field.name}: " in described.out for field in fields(Table))
 
 
 def test_what_is_wrong_is_said_before_jax_is_loaded(tmp_path):
