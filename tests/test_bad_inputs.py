@@ -34,7 +34,7 @@ WRONG: Mapping[Any, tuple[str, ...]] = {
     float: (*NO_NUMBER, HUGE),
     bool: ("7", "maybe", "[true]", "1.5", f"'{ESCAPE}'"),
     str: ("[a]", "{a:1}", f"'{ESCAPE}'"),
-    tuple: ("{a:1}", "1.5", f"['{ESCAPE}']"),
+    tuple: ("{a:1}", "[[a]]", f"['{ESCAPE}']"),
     Literal: ("nonsense", "7.5", "[a]", "{a:1}", f"'{ESCAPE}'", HUGE),
 }
 # Keys that no command line sets: they follow from others, or say which choice a group is.
