@@ -80,6 +80,17 @@ BAD_VALUES = {
     "no threshold": (["evaluation.objective=accuracy"], ["evaluation.objective", "accuracy@tuned"]),
     "no direction": (["evaluation.objective=flagged@0.5"], ["evaluation.objective", "neither"]),
     "unmeasured": (["evaluation.objective=mcc@bayes"], ["needs bayes among thresholds"]),
+    "no column": (
+        ["dataset=table", "dataset.path=t.csv", "dataset.target=null"],
+        ["dataset.target", "None"],
+    ),
+    "a list for a mark": (
+        ["dataset=table", "dataset.path=t.csv", "dataset.target=y", "dataset.missing=[[a]]"],
+        ["dataset.missing.0", "['a']"],
+    ),
+    "no finite number": (["evaluation.costs.false_positive=inf"], ["finite", "inf"]),
+    "no finite prior": (["loss=logit_adjustment", "loss.prior_logit=nan"], ["finite", "nan"]),
+    "a name too long": ([f"name={'x' * 256}"], ["name=", "255 bytes"]),
     "folder in a name": (["name=a/b"], ["name", "'a/b'"]),
     "not set": (["dataset=table"], ["dataset.path"]),
     "no such class": (["dataset.positive=cat"], ["dataset.positive", "'cat'", "malignant"]),

@@ -191,7 +191,7 @@ def test_the_newest_version_of_a_data_set_counts_alone():
     (note,) = found.notes
     assert note.startswith("8 of 16 runs are set aside") and "such as data." in note
     (asked,) = re.findall(r'--where "(.*)" asks', note)
-    assert "'old'" in asked
+    assert "'old%'" in asked
     older = answer(runs, replace(ASKED, where=asked))
     assert older.chosen["test/auroc"].unique().to_list() == [0.1] and not older.notes
 

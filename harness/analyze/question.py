@@ -138,7 +138,7 @@ def _set_aside(asked: pl.DataFrame, current: pl.DataFrame) -> Iterator[str]:
         yield (
             f"{older.height} of {asked.height} runs are set aside: what they read has changed "
             f"since, such as {dataset}. The newest version counts alone; --where "
-            f"\"{groups.FINGERPRINT} = '{version}'\" asks about an older one."
+            f"\"{groups.FINGERPRINT} like '{version[:12]}%'\" asks about an older one."
         )
 
 
