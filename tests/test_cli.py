@@ -82,6 +82,17 @@ BAD_VALUES = {
     "no threshold": (["evaluation.objective=accuracy"], ["evaluation.objective", "accuracy@tuned"]),
     "no direction": (["evaluation.objective=flagged@0.5"], ["evaluation.objective", "neither"]),
     "unmeasured": (["evaluation.objective=mcc@bayes"], ["needs bayes among thresholds"]),
+    "no column": (
+        ["dataset=table", "dataset.path=t.csv", "dataset.target=null"],
+        ["dataset.target", "None"],
+    ),
+    "a list for a mark": (
+        ["dataset=table", "dataset.path=t.csv", "dataset.target=y", "dataset.missing=[[a]]"],
+        ["dataset.missing.0", "['a']"],
+    ),
+    "no finite number": (["evaluation.costs.false_positive=inf"], ["finite", "inf"]),
+    "no finite prior": (["loss=logit_adjustment", "loss.prior_logit=nan"], ["finite", "nan"]),
+    "a name too long": ([f"name={'x' * 256}"], ["name=", "255 bytes"]),
     "folder in a name": (["name=a/b"], ["name", "'a/b'"]),
     "not set": (["dataset=table"], ["dataset.path"]),
     "no such class": (["dataset.positive=cat"], ["dataset.positive", "'cat'", "malignant"]),
@@ -168,6 +179,17 @@ def test_what_a_process_refuses_leaves_nothing_behind(tmp_path):
     assert done.stderr.startswith("error: seed: ") and done.stderr.count("\n") == 1
     assert "-1" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "train", "--help"]
+    place = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_a_refused_sweep_leaves_what_was_there(harness, tmp_path):

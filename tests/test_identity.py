@@ -189,8 +189,12 @@ NO_ARITHMETIC = (
     "harness.files",
     "harness.data.describe",
     "harness.identity",
+    "harness.memory",
     "harness.record",
     "harness.sweep.engine",
+    "harness.sweep.lanes.free_memory",  # whether a program fits
+    "harness.sweep.lanes.pair_bytes",
+    "harness.sweep.lanes.program_bytes",
     "harness.sweep.plan",
     "harness.sweep.progress",
     "harness.sweep.recorder",

@@ -19,6 +19,7 @@ from harness.analyze.headings import SELECTION, picking_sign
 from harness.analyze.keys import (
     as_labels,
     cut,
+    dataset_name,
     replicates,
     resolve,
     short_names,
@@ -37,6 +38,21 @@ BASELINE = "bce"
 FINGERPRINT = "data_fingerprint"
 _RATE = "imbalance.positive_rate"
 _USUAL = {"loss.name": BASELINE, "sampler.name": "none"}
+
+
+def newest_data(runs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The runs on the newest version of each data set, which counts alone.
+
+    A data set that is described alike and holds something else has changed: a file was corrected,
+    or a source was published anew. Its newest version is that of the latest run on it. Runs that
+    do not say what they read stay.
+    """
+    if FINGERPRINT not in runs.columns:
+        return runs
+    described = [key for key in varying(runs, keys) if key.startswith("dataset.")]
+    newest = pl.col(FINGERPRINT).drop_nulls().last().over(described or pl.lit("all alike"))
+    is_newest = pl.col(FINGERPRINT).is_null() | (pl.col(FINGERPRINT) == newest)
+    return runs.sort("created", "run_id").filter(is_newest)
 
 
 def latest_runs(runs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -58,7 +74,8 @@ def label_runs(
     """Add the columns `dataset, positive_rate, settings, method, tuning, replicate`.
 
     Args:
-        runs: one row a run, of one configuration and data one alone (`latest_runs`).
+        runs: one row a run, of one configuration and data one alone (`newest_data`, then
+            `latest_runs`).
         keys: its columns that hold the configuration.
         tuned: prefixes of the config columns that are hyperparameters to pick.
         by: the keys whose values are compared; the column `method` holds them.
@@ -222,8 +239,12 @@ def _pairing(runs: pl.DataFrame, seeds: list[str]) -> list[str]:
 
 
 def _dataset(runs: pl.DataFrame) -> pl.Expr:
-    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
-    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data"))
+    """What tells data sets apart: the name, or the path where files of one name are several."""
+    if "dataset.path" not in runs.columns:
+        return dataset_name(runs)
+    name, path = dataset_name(runs), pl.col("dataset.path")
+    is_shared = path.n_unique().over(name) > 1
+    return pl.when(is_shared).then(pl.coalesce(path, name)).otherwise(name)
 
 
 def _column(runs: pl.DataFrame, name: str, dtype: type[pl.DataType]) -> pl.Expr:

@@ -16,9 +16,7 @@ import polars as pl
 
 from harness.analyze.runs import Runs
 from harness.errors import UserError, listed, shown
-
-PLACES = frozenset({"name", "root", "rerun", "wandb"})
-"""Config groups that say where a run is kept and shown: no question is about them."""
+from harness.keys import is_beside
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -34,8 +32,8 @@ _BEFORE_A_VALUE = frozenset({"=", "==", "!=", "<>", "<", "<=", ">", ">=", "like"
 
 
 def keys_of(runs: Runs) -> list[str]:
-    """The config keys of these runs, but for those that say where a run is kept and shown."""
-    return [key for key in runs.columns.config if key.partition(".")[0] not in PLACES]
+    """The config keys of these runs that are part of a run: see `harness.keys`."""
+    return [key for key in runs.columns.config if not is_beside(key)]
 
 
 def varying(runs: pl.DataFrame, keys: Sequence[str]) -> list[str]:
@@ -132,6 +130,12 @@ def short_names(columns: Sequence[str]) -> list[str]:
     return [s if last.count(s) == 1 else c for s, c in zip(last, columns, strict=True)]
 
 
+def dataset_name(runs: pl.DataFrame) -> pl.Expr:
+    """What a run's data set is called."""
+    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
+    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data"))
+
+
 def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     """The runs for which `where` holds; all of them where it is empty.
 
@@ -142,7 +146,7 @@ def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     """
     if not where.strip():
         return runs
-    known = runs.with_columns(_positive_rate(runs), _dataset(runs))
+    known = runs.with_columns(_positive_rate(runs), dataset_name(runs).alias("dataset"))
     try:
         kept = rows_where(known, where)
     except pl.exceptions.PolarsError as error:
@@ -226,13 +230,6 @@ def _positive_rate(runs: pl.DataFrame) -> pl.Expr:
     given = induced if "imbalance.positive_rate" in runs.columns else []
     counted = own if {"num_train", "num_train_positives"} <= set(runs.columns) else []
     return pl.coalesce(*given, *counted, pl.lit(None, pl.Float64)).alias("positive_rate")
-
-
-def _dataset(runs: pl.DataFrame) -> pl.Expr:
-    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
-    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data")).alias(
-        "dataset"
-    )
 
 
 def _mistake(where: str, reason: str) -> UserError:

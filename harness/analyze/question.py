@@ -17,7 +17,15 @@ from harness.analyze.headings import (
     needs_level,
     test_metrics,
 )
-from harness.analyze.keys import as_labels, filtered, keys_of, replicates, resolve, varying
+from harness.analyze.keys import (
+    as_labels,
+    dataset_name,
+    filtered,
+    keys_of,
+    replicates,
+    resolve,
+    varying,
+)
 from harness.analyze.load import Runs
 from harness.errors import UserError
 from harness.metrics.settings import Costs, Evaluation
@@ -100,7 +108,8 @@ def answer(runs: Runs, question: Question) -> Analysis:
     """
     keys = keys_of(runs)
     asked = filtered(as_labels(runs.runs, keys), question.where)
-    counted = groups.latest_runs(asked, keys)
+    current = groups.newest_data(asked, keys)
+    counted = groups.latest_runs(current, keys)
     kept = without_level(counted)
     known = test_metrics(kept)
     metrics = asked_metrics(question.metrics, known, first=sweeps_metric(kept))
@@ -143,7 +152,8 @@ def answer(runs: Runs, question: Question) -> Analysis:
         one_test_part=one_test_part,
         notes=[
             *runs.notes,
-            *_left_out(asked.height, kept.height),
+            *_set_aside(asked, current),
+            *_left_out(current.height, kept.height),
             *_chosen_on(chosen),
             *_noise(labelled, question.selection),
             *_on_one_test_part(one_test_part),
@@ -228,6 +238,17 @@ def _chosen_on(chosen: pl.DataFrame) -> Iterator[str]:
         yield (
             f"{_named(methods)}: the configurations share no seed, so each was judged by its own "
             "runs; train all of them on the same seeds to compare like with like."
+        )
+
+
+def _set_aside(asked: pl.DataFrame, current: pl.DataFrame) -> Iterator[str]:
+    older = asked.join(current, on="run_id", how="anti").sort("created", descending=True)
+    if older.height:
+        dataset, version = older.select(dataset_name(older), groups.FINGERPRINT).row(0)
+        yield (
+            f"{older.height} of {asked.height} runs are set aside: what they read has changed "
+            f"since, such as {dataset}. The newest version counts alone; --where "
+            f"\"{groups.FINGERPRINT} like '{version[:12]}%'\" asks about an older one."
         )
 
 

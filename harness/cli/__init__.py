@@ -30,8 +30,8 @@ Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
 def main() -> None:
     """Runs one command.
 
-    Exit codes: 0 done, 1 an anchor fails, 2 bad input, 129, 130 or 143 stopped (hung up, by Ctrl-C,
-    terminated).
+    Exit codes: 0 done, 1 an anchor fails or nobody reads on, 2 bad input, 129, 130 or 143 stopped
+    (hung up, by Ctrl-C, terminated).
     """
     command, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     if command in {"--help", "-h", "help"}:
@@ -56,6 +56,10 @@ def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
     try:
         with _signals_as_interrupts():
             runner(arguments)
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except UserError as error:
         if "HARNESS_DEBUG" in os.environ:
             raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
 
 from harness.data.dataset import Dataset
@@ -18,7 +18,8 @@ from harness.data.streams import Purpose, Replicate, Seed, legacy_seed
 from harness.errors import UserError
 
 Share = Annotated[float, Gt(0)]
-Folds = Annotated[int, Ge(2)]
+MOST_FOLDS = 100_000
+Folds = Annotated[int, Ge(2), Le(MOST_FOLDS)]
 Index = Annotated[int, Ge(0), Replicate()]
 
 # Below `Purpose.SPLIT`; 0 and 1 are the test and validation cuts of a holdout.
@@ -154,7 +155,7 @@ class GroupKFold:
     exact: ClassVar[bool] = False
 
     name: Literal["group_kfold"] = "group_kfold"
-    folds: Annotated[int, Ge(3)] = 5
+    folds: Annotated[int, Ge(3), Le(MOST_FOLDS)] = 5
     fold: Index = 0
     repeat: Index = 0
     seed: Seed | None = None

@@ -166,6 +166,13 @@ def num_devices() -> int:
     return jax.device_count()
 
 
+def free_memory() -> int | None:
+    """Bytes that the devices have to give together; None where they share the host's memory."""
+    accounts = [device.memory_stats() for device in jax.local_devices()]
+    known = [one["bytes_limit"] - one["bytes_in_use"] for one in accounts if one]
+    return sum(known) if known else None
+
+
 class _OnDevices:
     """The data set that was put on the devices last: programs that follow each other often train
     on the same one."""
