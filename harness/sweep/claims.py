@@ -31,18 +31,23 @@ class Claims:
     def __init__(self) -> None:
         self._held = ExitStack()
         self._own: set[str] = set()
+        self._made: set[Path] = set()
 
     def __enter__(self) -> "Claims":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+        for place in sorted(self._made, key=lambda place: len(place.parts), reverse=True):
+            with suppress(OSError):  # goes where nothing was stored in it
+                place.rmdir()
 
     @contextmanager
     def deciding(self, runs: Iterable[Run]) -> Iterator[None]:
         """Meanwhile no other sweep claims in the folders of ``runs``."""
         with ExitStack() as locks:
             for folder in sorted({run.folder for run in runs}):
+                self._made |= {one for one in (folder, *folder.parents) if not one.exists()}
                 locks.enter_context(_only_one_in(folder / FOLDER))
             yield
 
@@ -112,7 +117,10 @@ def _only_one_in(folder: Path) -> Iterator[None]:
         return
     while True:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue  # removed by another
         try:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
