@@ -191,6 +191,8 @@ NO_ARITHMETIC = (
     "harness.identity",
     "harness.memory",
     "harness.record",
+    "harness.sweep.claims",
+    "harness.sweep.compiled",
     "harness.sweep.engine",
     "harness.sweep.lanes.free_memory",  # whether a program fits
     "harness.sweep.lanes.pair_bytes",

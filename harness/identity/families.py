@@ -39,9 +39,14 @@ OTHER_FAMILY = {
     False: "harness.losses.catalogue.OF_A_BATCH",
     True: "harness.losses.catalogue.POINTWISE",
 }
-# What only checks, says or times something: no number follows from it.
+# What only checks, says, times or keeps something: no number follows from it.
 NOT_FOLLOWED = frozenset(
-    {"harness.data.dataset.check", "harness.identity", "harness.sweep.timings"}
+    {
+        "harness.data.dataset.check",
+        "harness.identity",
+        "harness.sweep.compiled.compiled",
+        "harness.sweep.timings",
+    }
 )
 
 # The groups of a configuration whose classes hold arithmetic, with their choices.

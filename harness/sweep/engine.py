@@ -79,6 +79,7 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     recorder = Recorder(configs)
     with timed("identify"):
         runs = plan.resolved(configs)
+        recorder.plan(runs)
     columns = sorted({objective(config) for config in configs})
     results: dict[Key, Result] = {}
     waited = False
@@ -111,22 +112,24 @@ def _train_all(
     """Trains and stores ``runs``, and adds what became of each to ``results``."""
     with timed("identify"):
         programs = list(plan.batches(runs))
-    waiting = [run for _, batches in programs for batch in batches for run in batch]
-    recorder.plan(waiting)
+    total = sum(len(batch) for _, batches in programs for batch in batches)
     # Held here: a sweep that is stopped stores what has finished before it leaves what has not.
     batches = _one_ahead(_start(programs, results, recorder))
-    with progress.training(len(waiting)) as advance:
+    with progress.training(total) as advance:
         try:
             for started in batches:
+                with timed("wait for training"):
+                    _wait_for(started.outcome, recorder)
                 try:
-                    finished = _finish(started, recorder)
+                    finished = _finish(started)
                 except Exception as error:
                     _fail(started.runs, error, "training and scoring a job", results)
                     finished = []
                 for run, record, saved in finished:
-                    recorder.describe(started.dataset, run.config)
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, saved=saved)
+                for run, *_ in finished:
+                    recorder.describe(started.dataset, run.config)
                 advance(len(started.runs))
         finally:
             recorder.flush()
@@ -232,12 +235,9 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
     yield from held
 
 
-def _finish(
-    started: _Started, recorder: Recorder
-) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
-    with timed("wait for training"):
-        _wait_for(started.outcome, recorder)
-        outcome = started.outcome.result()
+def _finish(started: _Started) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
+    """The records of a batch that has trained."""
+    outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.runs)
     with timed("evaluate"):
         records = collect(

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
 from harness.data.dataset import Dataset
+from harness.data.fetching import say
 from harness.data.streams import replicate_fields
 from harness.data.table import Table
 from harness.errors import UserError
@@ -68,11 +69,15 @@ class Recorder:
         if place in self._described:
             return
         self._described.add(place)
-        if not replicate_fields(type(config.dataset)) and not store.has_findings(*place):
-            from harness.data.describe import found_in  # and with it what draws tables
+        if replicate_fields(type(config.dataset)) or store.has_findings(*place):
+            return
+        from harness.data.describe import found_in  # and with it what draws tables
 
-            is_own = isinstance(config.dataset, Table)
+        is_own = isinstance(config.dataset, Table)
+        try:
             store.write_findings(*place, found_in(dataset, leaks=is_own))
+        except Exception as error:  # the runs are what counts
+            say(f"{config.dataset.name}: what is found in it could not be kept ({error})")
 
     def add(
         self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
