@@ -186,6 +186,8 @@ NO_ARITHMETIC = (
     "harness.data.library",
     "harness.data.sources",  # the data set's fingerprint stands for them
     "harness.data.standardise",
+    "harness.data.streams._is_replicate",
+    "harness.data.streams.replicate_fields",
     "harness.files",
     "harness.data.describe",
     "harness.identity",

@@ -26,6 +26,7 @@ EVERY_RUN = (
     "harness.padding.stack",
     "harness.padding.trimmed",
     "harness.sweep.lanes.Trainer",
+    "harness.sweep.lanes.stacked",
     "harness.sweep.lanes.put",
     "harness.train.train_run",
     "harness.record.collect._corrected",
