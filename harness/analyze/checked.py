@@ -20,7 +20,8 @@ _ODD = re.compile("[\n\t" + re.escape("".join(_SHOWN)) + "]")
 OWN = frozenset(
     {
         "dataset", "positive_rate", "settings", "method", "tuning", "replicate", "scenario",
-        "group", "num_configurations", "shard", "_incomplete", "_bare",
+        "group", "num_configurations", "num_shared", "num_set_aside", "is_shared", "shard",
+        "_incomplete", "_bare",
     }
 )  # fmt: skip
 """The columns that an analysis adds."""
@@ -44,18 +45,19 @@ def checked(runs: Runs) -> Runs:
         notes.append(f"{runs.name}: {lost} runs without a proper id or time were left out.")
     return replace(
         runs,
-        name=shown(runs.name),
+        name=visible(runs.name),
         runs=table,
         columns=known.without(dropped),
         predictions=tuple(frame.filter(_belong) for frame in runs.predictions),
-        notes=tuple(map(shown, notes)),
+        notes=tuple(map(visible, notes)),
+        found={visible(key): tuple(map(visible, lines)) for key, lines in runs.found.items()},
     )
 
 
-def shown(text: str) -> str:
+def visible(text: str) -> str:
     """With the characters that are not to be seen written out.
 
-    >>> print(shown("a\\x1b[2J"))
+    >>> print(visible("a\\x1b[2J"))
     a\\x1b[2J
     """
     return text.translate({ord(sign): told for sign, told in _SHOWN.items()})
