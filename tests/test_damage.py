@@ -3,6 +3,7 @@
 import io
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -11,10 +12,11 @@ import yaml
 from rich.console import Console
 
 from harness.analyze import Question, analyze, answer, load
-from harness.analyze.checked import OWN
+from harness.analyze.checked import BESIDE_SCORES, OWN
 from harness.analyze.report import rerun_command
 from harness.errors import UserError
 from harness.record import store
+from harness.record.schema import Record
 from harness.record.shard import SUMS, TABLES, fault, sums, table_path
 from harness.sweep import recorder
 from tests.altered import alter, changes
@@ -163,6 +165,20 @@ def test_columns_that_an_analysis_adds_are_not_taken_from_a_log(tmp_path: Path) 
     alter(shard, "runs", lambda table: table.with_columns(theirs))
     assert "cannot be used" in " ".join(load(folder).notes)
     assert answer(load(folder), Question()).board.equals(analysis.board)
+
+
+def test_scores_are_not_called_as_the_columns_of_a_leaderboard(tmp_path: Path) -> None:
+    def named(record: Record) -> Record:
+        theirs = {f"test/{name}": 0.5 for name in (*OWN, *BESIDE_SCORES, "num")}
+        return replace(record, metrics={**record.metrics, **theirs})
+
+    sweep = Sweep(seeds=(0, 1), num_rows=60, num_epochs=2)
+    analysis = answer(load(fabricate(tmp_path / "s", sweep)), Question())
+    scores = {f"{m}{end}" for m in analysis.compared for end in ("", "_low", "_high", "_seeds")}
+    assert {*analysis.board.columns} - scores <= OWN | BESIDE_SCORES
+    theirs = fabricate(tmp_path / "theirs", sweep, changed=named)
+    analyze(theirs, console=Console(file=io.StringIO()))
+    assert answer(load(theirs), Question()).board.equals(analysis.board)
 
 
 def test_aliases_in_the_record_of_a_sweep_are_not_followed(tmp_path: Path) -> None:
