@@ -56,6 +56,10 @@ def none_of(given: str, known: Sequence[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """The names, or some of them and their number."""
-    more = f", ... ({len(names)})" if len(names) > most else ""
+    """The names, or some of them and how many there are beside.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -4,6 +4,7 @@ Run by `make browser`. Needs Chromium: `apt-get install chromium`, or CHROMIUM=/
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -194,7 +195,8 @@ def test_the_explorer_opens_at_the_sweeps_costs_and_threshold(chromium, decided)
         "cost-fp": "2", "cost-fn": "20", "cost-tp": "-5", "cost-tn": "0", "threshold": str(at)
     }  # fmt: skip
     assert state() == opened_at and page.is_visible("#cost-tp")
-    assert "The sweep chose 0.300 on validation for cost." in page.inner_text("#threshold-note")
+    note = page.inner_text("#threshold-note")
+    assert "The sweep chose 0.300 on validation for lowest cost." in note
     rows = report.confusion()
     total = rows["fp"] * 2 + rows["fn"] * 20 - 5 * rows["tp"]
     shown = float(page.inner_text("#rate-cost").replace("\N{MINUS SIGN}", "-"))
@@ -298,7 +300,9 @@ def test_a_metric_outside_the_table_gets_a_column_and_ranks_the_rows(chromium, f
     cells = page.eval_on_selector_all(
         "#board tbody tr:not([hidden]) .extra", "all => all.map(c => c.textContent)"
     )
-    scores = [float(cell.split()[0]) for cell in cells]
+    scores = [[float(word) for word in re.findall(r"-?[\d.]+", cell)] for cell in cells]
+    for cell, (mean, low, high) in zip(cells, scores, strict=True):
+        assert cell == f"{mean:.4f} ({low:.4f} to {high:.4f})" and low < mean < high
     assert len(scores) == 4 and scores == sorted(scores)
     assert report.complaints == []
 

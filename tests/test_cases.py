@@ -1,5 +1,6 @@
 """Kinds of faults that other tools had reported: what is right here, one section a kind."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -134,6 +135,8 @@ def test_a_run_on_a_large_table_says_what_leaks(harness, write, monkeypatch):
     monkeypatch.setattr("harness.data.describe.MOST_ANNOUNCED", 1200)
     said = train(harness).err
     assert "column 'answer' alone tells the classes" in said and "column 'a'" not in said
+    (found,) = Path("runs").glob("*/data/*.json")  # what the report says
+    assert "'answer' alone tells the classes" in " ".join(json.loads(found.read_text())["found"])
 
 
 def test_numbers_that_are_no_ids_are_not_called_so(write):

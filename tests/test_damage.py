@@ -3,16 +3,20 @@
 import io
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+import yaml
 from rich.console import Console
 
-from harness.analyze import analyze, load
+from harness.analyze import Question, analyze, answer, load
+from harness.analyze.checked import BESIDE_SCORES, OWN
 from harness.analyze.report import rerun_command
 from harness.errors import UserError
 from harness.record import store
+from harness.record.schema import Record
 from harness.record.shard import SUMS, TABLES, fault, sums, table_path
 from harness.sweep import recorder
 from tests.altered import alter, changes
@@ -135,14 +139,46 @@ HOSTILE = "a\x1b]0;owned\x07\x00\x9b2J\u202egnol"
 def test_names_with_hidden_characters_are_shown_as_they_are(tmp_path: Path) -> None:
     """They would move the cursor of a terminal, and end the process that draws the charts."""
     sweep = Sweep({"bce": 0, HOSTILE: 0}, datasets=(HOSTILE,), seeds=(0, 1), num_rows=60)
-    fabricate(tmp_path / "sweep", sweep)
+    folder = fabricate(tmp_path / "sweep", sweep)
+    store.write_findings(folder, load(folder).runs["data_fingerprint"][0], [f"found {HOSTILE}"])
+    recorded = {"hydra": {"overrides": {"task": [f"loss={HOSTILE}"]}}}
+    (folder / "multirun.yaml").write_text(yaml.safe_dump(recorded))
     console = Console(file=io.StringIO(), width=200)
     report = analyze(tmp_path / "sweep", output=tmp_path / "out", console=console, images="svg")
     texts = [path.read_text() for path in (tmp_path / "out").rglob("*") if path.is_file()]
     texts.append(console.file.getvalue())  # type: ignore[attr-defined]
-    assert "owned" in report.read_text() and len(texts) > 5
+    page = report.read_text()
+    assert "found a\\x1b]0;owned" in page and "loss=a\\x1b]0;owned" in page and len(texts) > 5
     for text in texts:
         assert not set("\x1b\x07\x00\x9b\u202e") & set(text)
+
+
+def test_columns_that_an_analysis_adds_are_not_taken_from_a_log(tmp_path: Path) -> None:
+    sweep = Sweep(seeds=(0, 1), num_rows=60, num_epochs=2)
+    folder = fabricate(tmp_path / "s", sweep, num_shards=1)
+    analysis = answer(load(folder), Question())
+    added = {*analysis.chosen.columns, *analysis.labelled.columns} - {*load(folder).runs.columns}
+    assert added <= OWN
+    (shard,) = (folder / "shards").iterdir()
+    names = [pl.lit(1).alias(name) for name in sorted(OWN - {"dataset", "shard"})]
+    theirs = pl.col("config").struct.with_fields(*names)
+    alter(shard, "runs", lambda table: table.with_columns(theirs))
+    assert "cannot be used" in " ".join(load(folder).notes)
+    assert answer(load(folder), Question()).board.equals(analysis.board)
+
+
+def test_scores_are_not_called_as_the_columns_of_a_leaderboard(tmp_path: Path) -> None:
+    def named(record: Record) -> Record:
+        theirs = {f"test/{name}": 0.5 for name in (*OWN, *BESIDE_SCORES, "num")}
+        return replace(record, metrics={**record.metrics, **theirs})
+
+    sweep = Sweep(seeds=(0, 1), num_rows=60, num_epochs=2)
+    analysis = answer(load(fabricate(tmp_path / "s", sweep)), Question())
+    scores = {f"{m}{end}" for m in analysis.compared for end in ("", "_low", "_high", "_seeds")}
+    assert {*analysis.board.columns} - scores <= OWN | BESIDE_SCORES
+    theirs = fabricate(tmp_path / "theirs", sweep, changed=named)
+    analyze(theirs, console=Console(file=io.StringIO()))
+    assert answer(load(theirs), Question()).board.equals(analysis.board)
 
 
 def test_aliases_in_the_record_of_a_sweep_are_not_followed(tmp_path: Path) -> None:

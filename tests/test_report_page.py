@@ -12,7 +12,17 @@ import numpy as np
 import polars as pl
 import pytest
 
-from harness.analyze import Question, analyze, answer, charts, drawing, load, overview
+from harness.analyze import (
+    Question,
+    analyze,
+    answer,
+    charts,
+    drawing,
+    headings,
+    load,
+    overview,
+    wording,
+)
 from harness.record import store
 from harness.record.schema import Record
 from tests.fabricated import NASTY, Sweep, fabricate, quiet
@@ -53,7 +63,7 @@ def test_the_page_opens_at_what_the_sweep_decided_by(tmp_path):
     page, said = reported(folder)
     (scenario,) = payload(page)["scenarios"]
     assert scenario["costs"] == {"cost_fp": 1, "cost_fn": 20, "cost_tp": 0, "cost_tn": 0}
-    assert scenario["rule"] == "cost" and scenario["chosen"] == {"bce": -1.0, "focal": -1.0}
+    assert scenario["rule"] == "lowest cost" and scenario["chosen"] == {"bce": -1.0, "focal": -1.0}
     assert page.count('<td class="n threshold">0.269</td>') == 2
     assert "chose one for lowest cost at costs of 1 a false alarm and 20 a missed positive" in page
     assert "threshold" in said and "0.269" in said
@@ -85,6 +95,16 @@ def test_figures_are_drawn_at_the_sweeps_costs_and_threshold(tmp_path, monkeypat
     assert [values["at"] for values in moved] == pytest.approx([np.log(0.3 / 0.7)] * 4)
     (costs,) = (values for values in moved if "cost_fp" in values)
     assert [costs[f"cost_{kind}"] for kind in ("fp", "fn", "tp", "tn")] == [1, 20, 0, 0]
+
+
+def test_figures_of_a_threshold_that_flags_nothing_open_elsewhere(tmp_path, monkeypatch):
+    specs: list[dict[str, Any]] = []
+    monkeypatch.setattr(drawing, "draw", lambda spec, kind: specs.append(spec) or b"")
+    never = with_facts(threshold=1.0, threshold_logit=float("inf"))
+    folder = fabricate(tmp_path / "s", Sweep(seeds=range(2)), changed=never)
+    analyze(folder, console=quiet(), images="svg")
+    opened = [one["value"] for spec in specs for one in spec.get("params", ()) if "value" in one]
+    assert opened and np.isfinite(opened).all()
 
 
 def test_a_method_has_figures_where_it_was_trained(tmp_path):
@@ -211,7 +231,7 @@ def test_the_first_table_says_better_same_worse_or_open(tmp_path):
     assert [wanted for wanted, _ in table.columns] == ["Ranking", "Probabilities as they come"]
     cells = {method: [cell.word for cell in row] for method, row in table.rows}
     assert cells["focal"] == ["better", "better"] and cells["hinge"][0] == "worse"
-    assert cells["brier"][1] == "same"
+    assert cells["brier"][1] == "open"
     focal = analysis.differences.filter(method="focal", metric="log_loss")["difference"].item()
     assert dict(table.rows)["focal"][1].number == f"{focal:.4f}".replace("-", "\N{MINUS SIGN}")
     page, said = reported(folder)
@@ -226,18 +246,116 @@ def test_without_a_better_one_the_baseline_is_to_be_used(tmp_path):
     assert overview.advice(answer(load(folder), Question())).startswith("Use bce: no other is")
 
 
-def test_a_cost_has_no_region_of_practical_equivalence(tmp_path):
-    """A hundredth of a cost may be much or nothing: the region is the headline's."""
+def with_scores(**changes: Callable[[Record], float]) -> Callable[[Record], Record]:
+    """Scores by metric, on test as on validation; seeds differ by the same for every loss."""
 
-    def priced(record: Record) -> Record:
-        costs = {"test/expected_cost@tuned": 1e-5 * record.config["seed"]}
-        return replace(record, metrics={**record.metrics, **costs})
+    def changed(record: Record) -> Record:
+        metrics = dict(record.metrics)
+        for name, score in changes.items():
+            value = score(record) + record.config["seed"] / 1000
+            metrics |= {f"{part}/{name}": value for part in ("test", "validation")}
+        return replace(record, metrics=metrics)
 
-    folder = fabricate(
-        tmp_path / "s", Sweep({"bce": 0.0, "brier": 0.0}, columns=COSTS), changed=priced
+    return changed
+
+
+def of_loss(**scores: float) -> Callable[[Record], float]:
+    """By loss, with some noise of each run's own."""
+
+    def score(record: Record) -> float:
+        noise = np.random.default_rng(int(record.run_id[:8], 16)).normal(0, 0.002)
+        return float(scores[record.config["loss"]["name"]] + noise)
+
+    return score
+
+
+@pytest.mark.parametrize("metric", ["average_precision", "log_loss", "flagged@0.5"])
+def test_the_first_table_has_the_verdicts_and_no_other(tmp_path, metric):
+    flagged = of_loss(bce=0.1, focal=0.3, brier=0.1, hinge=0.1)
+    changed = with_scores(**{"flagged@0.5": flagged})
+    folder = fabricate(tmp_path / "s", Sweep(PLANTED, seeds=range(5)), changed=changed)
+    analysis = answer(load(folder), Question(metrics=(metric,)))
+    (table,) = overview.tables(analysis)
+    verdicts = {
+        (row["method"], headings.heading(row["metric"])): row["verdict"]
+        for row in analysis.differences.iter_rows(named=True)
+    }
+    words = {
+        (method, title): cell.word
+        for method, cells in table.rows
+        for (_, title), cell in zip(table.columns, cells, strict=True)
+    }
+    said = {"undecided": "open"}
+    assert words == {key: said.get(verdicts[key], verdicts[key]) for key in words}
+    if metric == "flagged@0.5":
+        assert words["focal", headings.heading(metric)] == "differs"
+
+
+def test_a_headline_of_probabilities_counts(tmp_path):
+    same = of_loss(bce=0.5, focal=0.5)
+    changed = with_scores(
+        log_loss=of_loss(bce=0.4, focal=0.2), average_precision=same, **{"f1@tuned": same}
     )
-    ((_, cells),) = overview.tables(answer(load(folder), Question()))[0].rows
-    assert [cell.word for cell in cells][1:] == ["same", "open"]
+    folder = fabricate(tmp_path / "s", Sweep(), changed=changed)
+    said = overview.advice(answer(load(folder), Question(metrics=("log_loss",))))
+    assert said.startswith("Use focal: better than bce at probabilities as they come. Call")
+    assert overview.advice(answer(load(folder), Question())).startswith("Use bce: no other is")
+
+
+@pytest.mark.parametrize("datasets", [["a"], list("abcdefgh")])
+def test_the_loss_to_use_is_the_one_named_first(tmp_path, datasets):
+    """Both are better; configurations are chosen by a metric that would name the other."""
+    changed = with_scores(
+        average_precision=of_loss(bce=0.5, brier=0.6, focal=0.7),
+        auroc=of_loss(bce=0.5, brier=0.7, focal=0.6),
+    )
+    losses = {"bce": 0.0, "focal": 0.0, "brier": 0.0}
+    sweep = Sweep(losses, datasets=datasets, seeds=range(4), num_rows=60)
+    folder = fabricate(tmp_path / "s", sweep, changed=changed)
+    analysis = answer(load(folder), Question(metrics=("auroc",)))
+    assert overview.advice(analysis).startswith("Use brier: better than bce at ranking.")
+    first = wording.overall(analysis) or wording.answers(analysis)[0]
+    sentence = first["sentence"]
+    assert 0 <= sentence.index("brier") < sentence.index("focal")
+    page, _ = reported(folder, metrics=("auroc",))
+    assert page.count("chosen on validation for ") == (len(datasets) == 1)
+
+
+# Losses that leave the level alone
+
+
+def shiftless(record: Record) -> Record:
+    return with_facts(shift_invariant=record.config["loss"]["name"] != "bce")(record)
+
+
+def test_nothing_is_shown_of_a_level_that_is_noise(tmp_path):
+    sweep = Sweep({"bce": 0.0, "pairwise_hinge": 0.4})
+    folder = fabricate(tmp_path / "s", sweep, changed=shiftless)
+    analysis = answer(load(folder), Question())
+    board = {row["method"]: row for row in analysis.board.iter_rows(named=True)}
+    columns = ("threshold", "threshold_low", "threshold_high", "threshold_logit")
+    assert [board["pairwise_hinge"][name] for name in columns] == [None] * 4
+    assert None not in [board["bce"][name] for name in columns]
+    drawn = drawing.chart_rows(analysis)
+    shown = {name: set(table["method"]) for name, table in drawn.by_chart.items()}
+    for chart in ("reliability", "histogram", "learning", "steps"):
+        assert shown[chart] == {"bce"}
+    for chart in ("precision_recall", "roc", "objective"):
+        assert shown[chart] == {"bce", "pairwise_hinge"}
+    assert set(drawn.counts["method"]) == {"bce"}
+    said = overview.advice(analysis)
+    assert said == (
+        "Use pairwise_hinge: better than bce at ranking and decisions. Calibrate its scores before "
+        "they are read as probabilities."
+    )
+
+
+def test_where_nobody_has_a_threshold_none_is_explained(tmp_path):
+    sweep = Sweep({"pairwise_hinge": 0.0, "smooth_ap": 0.0}, seeds=range(3))
+    folder = fabricate(tmp_path / "s", sweep, changed=shiftless)
+    page, _ = reported(folder, baseline="pairwise_hinge")
+    assert "Threshold: call a row" not in page
+    assert set(payload(page)["charts"]) >= {"roc"} and not payload(page)["counts"]
 
 
 def test_over_data_sets_the_first_table_is_over_them(tmp_path):

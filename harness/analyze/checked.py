@@ -20,17 +20,27 @@ _ODD = re.compile("[\n\t" + re.escape("".join(_SHOWN)) + "]")
 OWN = frozenset(
     {
         "dataset", "positive_rate", "settings", "method", "tuning", "replicate", "scenario",
-        "group", "num_configurations", "shard", "_incomplete", "_bare",
+        "group", "num_configurations", "num_shared", "num_set_aside", "is_shared", "shard",
+        "_incomplete", "_bare",
     }
 )  # fmt: skip
 """The columns that an analysis adds."""
+
+BESIDE_SCORES = frozenset(
+    {
+        "num_seeds", "num_diverged", "train_positive_rate", "test_positive_rate",
+        "test_train_ratio", "rule", "cost_fp", "cost_fn", "cost_tp", "cost_tn", "threshold",
+        "threshold_logit", "threshold_low", "threshold_high",
+    }
+)  # fmt: skip
+"""Further columns of a leaderboard, where test scores stand by their bare names."""
 
 
 def checked(runs: Runs) -> Runs:
     """The same runs, as far as they can be believed; notes say what was left out."""
     known = runs.columns
     names = {*known.config, *known.facts, *known.metrics}
-    dropped = sorted(name for name in names if name in OWN or _ODD.search(name))
+    dropped = sorted(name for name in names if _is_taken(name) or _ODD.search(name))
     table = runs.runs.drop(dropped).with_columns(
         pl.col(pl.String).str.replace_many(_SHOWN),
         pl.col(pl.List(pl.String)).list.eval(pl.element().str.replace_many(_SHOWN)),
@@ -44,18 +54,27 @@ def checked(runs: Runs) -> Runs:
         notes.append(f"{runs.name}: {lost} runs without a proper id or time were left out.")
     return replace(
         runs,
-        name=shown(runs.name),
+        name=visible(runs.name),
         runs=table,
         columns=known.without(dropped),
         predictions=tuple(frame.filter(_belong) for frame in runs.predictions),
-        notes=tuple(map(shown, notes)),
+        notes=tuple(map(visible, notes)),
+        found={visible(key): tuple(map(visible, lines)) for key, lines in runs.found.items()},
     )
 
 
-def shown(text: str) -> str:
+def _is_taken(name: str) -> bool:
+    score = name.removeprefix("test/")
+    if score == name:
+        return name in OWN
+    parts = {f"{score}{end}" for end in ("", "_low", "_high", "_seeds")}  # of its mean
+    return not parts.isdisjoint(OWN | BESIDE_SCORES)
+
+
+def visible(text: str) -> str:
     """With the characters that are not to be seen written out.
 
-    >>> print(shown("a\\x1b[2J"))
+    >>> print(visible("a\\x1b[2J"))
     a\\x1b[2J
     """
     return text.translate({ord(sign): told for sign, told in _SHOWN.items()})

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.analyze.groups import GROUP
+from harness.analyze.groups import GROUP, leaves_level
 from harness.analyze.headings import chosen_rule
 from harness.metrics.names import threshold_fact
 from harness.metrics.settings import Evaluation
@@ -32,14 +32,15 @@ def decisions(chosen: pl.DataFrame, *, metric: str = "") -> pl.DataFrame:
         Rows (GROUP, rule, those of COSTS, threshold_logit, threshold, threshold_low,
         threshold_high). The rule (`evaluation.threshold`, or the metric's own) chose a threshold
         on each run's validation rows: these are their median, lowest and highest, null where no
-        run has one. All but the logit are probabilities of the raw score, from which on a row is
-        called positive.
+        run has one, or none whose raw scores have a level (`groups.leaves_level`). All but the
+        logit are probabilities of the raw score, from which on a row is called positive.
     """
     usual = {f"evaluation.costs.{key}": getattr(_USUAL.costs, key) for key in COSTS.values()}
     known = _filled(chosen, {**usual, "evaluation.threshold": _USUAL.threshold})
     rule = chosen_rule(metric) or "tuned"
     known = _filled(known, {threshold_fact(rule): float("nan")})
     logit = pl.col(threshold_fact(rule)).cast(pl.Float64).fill_nan(None)
+    logit = pl.when(~leaves_level(known)).then(logit)
     costs = [
         pl.col(f"evaluation.costs.{key}").first().cast(pl.Float64).alias(name)
         for name, key in COSTS.items()

@@ -7,6 +7,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,18 @@ from harness.analyze.curves import (
     THRESHOLDS,
     budgets,
     learning_curves,
+    parse_target,
     reached_shares,
     responses,
     score_curves,
     steps_to_target,
 )
 from harness.analyze.decisions import COSTS
-from harness.analyze.groups import BASELINE, GROUP, SCENARIO
-from harness.analyze.headings import sign
+from harness.analyze.groups import BASELINE, GROUP, SCENARIO, leaves_level
+from harness.analyze.headings import needs_level, sign
 from harness.analyze.question import Analysis, compared_keys
 from harness.analyze.wording import place
 from harness.files import write_whole
-from harness.metrics.names import known
 
 MAX_SCENARIOS = 60
 MAX_METRICS = 80
@@ -51,7 +52,7 @@ class ChartRows:
     scenarios: SCENARIO and its number `scenario`, those that are drawn.
     palette: the colour of each method that has lines: one for the whole page.
     by_chart: rows with SCENARIO columns by chart name, uncoloured.
-    counts: `curves.ScoreCurves.counts`.
+    counts: `curves.ScoreCurves.counts`, of methods whose scores have a level.
     decisions: `decisions.decisions`, of every group.
     """
 
@@ -69,9 +70,13 @@ def chart_rows(analysis: Analysis) -> ChartRows:
     drawn = analysis.chosen.filter(pl.col("method").is_in(methods))
     drawn = drawn.join(scenarios, on=SCENARIO, nulls_equal=True, how="semi")
     runs, question = analysis.runs, analysis.question
+    levelled = drawn.filter(~leaves_level(drawn))
     scores = score_curves(runs, drawn)
     log_loss, objective = _learning_rows(learning_curves(runs, drawn))
-    steps = steps_to_target(runs, drawn, baseline=analysis.baseline, target=question.target)
+    curve, _ = parse_target(question.target)
+    reaching = levelled if needs_level(curve) else drawn
+    steps = steps_to_target(runs, reaching, baseline=analysis.baseline, target=question.target)
+    counts = _of(levelled, scores.counts)
     prevalence = analysis.board.select(*SCENARIO, "method", prevalence="test_positive_rate")
     labelled = analysis.labelled.filter(pl.col("method").is_in(methods))
     shown = analysis.compared[:MAX_METRICS]
@@ -82,9 +87,9 @@ def chart_rows(analysis: Analysis) -> ChartRows:
             prevalence, on=[*SCENARIO, "method"], nulls_equal=True, maintain_order="left"
         ),
         "roc": scores.roc,
-        "reliability": scores.bins,
-        "histogram": histogram_rows(scores.counts),
-        "learning": log_loss,
+        "reliability": _of(levelled, scores.bins),
+        "histogram": histogram_rows(counts),
+        "learning": _of(levelled, log_loss),
         "objective": objective,
         "steps": reached_shares(steps),
         "response": responses(
@@ -96,9 +101,14 @@ def chart_rows(analysis: Analysis) -> ChartRows:
         scenarios=scenarios.with_row_index("scenario"),
         palette=colours(methods, analysis.baseline),
         by_chart={name: table for name, table in tables.items() if table.height},
-        counts=scores.counts,
+        counts=counts,
         decisions=analysis.board.select(*GROUP, "threshold_logit", *COSTS),
     )
+
+
+def _of(runs: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the groups that have some of ``runs``."""
+    return table.join(runs, on=GROUP, nulls_equal=True, how="semi", maintain_order="left")
 
 
 def drawn_methods(analysis: Analysis) -> list[str]:
@@ -204,12 +214,6 @@ def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
     return pl.concat(tables).drop_nulls("mean")
 
 
-def _range(metric: str) -> tuple[float, float]:
-    """The values that a metric can have, as far as is known."""
-    name = known(metric)
-    return (-np.inf, np.inf) if name is None else (name.definition.low, name.definition.high)
-
-
 def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: str) -> list[Path]:
     """Write `folder/<scenario>/<chart>.<kind>` and, over data sets, `folder/<chart>.<kind>`."""
     compared = compared_keys(analysis.question)
@@ -234,10 +238,8 @@ def decided_params(
     first = table.select(GROUP).head(1)
     own = decisions.join(first, on=GROUP, nulls_equal=True, how="semi").row(0, named=True)
     values = {"at": own["threshold_logit"], **{name: own[name] for name in COSTS}}
-    return [
-        {**one, "value": values[one["name"]]} if values.get(one["name"]) is not None else one
-        for one in params
-    ]
+    known = {name: one for name, one in values.items() if one is not None and isfinite(one)}
+    return [{**one, "value": known[one["name"]]} if one["name"] in known else one for one in params]
 
 
 def write_chart(chart: str, rows: pl.DataFrame, path: Path, *, compared: str = "loss") -> None:

@@ -224,6 +224,13 @@ def chosen_runs(labelled: pl.DataFrame, *, metric: str, sign: int | None = None)
     return joined.sort("run_id")
 
 
+def leaves_level(runs: pl.DataFrame) -> pl.Expr:
+    """Whether a run's loss compares rows with each other alone, so that how high its raw scores are
+    is noise (see `headings.needs_level`); runs of earlier versions do not say, and count as no."""
+    fact = "shift_invariant"  # of `harness.record.schema.FACTS`
+    return _column(runs, fact, pl.Boolean).fill_null(False)
+
+
 def _is_tuned(column: str, prefixes: Sequence[str]) -> bool:
     return column.startswith(tuple(prefixes)) and not column.endswith(".name")
 

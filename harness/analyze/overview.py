@@ -9,16 +9,14 @@ from typing import Any, get_args
 
 import polars as pl
 
-from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import heading, picking_sign
+from harness.analyze.groups import SCENARIO, leaves_level
+from harness.analyze.headings import heading
 from harness.analyze.question import Analysis
-from harness.analyze.wording import place, signed
+from harness.analyze.wording import by_validation, place, signed
 from harness.metrics.definitions import METRICS, Calibrator
 from harness.metrics.names import known
 
 MAX_TABLES = 3
-SURELY_SAME = 0.95
-"""From this probability of being practically equal on, an undecided difference is called none."""
 
 RANKING, PROBABILITIES = "Ranking", "Probabilities as they come"
 CALIBRATED, DECISIONS = "Probabilities after calibration", "Decisions"
@@ -30,7 +28,7 @@ Row = Mapping[str, Any]
 class Cell:
     """Attributes:
 
-    word: better, same, worse or open, beside the baseline.
+    word: the verdict beside the baseline (better, worse, same, differs), or open.
     number: the difference, signed; empty where nothing was compared.
     """
 
@@ -68,8 +66,8 @@ def tables(analysis: Analysis) -> list[Overview]:
 def advice(analysis: Analysis) -> str:
     """One sentence on what to use; empty where nothing was compared.
 
-    Named is the best on validation of those shown to be better at ranking or deciding and shown to
-    be worse at neither: the largest difference on test would be a choice by test.
+    Named is the first, in the order of `by_validation`, of those shown to be better at ranking, at
+    deciding or on the headline metric, and shown to be worse at none of these.
     """
     tested = _tested(analysis)
     if len(tested) != 1 or not tested[0][1].height:
@@ -80,23 +78,36 @@ def advice(analysis: Analysis) -> str:
         method: dict(zip(metrics, (cell.word for cell in cells), strict=True))
         for method, cells in _rows(found, metrics, analysis)
     }
-    sound = [method for method in _by_validation(analysis) if _is_better(words.get(method, {}))]
-    if not sound:
-        said = f"Use {analysis.baseline}: no other is shown to be better at ranking or deciding"
-        return f"{said} and worse at neither.{_cut(analysis, analysis.baseline)}"
-    used = sound[0]
-    good = [
-        wanted.lower() for wanted in (RANKING, DECISIONS) if words[used].get(wanted) == "better"
+    counted = [
+        wanted
+        for wanted, metric in metrics.items()
+        if wanted in (RANKING, DECISIONS) or metric == analysis.headline
     ]
-    said = f"Use {used}: better than {analysis.baseline} at {' and '.join(good)}."
-    if words[used].get(PROBABILITIES) == "worse":
-        said += " Calibrate its scores before they are read as probabilities."
-    return said + _cut(analysis, used)
+    if not counted:
+        return ""
+    # First those compared on the headline: a loss whose level is noise may lack a score of it.
+    named = dict.fromkeys([*by_validation(found, analysis)["method"], *words])
+    for used in named:
+        seen = {wanted: words[used][wanted] for wanted in counted}
+        if "better" in seen.values() and "worse" not in seen.values():
+            good = " and ".join(name.lower() for name, word in seen.items() if word == "better")
+            said = f"Use {used}: better than {analysis.baseline} at {good}."
+            of_used = analysis.chosen.filter(pl.col("method") == used)
+            noise = of_used.select(leaves_level(of_used).any()).item()
+            if noise or words[used].get(PROBABILITIES) == "worse":
+                said += " Calibrate its scores before they are read as probabilities."
+            return said + _threshold(analysis, used)
+    asked = " or ".join(map(str.lower, counted))
+    said = f"Use {analysis.baseline}: no other is shown to be better at {asked} and worse at none."
+    return said + _threshold(analysis, analysis.baseline)
 
 
 def threshold_note(analysis: Analysis) -> str:
-    """What the column of thresholds means."""
-    rules = dict.fromkeys(_rule(rule, analysis) for rule in analysis.board["rule"].unique().sort())
+    """What the column of thresholds means; empty where it holds none."""
+    ruled = analysis.board.drop_nulls("threshold")["rule"].unique().sort()
+    if ruled.is_empty():
+        return ""
+    rules = dict.fromkeys(_rule(rule, analysis) for rule in ruled)
     return (
         "Threshold: call a row positive from this probability (of the raw score) on. Each run's "
         f"validation rows chose one for {', '.join(rules)}; this is the median over runs, and the "
@@ -106,9 +117,16 @@ def threshold_note(analysis: Analysis) -> str:
 
 def _rule(rule: str, analysis: Analysis) -> str:
     """What chose a threshold, in words; by cost at which."""
-    if rule != "cost":
-        return rule.replace("_", " ")
-    return f"lowest cost{_costs(analysis) or ' of errors'}"
+    return rule_name(rule) + (_costs(analysis) or " of errors" if rule == "cost" else "")
+
+
+def rule_name(rule: str) -> str:
+    """What a threshold is chosen for, in words.
+
+    >>> rule_name("cost"), rule_name("recall_at_precision")
+    ('lowest cost', 'recall at precision')
+    """
+    return "lowest cost" if rule == "cost" else rule.replace("_", " ")
 
 
 def probability(value: float | None) -> str:
@@ -163,7 +181,7 @@ def _costs(analysis: Analysis) -> str:
     return f" at costs of {fp:g} a false alarm and {fn:g} a missed positive{gains}"
 
 
-def _cut(analysis: Analysis, method: str) -> str:
+def _threshold(analysis: Analysis, method: str) -> str:
     """From which probability on a row is called positive, where there is one answer."""
     of_method = analysis.board.filter(pl.col("method") == method)
     if of_method.height != 1 or of_method["threshold"].null_count():
@@ -202,41 +220,12 @@ def _rows(
     for method in sorted(found["method"].unique()):
         yield (
             method,
-            [
-                _cell(by_cell.get((method, metric)), analysis.headline)
-                for metric in metrics.values()
-            ],
+            [_cell(by_cell.get((method, metric))) for metric in metrics.values()],
         )
 
 
-def _cell(row: Row | None, headline: str) -> Cell:
+def _cell(row: Row | None) -> Cell:
     if row is None:
         return Cell("open", "")
-    word = row["verdict"]
-    if word not in ("better", "worse", "same"):
-        same = row["p_equivalent"] is not None and row["p_equivalent"] >= SURELY_SAME
-        word = "same" if same and _fits_rope(row["metric"], headline) else "open"
+    word = row["verdict"] if row["verdict"] != "undecided" else "open"
     return Cell(word, signed(row["difference"]))
-
-
-def _fits_rope(metric: str, headline: str) -> bool:
-    """Whether the region of practical equivalence, which is the headline's, means anything here:
-    a cost is in any unit."""
-    name = known(metric)
-    return metric == headline or (name is not None and name.definition.low == 0)
-
-
-def _is_better(words: Mapping[str, str]) -> bool:
-    seen = [words.get(RANKING), words.get(DECISIONS)]
-    return "better" in seen and "worse" not in seen
-
-
-def _by_validation(analysis: Analysis) -> list[str]:
-    """The methods, the best on validation first."""
-    column = analysis.question.selection
-    better = picking_sign(column, asked="--select")
-    score = (pl.col(column).fill_nan(None) * better).mean().alias("score")
-    means = analysis.chosen.group_by("method").agg(score)
-    return means.sort("score", "method", descending=[True, False], nulls_last=True)[
-        "method"
-    ].to_list()

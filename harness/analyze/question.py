@@ -27,12 +27,11 @@ from harness.analyze.keys import (
     varying,
 )
 from harness.analyze.load import Runs
-from harness.errors import UserError
+from harness.errors import UserError, listed
 from harness.metrics.settings import Costs, Evaluation
 
 MAX_NAMED = 3  # groups in one note
 _COST = "test/expected_cost@cost"
-_FACT = "shift_invariant"  # of `harness.record.schema.FACTS`
 
 
 @dataclass(frozen=True)
@@ -189,22 +188,19 @@ def without_level(runs: pl.DataFrame) -> pl.DataFrame:
     that divides by the gradient's size makes of it is rounding noise (see `headings.needs_level`).
     """
     columns = [c for c in runs.columns if c.startswith(("validation/", "test/")) and needs_level(c)]
-    trained = ~_leaves_level(runs)
+    trained = ~groups.leaves_level(runs)
     return runs.with_columns(pl.when(trained).then(pl.col(c)).alias(c) for c in columns)
 
 
-def _leaves_level(runs: pl.DataFrame) -> pl.Expr:
-    return pl.col(_FACT).fill_null(False) if _FACT in runs.columns else pl.lit(False)
-
-
 def _noise(labelled: pl.DataFrame, selection: str) -> Iterator[str]:
-    methods = sorted(labelled.filter(_leaves_level(labelled))["method"].unique())
+    methods = sorted(labelled.filter(groups.leaves_level(labelled))["method"].unique())
     if not methods:
         return
     yield (
         f"{_named(methods)}: trained by the order of rows alone, which says nothing of how high "
-        "the scores are. Log loss, Brier score, ECE and decisions at a stated probability are not "
-        "shown for raw scores, where they are rounding noise; calibrated scores have them."
+        "the scores are. Log loss, Brier score, ECE, thresholds and decisions at a stated "
+        "probability, and charts of these, are not shown for raw scores, where they are rounding "
+        "noise; calibrated scores have them."
     )
     if needs_level(selection):
         yield (
@@ -214,8 +210,7 @@ def _noise(labelled: pl.DataFrame, selection: str) -> Iterator[str]:
 
 
 def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(names[:MAX_NAMED]) + more
+    return listed(names, MAX_NAMED)
 
 
 def _chosen_on(chosen: pl.DataFrame) -> Iterator[str]:

@@ -26,6 +26,7 @@ import yaml
 import harness
 from harness.analyze import overview, wording
 from harness.analyze.charts import STANDALONE, definitions
+from harness.analyze.checked import visible
 from harness.analyze.comparisons import CHANCES
 from harness.analyze.curves import THRESHOLDS
 from harness.analyze.data_section import data_sets
@@ -36,6 +37,7 @@ from harness.analyze.headings import compared_heading, compared_sign, direction,
 from harness.analyze.keys import varying
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import answers, overall, place, what_would_decide
+from harness.errors import listed
 
 MAX_TABLE_ROWS = 2000
 MAX_LISTED = 12
@@ -241,7 +243,7 @@ def _scenarios(board: pl.DataFrame, drawn: ChartRows) -> list[dict[str, Any]]:
                 **{"dataset": row["dataset"], "rate": rate, "settings": row["settings"]},
                 "where": place(row),
                 "costs": {name: groups[0][name] for name in COSTS},
-                "rule": groups[0]["rule"].replace("_", " "),
+                "rule": overview.rule_name(groups[0]["rule"]),
                 "chosen": {group["method"]: _plain(group["threshold_logit"]) for group in groups},
             }
         )
@@ -301,7 +303,7 @@ def rerun_command(folder: Path) -> str:
         with (folder / "multirun.yaml").open(encoding="utf-8") as file:
             record = yaml.load(file.read(MAX_RECORD), Loader=_WithoutAliases)
         overrides = record["hydra"]["overrides"]["task"]
-        return shlex.join(["harness", "train", "-m", *map(str, overrides)])
+        return visible(shlex.join(["harness", "train", "-m", *map(str, overrides)]))
     except (OSError, ValueError, RecursionError, yaml.YAMLError, KeyError, TypeError):
         return ""
 
@@ -326,7 +328,7 @@ def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:
         ("runs", f"{labelled.height} ({', '.join(f'{n} {s}' for s, n in statuses)})"),
         ("shown", f"{board.height} configurations, chosen of {board['num_configurations'].sum()}"),
         ("trained", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"),
-        ("numerics", _listed(labelled, "numerics")),
+        ("numerics", _values(labelled, "numerics")),
         ("analysed with", analysed),
         ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
     ]
@@ -335,22 +337,21 @@ def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:
     if "data_fingerprint" in labelled.columns:
         by_data = labelled.partition_by("dataset", as_dict=True, maintain_order=True)
         prints = [
-            (f"data {d}", _listed(rows, "data_fingerprint", longest=16))
+            (f"data {d}", _values(rows, "data_fingerprint", longest=16))
             for (d,), rows in by_data.items()
         ]
         facts += sorted(prints)[:MAX_LISTED]
     return facts
 
 
-def _listed(table: pl.DataFrame, column: str, longest: int = 200) -> str:
+def _values(table: pl.DataFrame, column: str, longest: int = 200) -> str:
     values = sorted(map(str, table[column].drop_nulls().unique())) if column in table else []
-    shown = ", ".join(v[:longest] for v in values[:MAX_LISTED])
-    return shown + (f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else "")
+    return listed([value[:longest] for value in values], MAX_LISTED)
 
 
 def settings(labelled: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, str, bool]]:
     """(config key, its values, whether it varies), varying ones first."""
     varied = varying(labelled, keys)
     ordered = [*varied, *(key for key in keys if key not in varied)]
-    rows = [(key, _listed(labelled, key), key in varied) for key in ordered]
+    rows = [(key, _values(labelled, key), key in varied) for key in ordered]
     return [row for row in rows if row[1]]

@@ -7,7 +7,7 @@ import polars as pl
 
 from harness.analyze.comparisons import validation_gains
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import chosen_rule, compared_heading
+from harness.analyze.headings import compared_heading
 from harness.analyze.question import Analysis
 from harness.analyze.statistics import FORECAST_FROM
 
@@ -125,24 +125,39 @@ def verdict(row: Row) -> str:
 def answers(analysis: Analysis) -> list[Row]:
     """One row a scenario, in the leaderboard's order: SCENARIO, where, sentence, tone, num_methods.
 
-    The method named first is the best on validation among those found better on test: naming the
-    largest test difference would select on test.
+    The method named first is the best on validation among those found better on test.
     """
-    shown = analysis.differences.filter(pl.col("metric") == analysis.headline)
-    gains = validation_gains(analysis.chosen, analysis.headline, baseline=analysis.baseline)
-    shown = shown.join(gains, on=[*SCENARIO, "method"], nulls_equal=True, how="left")
-    verdicts = shown.partition_by(SCENARIO, as_dict=True)
+    shown = by_validation(analysis.differences, analysis)
+    verdicts = shown.partition_by(SCENARIO, as_dict=True, maintain_order=True)
     boards = analysis.board.partition_by(SCENARIO, as_dict=True, maintain_order=True)
     return [_answer(key, rows, verdicts.get(key), analysis) for key, rows in boards.items()]
 
 
+def by_validation(found: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
+    """Comparisons on the headline metric in the order in which a report names them, with `gain`.
+
+    The best on validation comes first: the largest test difference would be a choice by test. Where
+    validation does not have the metric, those with the fewest doubts.
+
+    Args:
+        found: of `Analysis.differences`, or `Analysis.datasets`, whose gain is a mean over
+            scenarios.
+    """
+    on = [name for name in (*SCENARIO, "method") if name in found.columns]
+    gains = validation_gains(analysis.chosen, analysis.headline, baseline=analysis.baseline)
+    gains = gains.group_by(on).agg(pl.col("gain").mean())
+    headline = found.filter(pl.col("metric") == analysis.headline)
+    shown = headline.join(gains, on=on, nulls_equal=True, how="left")
+    order = ["gain", "p_holm", "method"]
+    return shown.sort(order, descending=[True, False, False], nulls_last=True)
+
+
 def overall(analysis: Analysis) -> Row | None:
     """The sentence over all data sets; None where there is one data set alone."""
-    rows = analysis.datasets.filter(pl.col("metric") == analysis.headline)
+    rows = by_validation(analysis.datasets, analysis)
     if not rows.height:
         return None
-    # The fewest doubts first: a rule about these comparisons, so it picks no configuration.
-    ordered = rows.sort("p_holm", "method", nulls_last=True).to_dicts()
+    ordered = rows.to_dicts()
     better = [r for r in ordered if r["verdict"] == "better"]
     baseline, metric = analysis.baseline, compared_heading(analysis.headline)
     if better:
@@ -150,9 +165,9 @@ def overall(analysis: Analysis) -> Row | None:
         sentence = f"better than {baseline} on {metric}: {named}."
     else:
         sentence = f"nothing is shown to beat {baseline} on {metric}."
-        undecided = [r for r in ordered if r["verdict"] == "undecided"]
-        if undecided:
-            nearest = undecided[0]
+        undecided = rows.filter(verdict="undecided").sort("p_holm", "method", nulls_last=True)
+        if undecided.height:
+            nearest = undecided.row(0, named=True)
             sentence += f" Least undecided: {nearest['method']}, {_across(nearest)}"
             sentence += f"; {what_would_decide(nearest)}."
     tail = _tail(ordered, analysis)
@@ -162,13 +177,7 @@ def overall(analysis: Analysis) -> Row | None:
 
 def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: Analysis) -> Row:
     scenario = dict(zip(SCENARIO, key, strict=True))
-    # Where validation does not have the metric: those with the fewest doubts first.
-    order = ["gain", "p_holm", "method"]
-    rows = (
-        []
-        if verdicts is None
-        else verdicts.sort(order, descending=[True, False, False], nulls_last=True).to_dicts()
-    )
+    rows = [] if verdicts is None else verdicts.to_dicts()
     better = [r for r in rows if r["verdict"] == "better"]
     methods, baseline = board["method"].to_list(), analysis.baseline
     if baseline not in methods:
@@ -182,10 +191,7 @@ def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: An
     return {
         **scenario,
         "where": place(scenario),
-        "sentence": sentence
-        + _tail(rows, analysis)
-        + _threshold(board, str(better[0]["method"]) if better else baseline, analysis)
-        + _diverged(board),
+        "sentence": sentence + _tail(rows, analysis) + _diverged(board),
         "tone": tone,
         "num_methods": len(methods),
     }
@@ -204,19 +210,6 @@ def _tail(rows: Sequence[Row], analysis: Analysis) -> str:
         if methods := [str(r["method"]) for r in rows if r["verdict"] == word]:
             said += f" {lead}: {', '.join(methods)}."
     return said
-
-
-def _threshold(board: pl.DataFrame, method: str, analysis: Analysis) -> str:
-    """The threshold of a method, where the headline is measured at one that validation chose."""
-    found = board.filter(pl.col("method") == method)["threshold"].to_list()
-    rule = chosen_rule(analysis.headline)
-    if not rule or found in ([], [None]):
-        return ""
-    criteria = "evaluation.threshold"
-    if rule == "tuned" and criteria in analysis.chosen.columns:
-        rule = " or ".join(sorted(analysis.chosen[criteria].drop_nulls().unique()))
-    where = f"probability {found[0]:.3g} of its raw scores"
-    return f" Threshold of {method}, chosen on validation for {rule}: {where}."
 
 
 def _noun(analysis: Analysis) -> str:

@@ -5,7 +5,7 @@ contradictions, columns that tell the label.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -334,11 +334,40 @@ def findings(description: Description) -> list[str]:
             f"{found.contradictory:,} rows share all features with a row of the other class: "
             "no model can tell them apart"
         )
-    if description.num_positives < 30 or description.num_rows - description.num_positives < 30:
-        lines.append("fewer than 30 rows of one class: differences will hardly be decided")
-    lines += [f"column {c.name!r} was left out: {c.note}" for c in description.left_out]
-    lines += [_kept(column) for column in description.columns if column.note]
+    lines += _few(description.num_positives, description.num_rows)
+    lines += _of_columns(description.left_out, description.columns)
     return [*lines, *description.notes]
+
+
+def _few(num_positives: int, num_rows: int) -> list[str]:
+    is_few = min(num_positives, num_rows - num_positives) < 30
+    few = "fewer than 30 rows of one class: differences will hardly be decided"
+    return [few] if is_few else []
+
+
+def _of_columns(
+    left_out: Sequence[SourceColumn], used: "Sequence[Column] | Sequence[SourceColumn]"
+) -> list[str]:
+    lines = [f"column {column.name!r} was left out: {column.note}" for column in left_out]
+    return lines + [_kept(column) for column in used if column.note]
+
+
+def found_soon(dataset: Dataset) -> list[str]:
+    """What `findings` says, in a second or so: of a large table the leaks are looked for in some of
+    its rows, and rows that repeat others are not."""
+    if dataset.features.size <= MOST_ANNOUNCED:
+        return findings(describe(dataset))
+    some = _drawn(dataset.num_rows, max(1, MOST_ANNOUNCED // dataset.num_features))
+    aurocs = [(one.name, alone(dataset, one, at, some)) for one, at in _places(dataset)]
+    leaks = [_leak(name, auroc) for name, auroc in aurocs if auroc >= LEAK_AUROC]
+    few = _few(dataset.num_positives, dataset.num_rows)
+    return [*leaks, *few, *_known_when_read(dataset)]
+
+
+def _known_when_read(dataset: Dataset) -> list[str]:
+    left_out = [column for column in dataset.columns if not column.num_features]
+    used = [column for column in dataset.columns if column.num_features]
+    return [*_of_columns(left_out, used), *dataset.notes]
 
 
 def _leak(name: str, auroc: float) -> str:
@@ -359,25 +388,17 @@ def found_in(dataset: Dataset, *, leaks: bool) -> list[str]:
     """What a report says of a data set: its size, and what became of its columns.
 
     Args:
-      leaks: whether to look for what `findings` does, where that takes a second at most.
+      leaks: whether to look for what `findings` does (`found_soon`).
     """
     used = [column for column in dataset.columns if column.num_features]
     taken = f"{_counted(len(used), 'column')} as " if used else ""
     size = f"{dataset.num_rows:,} rows, {taken}{_counted(dataset.num_features, 'feature')}"
-    if leaks and dataset.features.size <= MOST_ANNOUNCED:
-        return [size, *findings(describe(dataset))]
-    left_out = [column for column in dataset.columns if not column.num_features]
-    lines = [f"column {column.name!r} was left out: {column.note}" for column in left_out]
-    lines += [_kept(column) for column in used if column.note]
-    return [size, *lines, *dataset.notes]
+    return [size, *(found_soon(dataset) if leaks else _known_when_read(dataset))]
 
 
 def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
     """What a run will do with a user's table, in a few lines: its rows, its positive label, and
-    what `findings` says beside what was said of it when it was read.
-
-    All of it where that takes a second at most; of a larger table the leaks, in some of its rows.
-    """
+    what `found_soon` says beside what was said of it when it was read."""
     used = [column for column in dataset.columns if column.num_features]
     lines = [
         f"{dataset.num_rows:,} rows, {_counted(len(used), 'column')} as "
@@ -385,14 +406,8 @@ def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
         f"of {target!r} ({dataset.positive_reason}), {dataset.num_positives:,} rows "
         f"({dataset.positive_rate:.3g})"
     ]
-    if dataset.features.size <= MOST_ANNOUNCED:
-        told = {*dataset.notes, *(c.note for c in dataset.columns if not c.num_features)}
-        found = [line for line in findings(describe(dataset)) if not _is_told(line, told)]
-    else:
-        some = _drawn(dataset.num_rows, max(1, MOST_ANNOUNCED // dataset.num_features))
-        aurocs = [(one.name, alone(dataset, one, at, some)) for one, at in _places(dataset)]
-        found = [_leak(name, auroc) for name, auroc in aurocs if auroc >= LEAK_AUROC]
-        found += [_kept(column) for column in used if column.note]
+    told = {*dataset.notes, *(c.note for c in dataset.columns if not c.num_features)}
+    found = [line for line in found_soon(dataset) if not _is_told(line, told)]
     more = [f"{len(found) - MOST_LINES} more: see `harness data describe`"]
     lines += found if len(found) <= MOST_LINES else [*found[:MOST_LINES], *more]
     return [f"{place}: {line}" for line in lines]

@@ -50,6 +50,12 @@ function cell(text, name = "", tag = "td") {
   return made;
 }
 
+function small(text) {
+  const made = document.createElement("small");
+  made.textContent = text;
+  return made;
+}
+
 function tableRow(cells) {
   const made = document.createElement("tr");
   made.append(...cells);

@@ -54,19 +54,17 @@ function showBoard(scenario) {
     const score = scores.get(row.dataset.method);
     const last = row.querySelector(".extra");
     last.hidden = inTable;
-    last.textContent = score === undefined ? "\u2013" : number(score.mean)
-      + (score.half === null ? "" : " \u00b1 " + number(score.half));
+    last.textContent = number(score && score.mean);
+    if (score && score.low !== null) {
+      last.append(small(" (" + number(score.low) + " to " + number(score.high) + ")"));
+    }
   }
   table.tBodies[0].append(...rows);
 }
 
 function verdictCell(row) {
   const made = cell(row.verdict, "verdict " + row.verdict);
-  if (row.hint) {
-    const hint = document.createElement("small");
-    hint.textContent = ": " + row.hint;
-    made.append(hint);
-  }
+  if (row.hint) made.append(small(": " + row.hint));
   return made;
 }
 
