@@ -361,3 +361,25 @@ def test_a_hang_up_that_the_caller_ignores_stays_ignored(harness, monkeypatch):
         signal.signal(signal.SIGHUP, before)
     assert seen[signal.SIGHUP] is signal.SIG_IGN and callable(seen[signal.SIGTERM])
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_in_silence():
+    script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "data", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 1)
+
+
+def test_another_pipe_that_breaks_is_an_error():
+    """A worker that died is no reader who has seen enough."""
+    script = (
+        "import sys; from harness import cli\n"
+        "def work(arguments): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "cli._COMMANDS['data'] = work; sys.argv[:] = ['harness', 'data']; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: Broken pipe; nothing stored")

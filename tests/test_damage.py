@@ -81,6 +81,58 @@ def test_a_damaged_shard_is_set_aside_and_its_runs_trained_again(
         assert load(folder).notes == ()
 
 
+def test_a_shard_that_was_set_aside_before_is_set_aside_again(tmp_path: Path) -> None:
+    """A backup put it back: both are kept."""
+    for _ in range(3):
+        shard = tmp_path / "shards" / "a"
+        shard.mkdir(parents=True)
+        (shard / SUMS).write_text("nothing")
+        store.set_aside(tmp_path)
+        assert not shard.exists()
+    assert {path.name for path in (tmp_path / store.DAMAGED).iterdir()} == {"a", "a-2", "a-3"}
+
+
+def test_a_launch_reads_what_is_stored_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(3)]
+    for one in configs[:2]:
+        train([one], tmp_path)
+    (tmp_path / "default").rename(tmp_path / "moved")  # as another process finds it
+    hashed: list[Path] = []
+
+    def seen(shard: Path) -> str:
+        hashed.append(shard)
+        return sums(shard)
+
+    monkeypatch.setattr("harness.record.shard.sums", seen)
+    configs = [replace(one, name="moved") for one in configs]
+    assert [one.was_stored for one in train(configs, tmp_path)] == [True, True, False]
+    assert len(hashed) == len(set(hashed)) == 2
+    assert fault(hashed[0]) == "" and len(hashed) == 3
+    path = table_path(hashed[0], "history")
+    path.write_bytes(path.read_bytes()[:-1])  # what changes is read again
+    assert hashed[0] in store.shards(tmp_path / "moved").damaged
+
+
+def test_a_shard_has_what_its_form_has(tmp_path: Path) -> None:
+    for group in ("metrics", "chosen"):
+        write_store(tmp_path / group, records(1))
+        (shard,) = store.shards(tmp_path / group).whole
+        alter(shard, "runs", lambda runs, group=group: runs.drop(group))  # type: ignore[misc]
+        assert fault(shard) == f"runs.parquet has nothing for {group}"
+        with pytest.raises(UserError, match="holds no runs"):
+            load(tmp_path / group)
+
+
+def test_what_is_wrong_is_said_in_a_line(tmp_path: Path) -> None:
+    write_store(tmp_path, records(1))
+    (shard,) = store.shards(tmp_path).whole
+    wide = pl.struct(pl.lit(1).alias(f"field {i}") for i in range(300))
+    alter(shard, "runs", lambda runs: runs.with_columns(wide.alias("status")))
+    assert "runs.parquet has Struct" in fault(shard) and len(fault(shard)) < 200
+
+
 def test_shards_without_sums_are_read_as_far_as_they_can_be(tmp_path: Path) -> None:
     shutil.copytree(FIRST_FORM, tmp_path / "old")
     one, other = store.shards(tmp_path / "old").whole

@@ -23,6 +23,12 @@ def test_what_fits_passes():
         check_fits(2000, what="it", remedy="less", free=1000)
 
 
+@pytest.fixture
+def usual(monkeypatch):
+    """A machine with 16 GB left, whichever this one is."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=16 * 10**9))
+
+
 @pytest.mark.parametrize("arguments", [
     ("train", *TINY, "dataset=two_gaussians", "dataset.rows=2000000000"),
     ("plan", *TINY, "dataset=synthetic/cells", "dataset.rows=2000000", "dataset.num_cells=1000000"),
@@ -30,10 +36,10 @@ def test_what_fits_passes():
     ("train", *TINY, "training.num_epochs=100000", "training.batch_size=1048576"),
     ("verify", "model=mlp", "model.width=65536", "model.depth=64", "wandb=disabled"),
 ])  # fmt: skip
-def test_one_line_says_how_much_there_is(arguments, harness, tmp_path):
+def test_one_line_says_how_much_there_is(arguments, harness, tmp_path, usual):
     said = harness(*arguments)
     assert said.code == 2 and len(said.err.splitlines()) == 1, said
-    assert "B are free: " in said.err and not list(tmp_path.iterdir())
+    assert "16 GB are free: " in said.err and not list(tmp_path.iterdir())
 
 
 def test_a_table_of_many_levels(little, tmp_path):

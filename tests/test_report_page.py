@@ -138,7 +138,9 @@ def test_the_page_says_what_became_of_the_data(tmp_path):
 
 def test_findings_that_cannot_be_read_are_none(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(2)))
-    for name, text in (("a", "{"), ("b", "[1]"), ("c", '{"found": 3}')):
+    for name, text in enumerate(
+        ("{", "[1]", '{"found": 3}', "{}", "[" * 200_000, '{"found": ["' + "a" * 2**20 + '"]}')
+    ):
         path = folder / "data" / f"{name}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)

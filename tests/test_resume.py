@@ -19,14 +19,18 @@ import pytest
 from rich.console import Console
 
 from harness.analyze.load import load
+from harness.analyze.question import sweeps_metric
 from harness.config import Config, parse
+from harness.errors import UserError
 from harness.record import store
 from harness.record.schema import flat, nested
+from harness.run import Run
 from harness.sweep import claims, engine, recorder
 from harness.sweep.claims import Claims
 from harness.sweep.engine import Result, run_sweep
 from harness.sweep.progress import Progress
 from tests.conftest import TINY
+from tests.logged import records, write_store
 from tests.runs import config, runs_of
 from tests.stored import assert_same_runs, only, stored_tables
 
@@ -176,8 +180,38 @@ def test_a_half_finished_sweep_knows_what_it_is_half_of(tmp_path):
     assert said.startswith("default: 1 of 3 runs so far.")
     train(configs[1:], tmp_path)  # those that are stored count too
     assert store.planned(folder) == 3 and load(folder).notes == ()
-    (folder / store.PLAN).write_text("no JSON")
-    assert store.planned(folder) is None and load(folder).notes == ()
+
+
+@pytest.mark.parametrize("text", [
+    "no JSON", "[1]", '"runs"', "[" * 200_000, '{"runs": true}', '{"runs": -1}', '{"runs": 2.0}',
+    f'{{"runs": {"9" * 4201}}}', '{"runs": 7}' + " " * 2**21, '{"runs": 7, "objective": 3}',
+])  # fmt: skip
+def test_a_plan_that_cannot_be_read_is_none(text, tmp_path):
+    write_store(tmp_path, records(1))
+    (tmp_path / store.PLAN).write_text(text)
+    assert store.planned(tmp_path) is store.planned_objective(tmp_path) is None
+    assert load(tmp_path).notes == ()
+
+
+def test_the_last_sweeps_objective_counts_also_of_what_was_stored_before(tmp_path):
+    """It is beside a run: none is trained again for it, and no stored row knows of it."""
+
+    def asked(objective, seeds, **more):
+        evaluation = {"objective": objective} if objective else {}
+        configs = [
+            config(seed=seed, model={"name": "logistic"}, evaluation=evaluation, **more)
+            for seed in seeds
+        ]
+        trained = train(configs, tmp_path)
+        return sum(not one.was_stored for one in trained), sweeps_metric(load(folder).runs)
+
+    folder = tmp_path / "default"
+    assert asked(None, [0, 1]) == (2, "")
+    assert asked("log_loss", [0, 1]) == (0, "log_loss")
+    assert asked("auroc", [0, 1, 2]) == (1, "auroc")
+    assert store.planned(folder) == 3
+    assert asked(None, [0]) == (0, "")
+    assert store.planned(folder) == 3 and load(folder).notes == ()
 
 
 def test_runs_say_which_rows_they_are_tested_on(tmp_path):
@@ -333,6 +367,76 @@ def test_the_claim_of_a_killed_sweep_ends_with_it(tmp_path):
         with other.deciding(runs):
             assert other.take(runs) == runs[1:]
     assert not left.parent.exists()
+
+
+def test_what_failed_is_no_longer_claimed(tmp_path, monkeypatch):
+    """Two sweeps that wait for what failed in the other would wait for ever."""
+    configs = [
+        replace(config(seed=seed, model={"name": "logistic"}), root=str(tmp_path))
+        for seed in range(2)
+    ]
+    first, second = runs_of(*configs)
+    lane = Run.lane
+
+    def failing(run, dataset):
+        if run.run_id == first.run_id:
+            raise UserError("no such luck")
+        return lane(run, dataset)
+
+    monkeypatch.setattr(Run, "lane", failing)
+    with ThreadPoolExecutor(1) as sweeps, Claims() as other:
+        with other.deciding([second]):
+            other.take([second])
+        sweep = sweeps.submit(train, configs, tmp_path)
+        try:
+            until = time.monotonic() + 60
+            claimed = first.folder / claims.FOLDER
+            while len(list(claimed.glob("*"))) < 2:  # until it has claimed the first
+                assert time.monotonic() < until
+            while len(list(claimed.glob("*"))) > 1:
+                assert time.monotonic() < until
+        finally:
+            other.release()
+        failed, trained_now = sweep.result()
+    assert str(failed.error) == "no such luck" and trained_now.error is None
+
+
+def test_claims_that_may_not_be_touched_are_none(tmp_path, monkeypatch):
+    """Another user's, in a folder that both may write to: the sweep goes on without."""
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(2)]
+    runs = runs_of(*[replace(one, root=str(tmp_path)) for one in configs])
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    with Claims() as other:
+        with other.deciding(runs):
+            other.take(runs[:1])
+        # Where only the folder's lock is refused, the claims in it still count.
+        for place, name, free in ((Path, "open", runs), (os, "open", runs[1:])):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, refused)
+                with Claims() as own, own.deciding(runs):
+                    assert own.take(runs) == free
+
+
+def test_folders_that_another_sweep_removes_are_made_again(tmp_path, monkeypatch):
+    runs = runs_of(replace(config(), root=str(tmp_path)))
+    folder, mkdir = runs[0].folder / claims.FOLDER, Path.mkdir
+    errors = [FileNotFoundError(2, "gone", str(folder)), FileExistsError(17, "was", str(folder))]
+
+    def racing(path, *arguments, **options):
+        if path == folder and errors:
+            raise errors.pop()
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", racing)
+    with Claims() as own, own.deciding(runs):
+        assert own.take(runs) == runs and not errors
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to("nowhere")
+    with Claims() as own, pytest.raises(FileExistsError), own.deciding(runs):
+        pass
 
 
 @pytest.mark.slow

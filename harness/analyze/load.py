@@ -11,11 +11,21 @@ from harness.analyze.runs import HISTORY_SCHEMA, INCOMPLETE, Runs
 from harness.analyze.sources.logged import gather
 from harness.analyze.sources.offline import log_files, read_offline
 from harness.errors import UserError
-from harness.record.store import Shards, findings, flat_runs, planned, scan, shards, union
+from harness.record.store import (
+    Shards,
+    findings,
+    flat_runs,
+    planned,
+    planned_objective,
+    scan,
+    shards,
+    union,
+)
 from harness.record.wandb_client import served_runs
 
 __all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "complete", "join", "load"]
 
+OBJECTIVE = "evaluation.objective"
 RANKS = ("_incomplete", "_bare")  # by which a run that several sources have is chosen
 
 
@@ -114,6 +124,9 @@ def _read_store(folder: Path) -> Runs:
         why = damaged[0] if damaged else "no rows in shards/*/runs.parquet"
         raise UserError(f"{folder} holds no runs ({why}); train some")
     latest = rows.sort("created", "shard").unique("run_id", keep="last")
+    if OBJECTIVE in latest.columns and (objective := planned_objective(folder)):
+        # It is beside a run: one that an earlier sweep stored tells what that one was asked for.
+        latest = latest.with_columns(pl.lit(objective).alias(OBJECTIVE))
     history = list(_scan(found, "history")) or [pl.LazyFrame(schema=HISTORY_SCHEMA)]
     return Runs(
         name=folder.resolve().name,

@@ -1,6 +1,7 @@
 """The `harness` command. Imports what a command needs only when it runs: help is instant."""
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -57,20 +58,32 @@ def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
         with _signals_as_interrupts():
             runner(arguments)
             sys.stdout.flush()
-    except BrokenPipeError:  # whoever reads, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
     except UserError as error:
         if "HARNESS_DEBUG" in os.environ:
             raise
         _fail(str(error))
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and (unread := _unread()):
+            for descriptor in unread:  # whoever reads, such as `head`, has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            sys.exit(1)
         if "HARNESS_DEBUG" in os.environ:
             raise
         _fail(_refused(error))
     except KeyboardInterrupt as stop:
         _say_stopped()
         sys.exit(128 + getattr(stop, "number", signal.SIGINT))
+
+
+def _unread() -> list[int]:
+    """Our own streams that nobody reads on: other pipes break too, such as a worker's."""
+    streams = [sys.stdout.fileno(), sys.stderr.fileno()]
+    if not hasattr(select, "poll"):  # Windows
+        return streams
+    poll = select.poll()
+    for descriptor in streams:
+        poll.register(descriptor, 0)  # it tells of errors and hang-ups whatever it is asked
+    return [descriptor for descriptor, _ in poll.poll(0)]
 
 
 def _refused(error: OSError) -> str:

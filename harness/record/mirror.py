@@ -65,7 +65,7 @@ class Ledger:
         for line in lines.splitlines():
             try:
                 _read(json.loads(line), sent)
-            except (ValueError, TypeError, AttributeError):
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 continue  # of a killed writer
         return sent
 

@@ -22,6 +22,7 @@ from harness.record.schema import FACTS, FORMAT, RUN, SCORES
 TABLES = ("runs", "history", "predictions")
 FORM = "harness.format"  # the key of the form's number in a file's Parquet metadata
 SUMS = "SHA256SUMS"
+_LONGEST = 160  # characters of what is wrong with a shard
 
 # What reading a damaged file raises. A panic of Polars is no `Exception`.
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
@@ -108,7 +109,7 @@ def fault(shard: Path) -> str:
             for name in TABLES:
                 pl.read_parquet(table_path(shard, name), glob=False)
         strange = (_strange(table_path(shard, name), name) for name in TABLES)
-        return printable(next(filter(None, strange), ""))
+        return _short(next(filter(None, strange), ""))
     except UserError:
         raise
     except PermissionError as error:
@@ -118,7 +119,12 @@ def fault(shard: Path) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return printable((str(error).splitlines() or [type(error).__name__])[0][:160])
+    return _short((str(error).splitlines() or [type(error).__name__])[0])
+
+
+def _short(text: str) -> str:
+    """For a line of a terminal: names and types in a file may be of any length."""
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
 
 
 def _strange(path: Path, table: str) -> str:
@@ -162,6 +168,8 @@ def _strange_lists(lazy: pl.LazyFrame) -> str:
     """How the further values of a file are not such: see `harness.record.file_form`."""
     schema = lazy.collect_schema()
     for group in file_form.usual():
+        if group not in schema:  # a struct, where it is there
+            return f"runs.parquet has nothing for {group}"
         name = f"{file_form.MORE}{group}"
         if schema.get(name) != file_form.NAMED_VALUES:
             return f"runs.parquet has {schema.get(name, 'nothing')} for {name}"

@@ -8,20 +8,24 @@ Nothing of a shard is believed before it is checked (`harness.record.shard`). Th
 one are as if they were not stored: `harness train` moves it to ``<folder>/damaged`` and trains them
 again, all others leave it out and say so.
 
-Beside the shards, ``plan.json`` holds how many runs the folder is to have, as the last command that
-trained into it planned, and ``data/<fingerprint>.json`` what was found in a data set.
+Beside the shards, ``plan.json`` holds how many runs the folder is to have and which metric is its
+objective, as the last command that trained into it said, and ``data/<fingerprint>.json`` what was
+found in a data set.
 """
 
 import json
+import os
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import chain, count
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import polars as pl
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from harness.data.fetching import say
 from harness.files import whole_folder, write_whole
@@ -33,6 +37,7 @@ __all__ = ["FORM", "SUMS", "TABLES"]
 
 DAMAGED = "damaged"  # the folder, beside `shards`, of those that were set aside
 PLAN = "plan.json"
+_LONGEST = 2**20  # bytes of a file of JSON: one that is longer is nobody's but a stranger's
 
 
 def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
@@ -51,20 +56,47 @@ def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
     return shard
 
 
-def write_plan(folder: Path, num_runs: int) -> None:
-    """Says how many runs the folder is to have once what is being trained is whole."""
-    write_whole(folder / PLAN, json.dumps({"runs": num_runs}) + "\n")
+@with_config(ConfigDict(strict=True))
+@dataclass(frozen=True)
+class _Plan:
+    runs: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    objective: str | None = None
+
+
+@with_config(ConfigDict(strict=True))
+@dataclass(frozen=True)
+class _Findings:
+    found: tuple[str, ...]
+
+
+_PLAN, _FINDINGS = TypeAdapter(_Plan), TypeAdapter(_Findings)
+
+
+def write_plan(folder: Path, num_runs: int | None, objective: str | None = None) -> None:
+    """Says what the folder is to have once what is being trained is whole.
+
+    Args:
+      num_runs: how many runs; None where that is not known.
+      objective: the sweep's `evaluation.objective`; None where its jobs do not agree. It is no part
+        of a run: one that was stored before may have been asked for another.
+    """
+    write_whole(folder / PLAN, json.dumps(asdict(_Plan(num_runs, objective))) + "\n")
 
 
 def planned(folder: Path) -> int | None:
     """How many runs the folder is to have; None where nobody said, or nothing readable."""
-    number = _read_json(folder / PLAN).get("runs")
-    return number if isinstance(number, int) else None
+    return (_read_json(folder / PLAN, _PLAN) or _Plan()).runs
+
+
+def planned_objective(folder: Path) -> str | None:
+    """The objective of the last sweep into the folder; None as of `planned`."""
+    return (_read_json(folder / PLAN, _PLAN) or _Plan()).objective
 
 
 def write_findings(folder: Path, fingerprint: str, lines: Sequence[str]) -> None:
     """Keeps what was found in a data set, a sentence a line."""
-    write_whole(_findings(folder, fingerprint), json.dumps({"found": list(lines)}) + "\n")
+    content = json.dumps(asdict(_Findings(tuple(lines))))
+    write_whole(_findings(folder, fingerprint), f"{content}\n")
 
 
 def has_findings(folder: Path, fingerprint: str) -> bool:
@@ -74,25 +106,27 @@ def has_findings(folder: Path, fingerprint: str) -> bool:
 
 def findings(folder: Path) -> dict[str, tuple[str, ...]]:
     """What was found in each data set, by its fingerprint; what cannot be read is left out."""
-    lists = {
-        path.stem: _read_json(path).get("found")
-        for path in sorted((folder / "data").glob("*.json"))
+    read = {
+        path.stem: _read_json(path, _FINDINGS) for path in sorted((folder / "data").glob("*.json"))
     }
-    return {
-        name: tuple(map(str, lines)) for name, lines in lists.items() if isinstance(lines, list)
-    }
+    return {name: of.found for name, of in read.items() if of is not None}
 
 
 def _findings(folder: Path, fingerprint: str) -> Path:
     return folder / "data" / f"{fingerprint}.json"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+Content = TypeVar("Content")
+
+
+def _read_json(path: Path, kind: TypeAdapter[Content]) -> Content | None:
+    """What a file holds, as far as it is of this kind; None of one that is not."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        return kind.validate_json(content) if len(content) <= _LONGEST else None
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
 
 
 @dataclass(frozen=True)
@@ -114,11 +148,29 @@ def shards(folder: Path) -> Shards:
       UserError: one may not be read, or is of a form that only later versions know.
     """
     found = (one for one in (folder / "shards").glob("*") if not one.name.startswith("."))
-    faults = {one: fault(one) for one in sorted(found) if one.is_dir()}
+    faults = {one: _fault(one) for one in sorted(found) if one.is_dir()}
     return Shards(
         whole=tuple(one for one, told in faults.items() if not told),
         damaged={one: told for one, told in faults.items() if told},
     )
+
+
+def _fault(shard: Path) -> str:
+    """`fault`, of content that is read once a process: a launch asks several times, and a search
+    at each of its batches."""
+    try:
+        with os.scandir(shard) as files:
+            facts = [(one.name, one.stat()) for one in files]
+    except OSError:
+        return fault(shard)
+    changes = ((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in facts)
+    return _fault_of(shard, tuple(sorted(changes)))
+
+
+@cache
+def _fault_of(shard: Path, changes: tuple[tuple[str | int, ...], ...]) -> str:
+    """Where the files' facts, ``changes``, are the same, so is their content."""
+    return fault(shard)
 
 
 def shard_paths(folder: Path, table: str) -> list[Path]:
@@ -129,7 +181,9 @@ def shard_paths(folder: Path, table: str) -> list[Path]:
 def set_aside(folder: Path) -> None:
     """Moves damaged shards to ``folder``/damaged and says so: their runs are trained again."""
     for shard, told in shards(folder).damaged.items():
-        place = folder / DAMAGED / shard.name
+        # One that was damaged before may be there: a backup put back what had been set aside.
+        names = chain([shard.name], (f"{shard.name}-{number}" for number in count(2)))
+        place = next(one for name in names if not (one := folder / DAMAGED / name).exists())
         place.parent.mkdir(exist_ok=True)
         with suppress(FileNotFoundError):  # another sweep was first
             shard.rename(place)

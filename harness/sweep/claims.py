@@ -2,8 +2,8 @@
 
 ``<folder>/.claims/<random>`` lists the ids of one sweep's runs. The sweep holds a lock on the file
 for as long as it lives: the claim of a killed one ends with it, and nobody has to guess from the
-time when. Where a system or a file system has no such locks (`flock`) nothing is claimed: sweeps
-that overlap train some runs twice, to the same bits.
+time when. Where a system or a file system has no such locks (`flock`), or another user's may not be
+read, nothing is claimed: sweeps that overlap train some runs twice, to the same bits.
 """
 
 import os
@@ -37,7 +37,7 @@ class Claims:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._held.close()
+        self.release()
         for place in sorted(self._made, key=lambda place: len(place.parts), reverse=True):
             with suppress(OSError):  # goes where nothing was stored in it
                 place.rmdir()
@@ -62,6 +62,13 @@ class Claims:
             self._claim(folder, [run.run_id for run in free if run.folder == folder])
         return free
 
+    def release(self) -> None:
+        """Gives up what was claimed: it is stored, or has failed and another sweep may try it.
+
+        Two sweeps that each held what had failed for them would wait for each other.
+        """
+        self._held.close()
+
     def wait(self, runs: Sequence[Run]) -> None:
         """Returns once other sweeps have stored something, or have given up some of ``runs``."""
         before = self._standing(runs)
@@ -79,8 +86,12 @@ class Claims:
         if fcntl is None:
             return
         path = folder / FOLDER / uuid.uuid4().hex
+        try:
+            opened = path.open("x", encoding="ascii")
+        except PermissionError:  # another user's: as where there are no locks
+            return
         self._held.callback(_remove, path)
-        file = self._held.enter_context(path.open("x", encoding="ascii"))
+        file = self._held.enter_context(opened)
         file.write("\n".join(run_ids))
         file.flush()
         with suppress(OSError):
@@ -98,13 +109,12 @@ class Claims:
 
 
 def _claimed(path: Path) -> set[str]:
-    with path.open(encoding="ascii") as file:
+    """What a claim holds; nothing where it is a dead sweep's, or may not be read."""
+    with suppress(OSError), path.open(encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return set(file.read().split())
-        except OSError:
-            return set()
         path.unlink()
     return set()
 
@@ -116,11 +126,18 @@ def _only_one_in(folder: Path) -> Iterator[None]:
         yield
         return
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:
-            continue  # removed by another
+            continue  # removed by another, as its parents may be
+        except FileExistsError as error:
+            if os.path.lexists(error.filename) and not os.path.isdir(error.filename):
+                raise  # a file is in its place
+            continue
+        except PermissionError:  # another user's: as where there are no locks
+            yield
+            return
         try:
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -94,11 +94,13 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 free = claims.take(left)
             if free:
                 _train_all(free, columns, results, recorder, progress)
+                claims.release()
             elif left:
                 if not waited:
                     say(f"another sweep is training {len(left):,} of these runs: waiting for it")
                     waited = True
                 claims.wait(left)
+    recorder.finish()
     return [results[run.key] for run in runs]
 
 

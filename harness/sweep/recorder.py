@@ -46,6 +46,7 @@ class Recorder:
         self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
         self._planned: dict[Path, int] = {}
+        self._objectives = _objectives(configs)
         self._described: set[tuple[Path, str]] = set()
         self._waiting_since = math.inf
 
@@ -119,7 +120,8 @@ class Recorder:
                 if self._params[folder]:
                     checkpoints.save(folder, self._params[folder])
                 if folder in self._planned:
-                    store.write_plan(folder, self._planned.pop(folder))
+                    num_runs = self._planned.pop(folder)
+                    store.write_plan(folder, num_runs, self._objectives[folder])
                 store.write_shard(folder, tables([record for record, _ in waiting]))
             del self._waiting[folder], self._params[folder]
             with timed("mirror"):
@@ -130,6 +132,20 @@ class Recorder:
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
         self._waiting_since = math.inf
+
+    def finish(self) -> None:
+        """Keeps what the sweep asked its runs for, also where all of them were stored before."""
+        for folder, objective in self._objectives.items():
+            if (folder / "shards").is_dir() and store.planned_objective(folder) != objective:
+                store.write_plan(folder, store.planned(folder), objective)
+
+
+def _objectives(configs: Iterable[Config]) -> dict[Path, str | None]:
+    """The objective of each folder's jobs; None where they do not agree."""
+    by_folder: dict[Path, set[str]] = defaultdict(set)
+    for config in configs:
+        by_folder[folder_of(config)].add(config.evaluation.objective)
+    return {folder: of.pop() if len(of) == 1 else None for folder, of in by_folder.items()}
 
 
 def _size(record: Record) -> int:
