@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from harness.sweep import compiled, lanes
 from tests.runs import config, prepared, train_together
@@ -17,19 +18,25 @@ from tests.test_architecture import reached
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Where programs are kept in a test."""
-    before = jax.config.jax_compilation_cache_dir
+    """Where programs are kept in a test, in which JAX's own cache keeps none."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 1e9,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
     monkeypatch.setattr(compiled, "keeping", True)
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    yield tmp_path / "programs"
-    jax.config.update("jax_compilation_cache_dir", before)
+    for values in (settings, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # which has its folder from when it was first used
+        if values is settings:
+            yield tmp_path / "programs"
 
 
 def unasked():
     raise AssertionError("traced although it was kept")
 
 
-# A shape of its own, so that no other test has left it in JAX's cache.
 RUN = config(model={"name": "mlp", "width": 13, "depth": 1}, training__num_epochs=2)
 
 
@@ -44,13 +51,25 @@ def test_a_kept_program_is_not_traced_again_and_gives_the_same_bits(folder, monk
         train_together(config(model={"name": "mlp", "width": 14, "depth": 1}))
 
 
-@pytest.mark.parametrize("content", [b"", b"no executable", b"\x80\x04N."])
-def test_a_damaged_program_is_made_anew(folder, content):
+def test_a_damaged_program_is_made_anew(folder):
     (fresh,) = train_together(RUN)
     (place,) = folder.iterdir()
-    place.write_bytes(content)
+    program, made = prepared(RUN).program, []
+    for number, content in enumerate((b"", b"no executable", b"\x80\x04N."), start=1):
+        place.write_bytes(content)
+        compiled.compiled(
+            program, lambda: made.append(1) or Lowered(), width=lanes.width_of(program)
+        )
+        assert len(made) == number
     (again,) = train_together(RUN)
     assert np.array_equal(fresh.test_logits, again.test_logits)
+
+
+class Lowered:
+    """A program that is not worth compiling."""
+
+    def compile(self):
+        return None
 
 
 def test_a_program_has_a_place_for_all_it_is_made_from(folder, monkeypatch):
