@@ -369,6 +369,23 @@ def test_the_claim_of_a_killed_sweep_ends_with_it(tmp_path):
     assert not left.parent.exists()
 
 
+def test_a_claim_does_not_end_while_another_sweep_decides(tmp_path):
+    """Which may have read the store before the last runs were in it."""
+    runs = runs_of(replace(config(model={"name": "logistic"}), root=str(tmp_path)))
+    own, other = Claims(), Claims()
+    with own.deciding(runs):
+        assert own.take(runs) == runs
+    with ThreadPoolExecutor(1) as thread:
+        with other.deciding(runs):
+            released = thread.submit(own.release)
+            time.sleep(0.2)
+            assert not released.done() and other.take(runs) == []
+        released.result(timeout=10)
+    other.wait(runs)  # for nobody: it ended before this looked
+    with other, other.deciding(runs):
+        assert other.take(runs) == runs
+
+
 def test_what_failed_is_no_longer_claimed(tmp_path, monkeypatch):
     """Two sweeps that wait for what failed in the other would wait for ever."""
     configs = [

@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from harness.run import Run
 
@@ -70,9 +71,10 @@ class Claims:
         self._held.close()
 
     def wait(self, runs: Sequence[Run]) -> None:
-        """Returns once other sweeps have stored something, or have given up some of ``runs``."""
+        """Returns once other sweeps have stored something, or have given up some of ``runs``; at
+        once where they hold none any more."""
         before = self._standing(runs)
-        while before == self._standing(runs):
+        while before[0] and before == self._standing(runs):
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _standing(self, runs: Sequence[Run]) -> tuple[set[str], ...]:
@@ -87,11 +89,10 @@ class Claims:
             return
         path = folder / FOLDER / uuid.uuid4().hex
         try:
-            opened = path.open("x", encoding="ascii")
+            file = path.open("x", encoding="ascii")
         except PermissionError:  # another user's: as where there are no locks
             return
-        self._held.callback(_remove, path)
-        file = self._held.enter_context(opened)
+        self._held.callback(_give_up, path, file)
         file.write("\n".join(run_ids))
         file.flush()
         with suppress(OSError):
@@ -158,6 +159,9 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
-def _remove(path: Path) -> None:
-    with suppress(OSError), _only_one_in(path.parent):
+def _give_up(path: Path, claim: IO[str]) -> None:
+    """Not while another decides: it may have looked at what is stored before this sweep stored its
+    last, and would take the end of the claim for a death."""
+    with claim, suppress(OSError), _only_one_in(path.parent):
         path.unlink()
+        claim.close()
