@@ -120,8 +120,8 @@ def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_pat
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
-# A sweep that is killed as it flushes something to disk for the `at`th time: each file of a shard,
-# its folder and, once it has its name, the folder around it.
+# A sweep that is killed as it flushes something to disk for the `at`th time: the plan and its folder,
+# each file of a shard, its folder and, once it has its name, the folder around it.
 KILLED_AT = """
 import os, signal, sys
 from harness import cli, files
@@ -141,12 +141,12 @@ cli.main()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", range(1, 8))
+@pytest.mark.parametrize("at", range(1, 10))
 def test_a_sweep_killed_at_any_step_of_a_shard_goes_on(at, harness, tmp_path, whole):
     script = KILLED_AT.format(runs_per_shard=RUNS_PER_SHARD, at=at)
     assert process(script, tmp_path, *SWEEP).returncode == -signal.SIGKILL
     folder = tmp_path / FOLDER
-    assert len(store.shards(folder).whole) == (1 if at > len(store.TABLES) + 2 else 0)
+    assert len(store.shards(folder).whole) == (1 if at > 2 + len(store.TABLES) + 2 else 0)
     assert store.shards(folder).damaged == {}
     assert harness(*SWEEP).code == 0
     assert store.runs(folder)[0]["run_id"].is_unique().all()

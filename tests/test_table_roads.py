@@ -16,7 +16,7 @@ from harness.sweep import engine
 from tests.conftest import TINY
 
 QUICK = settings(
-    max_examples=25,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

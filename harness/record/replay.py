@@ -17,7 +17,7 @@ from harness.record.config_struct import own_keys, types_of_empty
 from harness.record.mirror import Ledger
 from harness.record.run_charts import Chart, charts
 from harness.record.schema import FACTS, SCORES, Predictions
-from harness.record.store import read_runs, scan, shard_paths, stored
+from harness.record.store import read_runs, scan, shard_paths, shards, stored
 from harness.record.wandb_access import describe, has_key, is_outage, labels
 from harness.record.wandb_client import contents_in, upload
 from harness.record.wandb_form import as_wandb
@@ -31,11 +31,18 @@ def sweep_folder(source: Path) -> Path:
     """The sweep folder `source` is, or whose `wandb` folder it is.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or nothing of it can be read.
     """
     source = Path(source)
     for folder in (source, source.absolute().parent):
         if (folder / "shards").is_dir():
+            found = shards(folder)
+            if found.damaged and not found.whole:
+                shard, told = next(iter(found.damaged.items()))
+                raise UserError(
+                    f"{folder} has no whole shard: {shard.name} is damaged ({told}); `harness "
+                    "train` trains its runs again"
+                )
             return folder
     if logs := _offline_logs(source):
         more = " and so on" if len(logs) > 1 else ""
