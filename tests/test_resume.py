@@ -120,8 +120,8 @@ def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_pat
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
-# A sweep that is killed as it flushes something to disk for the `at`th time: the plan and its folder,
-# each file of a shard, its folder and, once it has its name, the folder around it.
+# A sweep that is killed as it flushes something to disk for the `at`th time: the plan and its
+# folder, each file of a shard, its folder and, once it has its name, the folder around it.
 KILLED_AT = """
 import os, signal, sys
 from harness import cli, files
