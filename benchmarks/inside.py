@@ -85,7 +85,7 @@ def kernel() -> dict[str, float]:
     dataset = datasets.get(configs[0].dataset)
     ((program, batches),) = plan.batches(resolve(config, dataset) for config in configs)
     batch, trainer, data = batches[0], lanes.Trainer(program), lanes.put(dataset, program)
-    stacked = trainer.stack([run.lane(dataset) for run in batch])
+    stacked = lanes.stacked([run.lane(dataset) for run in batch], trainer.program)
     matrices = jnp.ones((lanes.num_devices(), 2048, 2048), dtype=jnp.float32)
     product = jax.pmap(lambda a: a @ a)
     jax.block_until_ready((trainer(stacked, data), product(matrices)))

@@ -118,7 +118,7 @@ def check_features(path: Path, features: Sequence[str], *, source: str) -> None:
         there = json.loads((path / _FEATURES).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{source}: cannot read {path / _FEATURES}: {error}") from None
     if there == list(features):
         return

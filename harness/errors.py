@@ -19,6 +19,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
+def printable(text: str) -> str:
+    """Without control characters, which could rewrite what the terminal shows.
+
+    >>> print(printable("a\\x1b[2J"))
+    a\\x1b[2J
+    """
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def override(key: str, value: str) -> str:
     """How a text is given on the command line, in the quotes that it needs.
 
@@ -47,6 +56,10 @@ def none_of(given: str, known: Sequence[str]) -> str:
 
 
 def listed(names: Sequence[str], most: int = 12) -> str:
-    """The names, or some of them and their number."""
-    more = f", ... ({len(names)})" if len(names) > most else ""
+    """The names, or some of them and how many there are beside.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -4,6 +4,7 @@ References are written from the papers' formulas in plain float64, or are Optax'
 missing here fails the suite.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import optax
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
+from harness.exact import exact
 from harness.losses import LOSSES
 
 COUNTS = {"num_negatives": 950, "num_positives": 50}
@@ -114,7 +116,7 @@ def pairs(surrogate, share=1.0):
 
     def loss(z, y):
         negatives = np.sort(z[y == 0])[::-1]
-        kept = negatives[: int(np.ceil(share * len(negatives) - 1e-9))]
+        kept = negatives[: math.ceil(exact(share) * len(negatives))]
         return np.mean([[surrogate(i - j) for j in kept] for i in z[y == 1]])
 
     return loss

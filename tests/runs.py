@@ -80,7 +80,7 @@ def train_together(*configs: Config) -> list[Outcome]:
     """Runs of one program and data set, as lanes of one batch."""
     batch = [prepared(config) for config in configs]
     trainer = lanes.Trainer(batch[0].program)
-    stacked = trainer.stack([one.lane for one in batch])
+    stacked = lanes.stacked([one.lane for one in batch], trainer.program)
     trained = trainer(stacked, lanes.put(batch[0].dataset, trainer.program))
     own = trimmed(jax.tree.map(np.asarray, trained), trainer.program, batch[0].run.sizes)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(batch))]

@@ -4,6 +4,7 @@ Run by `make browser`. Needs Chromium: `apt-get install chromium`, or CHROMIUM=/
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,94 @@ def test_the_cheapest_threshold_is_chosen_on_validation(opened, folder):
     assert int(page.input_value("#threshold")) != at
 
 
+@pytest.fixture(scope="module")
+def decided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of eight losses with costs and gains, at a cut of probability .3."""
+    costs = {"false_positive": 2.0, "false_negative": 20.0, "true_positive": -5.0}
+    columns = {f"evaluation.costs.{name}": value for name, value in costs.items()}
+    losses = ("bce", "focal", "brier", "hinge", "poly1", "dice", "pairwise_logistic", "soft_f1")
+    sweep = Sweep(
+        dict.fromkeys(losses, 0.0),
+        seeds=range(3),
+        columns=columns | {"evaluation.threshold": "cost"},
+        num_rows=150,
+    )
+    folder = fabricate(tmp_path_factory.mktemp("sweeps") / "decided", sweep)
+    analyze(folder, console=quiet())
+    return folder
+
+
+def test_the_explorer_opens_at_the_sweeps_costs_and_threshold(chromium, decided):
+    report = Open(chromium, decided / "analysis" / "report.html")
+    page = report.page
+
+    def state() -> dict[str, str]:
+        ids = ("cost-fp", "cost-fn", "cost-tp", "cost-tn", "threshold")
+        return {name: page.input_value(f"#{name}") for name in ids}
+
+    at = int(np.abs(THRESHOLDS - np.log(0.3 / 0.7)).argmin())
+    opened_at = {
+        "cost-fp": "2", "cost-fn": "20", "cost-tp": "-5", "cost-tn": "0", "threshold": str(at)
+    }  # fmt: skip
+    assert state() == opened_at and page.is_visible("#cost-tp")
+    note = page.inner_text("#threshold-note")
+    assert "The sweep chose 0.300 on validation for lowest cost." in note
+    rows = report.confusion()
+    total = rows["fp"] * 2 + rows["fn"] * 20 - 5 * rows["tp"]
+    shown = float(page.inner_text("#rate-cost").replace("\N{MINUS SIGN}", "-"))
+    assert shown == pytest.approx(1000 * total / sum(rows.values()), abs=0.051)
+    page.fill("#cost-fn", "3")
+    page.eval_on_selector("#threshold", SET, 60)
+    page.select_option("#pick-method", index=1)
+    assert state()["threshold"] == "60"  # the reader's own stays
+    page.click("#as-chosen")
+    assert state() == opened_at
+    assert report.complaints == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_tables_scroll_and_show_scores_first(chromium, decided, width):
+    report = Open(
+        chromium,
+        decided / "analysis" / "report.html",
+        viewport={"width": width, "height": 800},
+        is_mobile=width < 500,
+    )
+    page = report.page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for table, cell in (("#board", ".score"), ("#differences", ".n"), (".overview", "td")):
+        row = f"{table} tbody tr:not([hidden])"
+        name, score = page.locator(f"{row} th").first, page.locator(f"{row} {cell}").first
+        score.scroll_into_view_if_needed()
+        page.locator(f".scroll:has({table})").evaluate("e => { e.scrollLeft = 0; }")
+        box, before = score.bounding_box(), name.bounding_box()
+        assert before["x"] + before["width"] <= box["x"] + 1
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+        page.locator(f".scroll:has({table})").evaluate("e => { e.scrollLeft = 9999; }")
+        assert name.bounding_box()["x"] >= 0  # whose scores these are stays in sight
+    assert report.complaints == []
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 375])
+def test_small_multiples_fit_their_place(chromium, decided, width):
+    report = Open(
+        chromium, decided / "analysis" / "report.html", viewport={"width": width, "height": 800}
+    )
+    for chart in ("reliability", "histogram"):
+        place = report.page.locator(f"#chart-{chart}").bounding_box()
+        picture = report.page.locator(f"#chart-{chart} svg").bounding_box()
+        assert picture["x"] + picture["width"] <= place["x"] + place["width"] + 1
+        texts = report.page.locator(f"#chart-{chart} svg text").all_text_contents()
+        assert sum(text in ("bce", "focal", "brier", "hinge") for text in texts) >= 3
+    before = report.page.locator("#chart-reliability svg text:text-is('bce')").count()
+    report.after(lambda: report.page.uncheck("#methods label:has-text('bce') input"))
+    after = report.page.locator("#chart-reliability svg text:text-is('bce')").count()
+    assert (before, after) == (1, 0)
+    report.page.close()
+
+
 def test_a_cost_that_is_none_is_marked_and_changes_nothing(opened):
     page = opened.page
     page.fill("#cost-fn", "5")
@@ -211,7 +300,9 @@ def test_a_metric_outside_the_table_gets_a_column_and_ranks_the_rows(chromium, f
     cells = page.eval_on_selector_all(
         "#board tbody tr:not([hidden]) .extra", "all => all.map(c => c.textContent)"
     )
-    scores = [float(cell.split()[0]) for cell in cells]
+    scores = [[float(word) for word in re.findall(r"-?[\d.]+", cell)] for cell in cells]
+    for cell, (mean, low, high) in zip(cells, scores, strict=True):
+        assert cell == f"{mean:.4f} ({low:.4f} to {high:.4f})" and low < mean < high
     assert len(scores) == 4 and scores == sorted(scores)
     assert report.complaints == []
 

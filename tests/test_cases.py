@@ -1,5 +1,6 @@
 """Kinds of faults that other tools had reported: what is right here, one section a kind."""
 
+import json
 import shlex
 from pathlib import Path
 
@@ -120,6 +121,22 @@ def test_a_run_says_what_describe_would_warn_of(harness, write, header, values, 
     assert said in train(harness).err
     described = harness("data", "describe", "table", "path=t.csv", "target=y").out
     assert said in " ".join(described.split())
+
+
+def test_ids_that_stand_in_several_rows_are_called_so(write):
+    rows = "".join(f"{7_000_000 + i * 7919 % 6007},{i % 2}\n" for i in range(20_000))
+    (column,) = Table(path=write(f"customer,y\n{rows}"), target="y").load().columns
+    assert column.note == "6,007 different whole numbers in 20,000 rows: ids?"
+
+
+def test_a_run_on_a_large_table_says_what_leaks(harness, write, monkeypatch):
+    write("a,answer,z,y\n" + "".join(f"{i % 7},{'no' if i % 3 else 'yes'},{i % 5},{i % 3}\n"
+                                    for i in range(1200)).replace(",2\n", ",1\n"))  # fmt: skip
+    monkeypatch.setattr("harness.data.describe.MOST_ANNOUNCED", 1200)
+    said = train(harness).err
+    assert "column 'answer' alone tells the classes" in said and "column 'a'" not in said
+    (found,) = Path("runs").glob("*/data/*.json")  # what the report says
+    assert "'answer' alone tells the classes" in " ".join(json.loads(found.read_text())["found"])
 
 
 def test_numbers_that_are_no_ids_are_not_called_so(write):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from harness import cli
 from harness.metrics.names import listing
 from tests.conftest import TINY
 from tests.stored import assert_same_runs, stored_tables
@@ -80,6 +82,17 @@ BAD_VALUES = {
     "no threshold": (["evaluation.objective=accuracy"], ["evaluation.objective", "accuracy@tuned"]),
     "no direction": (["evaluation.objective=flagged@0.5"], ["evaluation.objective", "neither"]),
     "unmeasured": (["evaluation.objective=mcc@bayes"], ["needs bayes among thresholds"]),
+    "no column": (
+        ["dataset=table", "dataset.path=t.csv", "dataset.target=null"],
+        ["dataset.target", "None"],
+    ),
+    "a list for a mark": (
+        ["dataset=table", "dataset.path=t.csv", "dataset.target=y", "dataset.missing=[[a]]"],
+        ["dataset.missing.0", "['a']"],
+    ),
+    "no finite number": (["evaluation.costs.false_positive=inf"], ["finite", "inf"]),
+    "no finite prior": (["loss=logit_adjustment", "loss.prior_logit=nan"], ["finite", "nan"]),
+    "a name too long": ([f"name={'x' * 256}"], ["name=", "255 bytes"]),
     "folder in a name": (["name=a/b"], ["name", "'a/b'"]),
     "not set": (["dataset=table"], ["dataset.path"]),
     "no such class": (["dataset.positive=cat"], ["dataset.positive", "'cat'", "malignant"]),
@@ -166,6 +179,17 @@ def test_what_a_process_refuses_leaves_nothing_behind(tmp_path):
     assert done.stderr.startswith("error: seed: ") and done.stderr.count("\n") == 1
     assert "-1" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    command = [sys.executable, "-c", "from harness.cli import main; main()", "train", "--help"]
+    place = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
 
 
 def test_a_refused_sweep_leaves_what_was_there(harness, tmp_path):
@@ -319,3 +343,43 @@ def test_one_line_says_what_is_wrong(harness, arguments):
     said = harness(*arguments)
     assert said.code == 2 and said.err.startswith("error: ")
     assert len(said.err.strip().splitlines()) == 1 and not Path("runs").exists(), said.err
+
+
+def test_a_hang_up_that_the_caller_ignores_stays_ignored(harness, monkeypatch):
+    """As under `nohup`; one that nobody handles is the command's while it runs, and no longer."""
+    seen = {}
+
+    def look(arguments):
+        for one in (signal.SIGHUP, signal.SIGTERM):
+            seen[one] = signal.getsignal(one)
+
+    monkeypatch.setitem(cli._COMMANDS, "data", look)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert harness("data").code == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen[signal.SIGHUP] is signal.SIG_IGN and callable(seen[signal.SIGTERM])
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_in_silence():
+    script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, "data", "list"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 1)
+
+
+def test_another_pipe_that_breaks_is_an_error():
+    """A worker that died is no reader who has seen enough."""
+    script = (
+        "import sys; from harness import cli\n"
+        "def work(arguments): raise BrokenPipeError(32, 'Broken pipe')\n"
+        "cli._COMMANDS['data'] = work; sys.argv[:] = ['harness', 'data']; cli.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("error: Broken pipe; nothing stored")

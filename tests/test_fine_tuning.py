@@ -77,6 +77,10 @@ def test_a_damaged_checkpoint_is_one_error(source, tmp_path):
     (copy / "manifest.ocdbt").write_bytes(b"torn")
     with pytest.raises(UserError, match="cannot read"):
         checkpoints.load(checkpoints.find("damaged", tmp_path))
+    for text in ("{", "[" * 200_000):
+        (copy / "features.json").write_text(text)
+        with pytest.raises(UserError, match="cannot read"):
+            checkpoints.check_features(copy, ["a"], source="init.params=damaged")
 
 
 def test_a_fresh_head_keeps_the_body_alone(source):

@@ -1,7 +1,9 @@
 """Every config key that a sweep can vary is one that can be asked about."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 from harness.analyze import Question, answer, load
 from harness.analyze.comparisons import differences
 from harness.analyze.groups import label_runs
-from harness.analyze.keys import PLACES, filtered, replicates
+from harness.analyze.keys import filtered, replicates
 from harness.analyze.report import settings
 from harness.analyze.runs import Runs
 from harness.config import parse
-from harness.identity import NOT_IDENTITY
+from harness.keys import BESIDE_A_RUN
+from harness.record.schema import Columns
 from tests import every_key
 from tests.conftest import TINY
 from tests.every_key import NOT_VARIED, SWEPT
@@ -78,7 +81,9 @@ def check(swept: Swept, key: str) -> None:
     runs = swept.of(key)
     first, second = (shown(value, key) for value in SWEPT[key][1:])
     asked = answer(runs, Question(by=(key,)))
-    assert asked.board.height == 2 and not asked.notes
+    assert asked.board.height == 2
+    # Of losses that leave the level alone a note says so; no run is left out, whatever is swept.
+    assert all("by the order of rows alone" in note for note in asked.notes)
     assert asked.board["method"].n_unique() == 2
     varied = {name for name, _, varies in settings(asked.labelled, asked.keys) if varies}
     assert key in varied
@@ -113,18 +118,21 @@ def test_how_missing_values_are_filled_is_a_setting_like_any_other(harness, tmp_
     assert set(answer(runs, Question()).board["settings"]) == {"impute=mean", "impute=median"}
 
 
-def test_where_a_run_is_kept_is_no_setting(tmp_path):
-    """Two folders in one report, as they were logged to different projects."""
+def test_what_is_no_part_of_a_run_is_no_setting(tmp_path):
+    """Two folders in one report, logged to different projects and told to different searches."""
     configs = []
     for name, seeds in {"a": (0, 1), "b": (2, 3)}.items():
         for seed in seeds:
             values = {**every_key.BASE, "seed": seed, "name": name, "root": f"elsewhere/{name}"}
-            configs.append(parse(values | {"wandb": {"project": name}, "rerun": name == "b"}))
+            values |= {"wandb": {"project": name}, "rerun": name == "b"}
+            values |= {"evaluation": {"objective": "auroc" if name == "b" else "brier"}}
+            values["training"] = {**values["training"], "save_params": name == "b"}
+            configs.append(parse(values))
     every_key.record(configs, tmp_path / "both")
     analysis = answer(load(tmp_path / "both"), Question())
     assert analysis.board["settings"].to_list() == [""]
     assert analysis.board["num_seeds"].to_list() == [4]
-    assert NOT_IDENTITY - {"dataset"} == PLACES
+    assert {key for key in NOT_VARIED if not key.startswith("loss.")} | {"wandb"} == BESIDE_A_RUN
 
 
 def test_what_draws_the_data_is_a_replicate():
@@ -150,3 +158,52 @@ def test_runs_whose_data_are_the_same_make_pairs_whatever_seed_drew_them():
     assert set(labelled["settings"]) == {"flip_positives=0.0", "flip_positives=0.2"}
     found = differences(labelled).select("settings", "num_pairs").sort("settings")
     assert found.rows() == [("flip_positives=0.0", 2), ("flip_positives=0.2", 4)]
+
+
+def versions(*runs: tuple[str, str, int]) -> Runs:
+    """Runs of two losses and two seeds for each (path, version of the data, day)."""
+    config = ("dataset.name", "dataset.path", "split.test", "loss.name", "seed")
+    rows = [
+        dict(zip(config, ("data", path, test, loss, seed), strict=True))
+        | {"data_fingerprint": version, "created": datetime(2026, 1, day, tzinfo=UTC)}
+        | {"validation/loss": 0.5, "test/auroc": 0.9 if version == "new" else 0.1}
+        | {f"num_{part}": 9 for part in ("train", "validation", "test")}
+        | {f"num_{part}_positives": 3 for part in ("train", "validation", "test")}
+        | {"diverged_step": None, "status": "finished"}
+        for path, version, day in runs
+        for test in (0.2, 0.3)  # of one version, however it is split
+        for loss in ("bce", "focal")
+        for seed in (0, 1)
+    ]
+    table = pl.DataFrame(rows).with_row_index("run_id").cast({"run_id": pl.String})
+    metrics = ("validation/loss", "test/auroc")
+    facts = ("data_fingerprint", "diverged_step", "status")
+    columns = Columns(config=config, facts=facts, metrics=metrics)
+    return Runs("sweep", table, pl.LazyFrame(), (), columns)
+
+
+ASKED = Question(selection="validation/loss")
+
+
+def test_the_newest_version_of_a_data_set_counts_alone():
+    runs = versions(("data.csv", "old", 1), ("data.csv", "new", 2))
+    found = answer(runs, ASKED)
+    assert found.board["num_seeds"].unique().to_list() == [2]
+    assert found.chosen["test/auroc"].unique().to_list() == [0.9]
+    (note,) = found.notes
+    assert note.startswith("8 of 16 runs are set aside") and "such as data." in note
+    (asked,) = re.findall(r'--where "(.*)" asks', note)
+    assert "'old%'" in asked
+    older = answer(runs, replace(ASKED, where=asked))
+    assert older.chosen["test/auroc"].unique().to_list() == [0.1] and not older.notes
+
+
+def test_files_of_one_name_are_two_data_sets():
+    found = answer(versions(("a/data.csv", "new", 1), ("b/data.csv", "old", 2)), ASKED)
+    assert not found.notes
+    assert set(found.board["dataset"]) == {"a/data.csv", "b/data.csv"}
+    assert set(found.board["settings"]) == {"test=0.2", "test=0.3"}
+    named = replace(ASKED, where="dataset = data")
+    assert (
+        answer(versions(("a/data.csv", "new", 1)), named).board["dataset"].unique().item() == "data"
+    )

@@ -219,6 +219,18 @@ def test_a_sweep_is_recorded_beside_its_runs(harness, tmp_path):
     assert record.read_text() == recorded
 
 
+def test_the_record_of_a_sweep_holds_no_value_of_the_environment(harness, tmp_path):
+    """Which is how a key is given to a job."""
+    secret = "0123456789abcdef" * 2 + "fedcba98"
+    given = (f"+hydra.job.env_set.SECRET_KEY={secret}", f"+hydra.job.env_set={{OTHER: {secret}}}")
+    for one in given:
+        assert harness("train", "-m", *TINY, "loss=bce,brier", one).code == 0
+        record = (tmp_path / "runs" / "default" / "multirun.yaml").read_text()
+        assert "env_set" in record and "loss=bce,brier" in record
+    held = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert held and not [path for path in held if secret.encode() in path.read_bytes()]
+
+
 def test_a_stopped_sweep_is_recorded(harness, tmp_path, monkeypatch):
     def stopped(configs, **_):
         raise KeyboardInterrupt

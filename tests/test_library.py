@@ -104,11 +104,14 @@ def test_what_is_made_from_another_data_set_shares_its_arrays():
     assert len(datasets._kept) == 21  # their features are counted once
 
 
-def test_a_sweep_draws_each_data_set_once_and_keeps_few(monkeypatch, tmp_path):
+def test_a_sweep_draws_each_data_set_once_and_keeps_few(monkeypatch, request, tmp_path):
     """Once to know it, and once more where it was dropped before it was trained on."""
     monkeypatch.setattr(library, "datasets", Datasets(4 * BYTES))
     drawn, alive = [], []
     load = TwoGaussians.load
+    gc.collect()
+    gc.freeze()  # what other tests left is not gone through at each draw
+    request.addfinalizer(gc.unfreeze)
 
     def counted(self):
         drawn.append(self.seed)

@@ -27,6 +27,8 @@ from harness.losses import (
 )
 from tests.loss_table import COUNTS, KNOWN, NAMES, make
 from tests.references.record import LABELS, LOGITS, RECORDED
+from tests.runs import config
+from tests.test_resume import trained
 
 POINTWISE = [name for name, cls in NAMES.items() if issubclass(cls, PointwiseLoss)]
 OF_A_BATCH = [name for name, cls in NAMES.items() if issubclass(cls, BatchLoss)]
@@ -172,6 +174,35 @@ def test_a_loss_of_a_batch_orders_it(name):
     assert total(loss, z, y) < 0.02
     if name != "partial_auc":  # which asks nothing of the other negatives
         assert z[:20].min() > z[20:].max()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_leaves_the_level_of_the_logits_alone_says_so(name, sample):
+    """The gradient in the bias is the sum of those in the logits: 0 of some losses, of no other."""
+    loss, (z, y) = make(name), sample
+    slopes = np.float64(jax.grad(lambda z: total(loss, z, y))(z))
+    is_level = abs(slopes.sum()) < 1e-5 * abs(slopes).sum()
+    assert is_level == getattr(loss, "is_shift_invariant", False)
+
+
+def test_a_run_stores_whether_its_loss_leaves_the_level_alone(tmp_path):
+    runs = [
+        config(loss={"name": name}, model={"name": "logistic"}, training__num_epochs=1)
+        for name in ("bce", "smooth_ap")
+    ]
+    stored = trained(runs, tmp_path)["runs"].sort("loss.name")
+    assert stored["shift_invariant"].to_list() == [False, True]
+    assert stored["test/log_loss"].null_count() == 0  # which analysis leaves out, not the store
+
+
+@pytest.mark.parametrize("num", [10, 50, 100, 1000])
+@pytest.mark.parametrize("tenths", range(1, 11))
+def test_a_share_of_the_negatives_is_the_decimal_that_is_written(num, tenths):
+    """Of 50, .3 are 15: its float32 is a hair more, and a sixteenth would count."""
+    loss = make("partial_auc", max_fpr=tenths / 10)
+    z, y = jnp.arange(num + 1.0) / num, jnp.zeros(num + 1).at[0].set(1.0)
+    slopes = jax.jit(jax.grad(lambda z: total(loss, z, y)))(z)
+    assert np.count_nonzero(slopes[1:]) == num * tenths // 10
 
 
 @pytest.mark.parametrize("name", OF_A_BATCH)

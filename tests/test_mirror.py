@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.errors import UserError
 from harness.record import wandb_log
-from harness.record.mirror import LEDGER_FILE, Mirror
+from harness.record.mirror import Ledger, Mirror, Patience
 from harness.record.wandb_access import Labels, Mode
 from harness.record.wandb_client import LEAN
 from harness.record.wandb_log import BLOCK, CHUNK, MAGIC, Columns, Rows, RunLog, pack, unpack
@@ -59,9 +59,14 @@ RUN = RunLog(
 )
 
 
-def make_mirror(folder: Path, mode: Mode = "offline", timeout: float = 2.0) -> Mirror:
+def make_mirror(
+    folder: Path,
+    mode: Mode = "offline",
+    timeout: float = 2.0,
+    patience: Patience | None = None,
+) -> Mirror:
     labels = Labels(project="proj", entity="ent", group="sweep", tags=("a", "ß"))
-    return Mirror(mode=mode, labels=labels, folder=folder, timeout=timeout)
+    return Mirror(mode=mode, labels=labels, folder=folder, timeout=timeout, patience=patience)
 
 
 def log_of(folder: Path) -> Path:
@@ -262,7 +267,7 @@ def test_online_twice_uploads_the_run_once(server: StandIn, tmp_path: Path) -> N
     for _ in range(2):
         assert mirror.write([RUN]) == [RUN.run_id]
         check_served(server)
-    assert mirror.unsent() == []
+    assert Ledger(tmp_path).sent() == {RUN.run_id: STARTED}
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert written and not [path for path in written if KEY.encode() in path.read_bytes()]
 
@@ -290,41 +295,40 @@ def test_a_server_in_trouble_costs_little_and_loses_nothing(
     assert time.monotonic() - begun - taken < 0.5  # it is not asked again at once
     (warning,) = [text for name, _, text in caplog.record_tuples if name.startswith("harness")]
     assert "harness sync" in warning and KEY not in caplog.text
-    assert make_mirror(tmp_path).unsent() == [run.run_id for run in runs]
+    assert Ledger(tmp_path).sent() == {}
     # Later the server is well: what is owed is paid, and is owed no more.
     forget_server()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
     server.stream_status = 200
     later = make_mirror(tmp_path, mode="online", timeout=10.0)
     assert later.write(runs[:2]) == [run.run_id for run in runs[:2]]
-    assert later.unsent() == [run.run_id for run in runs[2:]]
+    assert list(Ledger(tmp_path).sent()) == [run.run_id for run in runs[:2]]
     assert len(server.runs[runs[0].run_id].history) == 4
 
 
-def test_one_unwritable_run_is_owed_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("delay", [0.4, 1.5])
+def test_a_slow_server_is_waited_for_no_longer_than_is_said(
+    delay: float, server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    server.delay = delay
+    runs = [replace(RUN, run_id=f"slow-{i}") for i in range(12)]
+    patience, begun = Patience(6.0), time.monotonic()
+    mirrors = [make_mirror(tmp_path / name, "online", 2.0, patience) for name in ("a", "b")]
+    mirrored = [run_id for mirror in mirrors for run_id in mirror.write(runs)]
+    assert time.monotonic() - begun < 6.0 + 3.0  # of all mirrors; 3 for the client to start
+    assert len(mirrored) < len(runs)
+    sent = [run_id for name in ("a", "b") for run_id in Ledger(tmp_path / name).sent()]
+    assert sent == mirrored and "not mirrored" in caplog.text
+
+
+def test_one_unwritable_run_keeps_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     bad = [replace(RUN, run_id="../up"), replace(RUN, run_id="u", history={"a": [1], "b": [1, 2]})]
     mirror = make_mirror(tmp_path)
     assert mirror.write([bad[0], RUN, bad[1]]) == [RUN.run_id]
-    assert mirror.unsent() == ["../up", "u"]
-    with open(tmp_path / LEDGER_FILE, "a") as file:
-        file.write('[1]\n{"owed": ["t"')  # a writer killed in mid-line
     assert mirror.write([replace(RUN, run_id="u")]) == ["u"]
-    assert mirror.unsent() == ["../up"]
     assert len(caplog.records) == 1
-
-
-def test_what_a_killed_process_was_at_is_owed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    mirror = make_mirror(tmp_path)
-    mirror.write([RUN])
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("harness.record.mirror.write_log", killed)
-        mirror.write([replace(RUN, run_id="k"), replace(RUN, run_id="l")])
-    assert mirror.unsent() == ["k", "l"]
 
 
 def test_no_folder_and_no_client_are_survived(
@@ -355,7 +359,7 @@ def test_mode_follows_the_key_and_wandb_mode(
     assert make_mirror(tmp_path, "auto").mode == "offline"
     monkeypatch.setenv("WANDB_MODE", "disabled")
     mirror = make_mirror(tmp_path, "auto")
-    assert mirror.write([RUN]) == [] and mirror.unsent() == []
+    assert mirror.write([RUN]) == []
     monkeypatch.setenv("WANDB_MODE", "sometimes")
     with pytest.raises(UserError, match="WANDB_MODE"):
         make_mirror(tmp_path, "auto")
@@ -363,7 +367,7 @@ def test_mode_follows_the_key_and_wandb_mode(
 
 def test_online_without_a_key_does_not_ask_for_one(tmp_path: Path) -> None:
     assert make_mirror(tmp_path, "online").write([RUN]) == []
-    assert make_mirror(tmp_path, "online").unsent() == [RUN.run_id]
+    assert Ledger(tmp_path).sent() == {}
 
 
 def test_importing_the_mirror_does_not_import_wandb() -> None:

@@ -107,13 +107,6 @@ def test_correlated_t_posterior_is_baycomps():
     np.testing.assert_allclose(ours, reference, atol=1e-12)
 
 
-def test_without_spread_a_difference_is_certain_and_one_seed_says_nothing():
-    same = {"sd": [0.0, 0.0, 0.0, 0.1], "num_seeds": [5, 5, 5, 1], "test_train_ratio": 0.3}
-    found = statistics.correlated_t_posterior(mean=[-0.5, 0.01, 0.5, 0.5], **same, rope=0.01)
-    expected = [[1, 0, 0, np.nan], [0, 1, 0, np.nan], [0, 0, 1, np.nan]]
-    np.testing.assert_array_equal(found, expected)
-
-
 def test_expected_best_is_the_mean_over_all_subsets():
     scores = np.random.default_rng(5).normal(size=8)
     exact = [np.mean([max(c) for c in combinations(scores, n)]) for n in range(1, 9)]
@@ -149,9 +142,26 @@ def test_interquartile_interval_is_scipys_bootstrap_for_one_stratum():
 
 
 def test_strata_are_resampled_apart():
-    """Constant strata far apart: resampling across them would move the mean, within cannot."""
-    shift = statistics.interquartile_mean([np.zeros(10), np.ones(10)])
-    assert shift.low == shift.median == shift.high == 0.5
+    """Strata far apart: resampling across them would move the mean, within hardly can."""
+    narrow = np.linspace(0, 1e-6, 10)
+    shift = statistics.interquartile_mean([narrow, 1 + narrow])
+    assert shift.low < shift.median < shift.high
+    assert (shift.low, shift.high) == pytest.approx((0.5, 0.5), abs=1e-5)
+
+
+def test_one_run_a_stratum_has_no_interval():
+    shift = statistics.interquartile_mean([np.array([0.5]), np.array([0.7])])
+    assert shift.median == pytest.approx(0.6) and np.isnan([shift.low, shift.high]).all()
+
+
+@pytest.mark.parametrize("mean", [-0.3, 0.0, 0.1])
+def test_equivalence_over_data_sets_is_two_one_sided_signed_ranks(mean):
+    values = np.random.default_rng(9).normal(mean, 0.2, 11)
+    one = stats.wilcoxon(values + 0.25, alternative="greater").pvalue
+    other = stats.wilcoxon(values - 0.25, alternative="less").pvalue
+    assert statistics.equivalence_wilcoxon_p(values, margin=0.25) == max(one, other)
+    assert np.isnan(statistics.equivalence_wilcoxon_p([0.0], margin=0.25))
+    assert statistics.equivalence_wilcoxon_p([0.25, 0.25], margin=0.25) == 1
 
 
 def test_the_promised_number_of_data_sets_is_of_the_right_order():
@@ -164,7 +174,14 @@ def test_the_promised_number_of_data_sets_is_of_the_right_order():
     assert decided / 2 <= (7 + more) / 7 <= decided * 2
 
 
+def test_few_data_sets_foretell_nothing():
+    given = {"p_value": 0.4, "family_size": 1}
+    few = statistics.FORECAST_FROM - 1
+    assert statistics.more_datasets_needed(num_datasets=few, **given) is None
+    assert statistics.more_datasets_needed(num_datasets=few + 1, **given) > 0
+
+
 def test_too_few_data_sets_to_ever_decide_are_told_how_many_would():
     """With Holm over 4, six agreeing data sets would be 2/64 > .05/4: eight are needed."""
-    assert statistics.more_datasets_needed(p_value=0.5, num_datasets=2, family_size=4) >= 6
+    assert statistics.more_datasets_needed(p_value=0.0625, num_datasets=5, family_size=4) >= 3
     assert statistics.more_datasets_needed(p_value=1.0, num_datasets=8, family_size=4) is None

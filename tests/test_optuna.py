@@ -1,5 +1,7 @@
 """Hydra's Optuna sweeper over our launcher: batches of trials, each one fused sweep."""
 
+import shlex
+
 import polars as pl
 import pytest
 from omegaconf import OmegaConf
@@ -47,7 +49,10 @@ def batches(monkeypatch):
 
 def search(harness, tmp_path, *arguments):
     said = harness(*SEARCH, *arguments)
-    assert (said.code, said.err) == (0, ""), said
+    assert said.code == 0, said
+    # Losses that share a search are no comparison, which is said once.
+    told = ["the losses share"] if any(a.startswith("loss=choice") for a in arguments) else []
+    assert [line[:16] for line in said.err.splitlines()] == told
     runs = store.runs(tmp_path / "runs" / "default")[0]
     return runs, OmegaConf.load(tmp_path / "runs" / "default" / "optimization_results.yaml")
 
@@ -86,7 +91,8 @@ def test_the_other_direction_finds_the_smallest(harness, tmp_path):
 
 def test_what_sweepers_get_is_of_the_validation_part(harness, tmp_path, batches):
     """A search over many trials would otherwise tune on the test part."""
-    runs, _ = search(harness, tmp_path, "evaluation.objective=log_loss", "seed=range(0,100)")
+    rates = "optimizer.learning_rate=interval(0.01,0.1)"
+    runs, _ = search(harness, tmp_path, "evaluation.objective=log_loss", rates)
     by_id = {row["run_id"]: row for row in runs.iter_rows(named=True)}
     for batch in batches:
         for _, result in batch:
@@ -117,3 +123,33 @@ def test_a_trial_that_diverges_is_the_worst_and_the_search_goes_on(
     assert found["best_params"]["optimizer.learning_rate"] == 0.01
     (best,) = runs.filter(pl.col("status") == "finished")[f"validation/{objective}"]
     assert found["best_value"] == best
+
+
+@pytest.mark.parametrize("objective", ["average_precision", "ece"])
+def test_the_direction_is_the_objectives(objective, harness, tmp_path):
+    rates = "optimizer.learning_rate=choice(1e-5,1e-3,1e-1)"
+    runs, found = search(harness, tmp_path, f"evaluation.objective={objective}", rates)
+    values = runs[f"validation/{objective}"]
+    assert found["best_value"] == (values.min() if objective == "ece" else values.max())
+    assert values.n_unique() > 1
+
+
+def test_a_direction_that_looks_for_the_worst_is_refused(harness, tmp_path):
+    said = harness(*SEARCH, "hydra.sweeper.direction=minimize", "optimizer.b1=interval(0.1,0.9)")
+    assert said.code == 2 and "hydra.sweeper.direction=maximize" in said.err
+    assert len(said.err.splitlines()) == 1 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("repeated", ["seed=range(3)", "split.seed=1,2"])
+def test_a_search_for_a_lucky_seed_is_refused_and_its_remedy_works(repeated, harness, tmp_path):
+    searched = "optimizer.learning_rate=choice(1e-3,1e-1)"
+    said = harness(*SEARCH, searched, repeated)
+    assert said.code == 2 and len(said.err.splitlines()) == 1 and not list(tmp_path.iterdir())
+    (remedy,) = (word for word in shlex.split(said.err) if word.startswith("hydra.launcher"))
+    runs, found = search(harness, tmp_path, searched, remedy)
+    key = repeated.partition("=")[0]
+    means = runs.group_by("optimizer.learning_rate").agg(
+        pl.col("validation/average_precision").mean(), pl.col(key).n_unique()
+    )
+    assert set(means[key]) == {3 if key == "seed" else 2}
+    assert found["best_value"] == pytest.approx(means["validation/average_precision"].max())

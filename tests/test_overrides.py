@@ -4,10 +4,12 @@ import pickle
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from harness.data.sources import Table
 from harness.files import conf_dir
 from tests.conftest import TINY
 
@@ -119,6 +121,13 @@ def test_a_sweep_shows_the_configuration_of_its_first_job(harness, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_many_jobs_are_announced_with_the_time_they_take(harness):
+    said = harness("train", "-m", "--cfg", "job", "seed=range(20000)")
+    assert said.code == 0
+    assert said.err.startswith("20,000 jobs: composing and checking them takes about 10 s")
+    assert harness("train", "-m", "--cfg", "job", "seed=range(20)").err == ""
+
+
 def test_each_command_has_help_of_its_own(harness):
     said = {name: harness(name, "--help") for name in ("train", "plan", "verify")}
     assert all(one.code == 0 and one.err == "" for one in said.values())
@@ -131,6 +140,9 @@ def test_each_command_has_help_of_its_own(harness):
 def test_help_lists_the_keys_of_the_choice_it_is_given(harness):
     assert "target: ???" in harness("train", "dataset=table", "--help").out
     assert "dataset=table --help" in harness("train", "--help").out
+    described = harness("data", "describe", "table", "--help")
+    assert described.code == 0
+    assert all(f"\n{field.name}: " in described.out for field in fields(Table))
 
 
 def test_what_is_wrong_is_said_before_jax_is_loaded(tmp_path):

@@ -16,7 +16,7 @@ from harness.losses import BCE
 from harness.metrics import probability_metrics
 from harness.reproduce import Request, judging, observed, read, reproduce, results
 from harness.reproduce.claims import Claim, Side, experiments
-from harness.reproduce.judging import Pairs, judge
+from harness.reproduce.judging import Pairs, finding, judge
 from tests.fabricated import Sweep, fabricate
 
 ROOT = Path(__file__).parents[1] / "experiments"
@@ -169,9 +169,9 @@ def test_trials_that_would_decide_a_share():
     enough = 20 + few.more
     assert few.word == "undecided" and judged(enough).word == "supported"
     assert judged(enough - 2).word == "undecided"
-    even = Pairs(np.tile([0.1, -0.9], 2), threshold=0.9)  # half of four: from 8 on it is refuted
-    (half,) = judge([claim(test="share", than=0.9)], [even], alpha=0.05)
-    assert half.word == "undecided" and half.more <= 4
+    hits = Pairs(np.array([1, 1, 1, 0, 0]) - 0.9, threshold=0.9)  # from 6 of 10 on it is refuted
+    (some,) = judge([claim(test="share", than=0.9)], [hits], alpha=0.05)
+    assert some.word == "undecided" and some.more <= 5
 
 
 def test_equivalence_is_two_one_sided_tests():
@@ -182,6 +182,29 @@ def test_equivalence_is_two_one_sided_tests():
         stats.ttest_1samp(d, 0.4, alternative="less").pvalue,
     ]
     assert verdict.word == "supported" and verdict.p == pytest.approx(2 * max(sides))
+
+
+@pytest.mark.parametrize(
+    ("test", "count", "word"),
+    [("draws", 2, "undecided"), ("draws", 10, "supported"), ("repeats", 10, "undecided")],
+)
+def test_differences_that_are_all_the_same_are_a_sign_test_of_draws_alone(test, count, word):
+    """A t of infinity would support anything; overlapping splits may repeat one result."""
+    d = np.full(count, 0.3) + np.tile([1e-17, 0.0], count // 2)
+    (verdict,) = judge([claim(test=test)], [Pairs(d, ratio=0.3)], alpha=0.05)
+    assert verdict.word == word and verdict.effect == pytest.approx(0.3)
+    assert np.isnan([verdict.low, verdict.high]).all()
+    if test == "draws":
+        assert verdict.p == pytest.approx(2 * 0.5**count)
+        assert verdict.p == pytest.approx(stats.binomtest(count, count).pvalue)
+    else:
+        assert verdict.p is None and "all differ by the same" in finding(verdict)
+
+
+@pytest.mark.parametrize("test", ["draws", "datasets"])
+def test_few_units_foretell_nothing(test):
+    (few,) = judge([claim(test=test)], [Pairs(np.array([0.3, -0.1, 0.2, 0.1]))], alpha=0.05)
+    assert few.word == "undecided" and few.more is None and "nobody can tell" in finding(few)
 
 
 def test_holm_over_claims_can_undo_a_verdict():

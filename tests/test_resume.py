@@ -1,12 +1,16 @@
 """Sweeps killed, stopped, repeated and changed: what is missing is trained, to the same bits."""
 
+import fcntl
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,14 +19,19 @@ import pytest
 from rich.console import Console
 
 from harness.analyze.load import load
+from harness.analyze.question import sweeps_metric
 from harness.config import Config, parse
+from harness.errors import UserError
 from harness.record import store
-from harness.record.schema import FORMAT, flat, nested
-from harness.sweep import recorder
+from harness.record.schema import flat, nested
+from harness.run import Run
+from harness.sweep import claims, engine, recorder
+from harness.sweep.claims import Claims
 from harness.sweep.engine import Result, run_sweep
 from harness.sweep.progress import Progress
 from tests.conftest import TINY
-from tests.runs import config
+from tests.logged import records, write_store
+from tests.runs import config, runs_of
 from tests.stored import assert_same_runs, only, stored_tables
 
 RUNS_PER_SHARD = 16
@@ -111,6 +120,115 @@ def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_pat
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
+# A sweep that is killed as it flushes something to disk for the `at`th time: the plan and its
+# folder, each file of a shard, its folder and, once it has its name, the folder around it.
+KILLED_AT = """
+import os, signal, sys
+from harness import cli, files
+from harness.cli import application
+from harness.sweep import recorder
+recorder.RUNS_PER_SHARD = {runs_per_shard}
+flush, flushed = files.flush, []
+def flush_or_die(path):
+    flush(path)
+    flushed.append(path)
+    if len(flushed) == {at}:
+        os.kill(os.getpid(), signal.SIGKILL)
+files.flush = flush_or_die
+sys.argv[0] = "harness"
+cli.main()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", range(1, 10))
+def test_a_sweep_killed_at_any_step_of_a_shard_goes_on(at, harness, tmp_path, whole):
+    script = KILLED_AT.format(runs_per_shard=RUNS_PER_SHARD, at=at)
+    assert process(script, tmp_path, *SWEEP).returncode == -signal.SIGKILL
+    folder = tmp_path / FOLDER
+    assert len(store.shards(folder).whole) == (1 if at > 2 + len(store.TABLES) + 2 else 0)
+    assert store.shards(folder).damaged == {}
+    assert harness(*SWEEP).code == 0
+    assert store.runs(folder)[0]["run_id"].is_unique().all()
+    assert_same_runs(stored_tables(folder), whole)
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_at_random_moments_goes_on(tmp_path, whole):
+    script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
+    command = [sys.executable, "-c", script, *SWEEP]
+    draw = random.Random(0)
+    for _ in range(12):
+        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as running:
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(timeout=draw.uniform(2, 20))
+            running.kill()
+        assert store.shards(tmp_path / FOLDER).damaged == {}
+    assert process(script, tmp_path, *SWEEP).returncode == 0
+    assert store.runs(tmp_path / FOLDER)[0]["run_id"].is_unique().all()
+    assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+def test_a_half_finished_sweep_knows_what_it_is_half_of(tmp_path):
+    """However it was stopped: its folder says how many runs it is to have."""
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(3)]
+    train(configs[:1], tmp_path)
+    folder = tmp_path / "default"
+    assert store.planned(folder) == 1 and load(folder).notes == ()
+    store.write_plan(folder, 3)  # as a sweep of three does before its first shard
+    (said,) = load(folder).notes
+    assert said.startswith("default: 1 of 3 runs so far.")
+    train(configs[1:], tmp_path)  # those that are stored count too
+    assert store.planned(folder) == 3 and load(folder).notes == ()
+
+
+@pytest.mark.parametrize("text", [
+    "no JSON", "[1]", '"runs"', "[" * 200_000, '{"runs": true}', '{"runs": -1}', '{"runs": 2.0}',
+    f'{{"runs": {"9" * 4201}}}', '{"runs": 7}' + " " * 2**21, '{"runs": 7, "objective": 3}',
+])  # fmt: skip
+def test_a_plan_that_cannot_be_read_is_none(text, tmp_path):
+    write_store(tmp_path, records(1))
+    (tmp_path / store.PLAN).write_text(text)
+    assert store.planned(tmp_path) is store.planned_objective(tmp_path) is None
+    assert load(tmp_path).notes == ()
+
+
+def test_the_last_sweeps_objective_counts_also_of_what_was_stored_before(tmp_path):
+    """It is beside a run: none is trained again for it, and no stored row knows of it."""
+
+    def asked(objective, seeds, **more):
+        evaluation = {"objective": objective} if objective else {}
+        configs = [
+            config(seed=seed, model={"name": "logistic"}, evaluation=evaluation, **more)
+            for seed in seeds
+        ]
+        trained = train(configs, tmp_path)
+        return sum(not one.was_stored for one in trained), sweeps_metric(load(folder).runs)
+
+    folder = tmp_path / "default"
+    assert asked(None, [0, 1]) == (2, "")
+    assert asked("log_loss", [0, 1]) == (0, "log_loss")
+    assert asked("auroc", [0, 1, 2]) == (1, "auroc")
+    assert store.planned(folder) == 3
+    assert asked(None, [0]) == (0, "")
+    assert store.planned(folder) == 3 and load(folder).notes == ()
+
+
+def test_runs_say_which_rows_they_are_tested_on(tmp_path):
+    """The same of one split, whatever the seed; and what was found in the data is kept."""
+    drawn = [config(seed=seed, model={"name": "logistic"}) for seed in (0, 1)]
+    fixed = [config(seed=seed, model={"name": "logistic"}, split={"seed": 0}) for seed in (0, 1)]
+    runs = trained([*drawn, *fixed], tmp_path)["runs"].sort("split.seed", "seed", nulls_last=True)
+    prints = runs["test_fingerprint"].to_list()
+    assert prints[0] == prints[1] == prints[2] != prints[3]  # a split's seed is the run's
+    (found,) = store.findings(tmp_path / "default").items()
+    assert found == (runs["data_fingerprint"][0], ("569 rows, 30 features",))
+    made = {"kind": "two_gaussians", "rows": 200, "num_features": 2, "distance": 1.0}
+    made |= {"positive_rate": 0.3, "seed": 3}
+    trained([config(dataset=made, model={"name": "logistic"})], tmp_path / "drawn")
+    assert store.findings(tmp_path / "drawn" / "default") == {}  # seeds may draw thousands
+
+
 def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     done = signalled(signal.SIGINT, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")
@@ -121,6 +239,70 @@ def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     said = harness(*SWEEP)
     assert said.out.startswith(f"{NUM_RUNS - len(ids)} trained, {len(ids)} already stored")
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_terminated_sweep_stores_what_has_finished(number, code, tmp_path):
+    done = signalled(number, tmp_path)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert "the same command trains the rest" in done.stdout
+    ids = store.runs(tmp_path / FOLDER)[0]["run_id"].to_list()
+    # Also what waited for the shard in whose writing the signal came.
+    assert 2 * RUNS_PER_SHARD <= len(ids) < NUM_RUNS and len(ids) == len(set(ids))
+
+
+def test_what_has_finished_waits_no_longer_than_is_said(tmp_path, monkeypatch):
+    """However long the next batch trains, or its program compiles."""
+    monkeypatch.setattr(recorder, "SECONDS_PER_SHARD", 0.2)
+    first, *others = (config(seed=seed, model={"name": "logistic"}) for seed in range(3))
+    rest = [replace(one, model=config(model__width=4).model) for one in others]
+    folder, compile_ = tmp_path / "default", engine._compile
+    seen = []
+    monkeypatch.setattr(engine, "_compile", lambda program: Slow(compile_(program), folder, seen))
+    train([first, *rest], tmp_path)
+    assert seen == [0, 1]
+
+
+class Slow:
+    """A trainer that notes how many runs are stored when it has taken its time."""
+
+    def __init__(self, trainer, folder, seen):
+        self.trainer, self.folder, self.seen = trainer, folder, seen
+        self.program = trainer.program
+
+    def __call__(self, *given):
+        if self.seen:
+            time.sleep(3)
+        self.seen.append(len(store.stored(self.folder)))
+        return self.trainer(*given)
+
+
+def test_a_shard_of_many_scores_is_written_before_it_is_full(tmp_path, monkeypatch):
+    monkeypatch.setattr(recorder, "BYTES_PER_SHARD", 2_000)
+    trained([config(seed=seed, model={"name": "logistic"}) for seed in range(3)], tmp_path)
+    assert len(store.shards(tmp_path / "default").whole) == 3
+
+
+def test_a_full_disk_is_one_line(harness, tmp_path, monkeypatch):
+    """As Polars tells it."""
+    assert harness("train", *TINY).code == 0
+    before = stored_tables(tmp_path / FOLDER)
+
+    def full(self, path, **options):
+        path.write_bytes(b"PAR1")
+        raise pl.exceptions.ComputeError(
+            "parquet: underlying IO error: No space left on device (os error 28)"
+        )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pl.DataFrame, "write_parquet", full)
+        both = [harness("train", "-m", *TINY, "seed=range(3)"), harness("train", *TINY, "seed=1")]
+    for said in both:
+        assert said.code == 2 and said.err.count("\n") == 1
+        assert "No space left on device; nothing stored so far is lost" in said.err
+    assert len(list((tmp_path / FOLDER / "shards").iterdir())) == 1
+    assert_same_runs(stored_tables(tmp_path / FOLDER), before)
+    assert harness("train", "-m", *TINY, "seed=range(3)").out.startswith("2 trained, 1 already")
 
 
 def test_a_shard_that_cannot_be_written_leaves_no_trace(tmp_path, monkeypatch):
@@ -155,24 +337,132 @@ def test_readers_ignore_a_shard_in_writing(tmp_path):
     assert train([config(seed=0)], tmp_path)[0].was_stored
 
 
-def test_writers_share_a_folder_without_a_lock(tmp_path, monkeypatch):
-    """Two sweeps that overlap, at once: no run is lost, and those trained twice agree."""
+def test_writers_share_a_folder(tmp_path, monkeypatch):
+    """Two sweeps that overlap, at once: no run is lost, and none is trained twice."""
     monkeypatch.setattr(recorder, "RUNS_PER_SHARD", 4)
     configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(24)]
     with ThreadPoolExecutor(2) as writers:
         halves = writers.map(train, [configs[:16], configs[8:]], [tmp_path / "both"] * 2)
         assert all(one.error is None for half in halves for one in half)
+    assert store.runs(tmp_path / "both" / "default")[0]["run_id"].is_unique().all()
+    assert not (tmp_path / "both" / "default" / claims.FOLDER).exists()
     assert_same_runs(
         stored_tables(tmp_path / "both" / "default"), trained(configs, tmp_path / "one")
     )
 
 
+def test_the_claim_of_a_killed_sweep_ends_with_it(tmp_path):
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(2)]
+    left = tmp_path / "default" / claims.FOLDER / "0"
+    left.parent.mkdir(parents=True)
+    runs = runs_of(*[replace(one, root=str(tmp_path)) for one in configs])
+    left.write_text("\n".join(run.run_id for run in runs))
+    with left.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with Claims() as own, own.deciding(runs):
+            assert own.take(runs) == []
+    with Claims() as own, Claims() as other:
+        with own.deciding(runs):
+            assert own.take(runs[:1]) == runs[:1] and not left.exists()
+        with other.deciding(runs):
+            assert other.take(runs) == runs[1:]
+    assert not left.parent.exists()
+
+
+def test_a_claim_does_not_end_while_another_sweep_decides(tmp_path):
+    """Which may have read the store before the last runs were in it."""
+    runs = runs_of(replace(config(model={"name": "logistic"}), root=str(tmp_path)))
+    own, other = Claims(), Claims()
+    with own.deciding(runs):
+        assert own.take(runs) == runs
+    with ThreadPoolExecutor(1) as thread:
+        with other.deciding(runs):
+            released = thread.submit(own.release)
+            time.sleep(0.2)
+            assert not released.done() and other.take(runs) == []
+        released.result(timeout=10)
+    other.wait(runs)  # for nobody: it ended before this looked
+    with other, other.deciding(runs):
+        assert other.take(runs) == runs
+
+
+def test_what_failed_is_no_longer_claimed(tmp_path, monkeypatch):
+    """Two sweeps that wait for what failed in the other would wait for ever."""
+    configs = [
+        replace(config(seed=seed, model={"name": "logistic"}), root=str(tmp_path))
+        for seed in range(2)
+    ]
+    first, second = runs_of(*configs)
+    lane = Run.lane
+
+    def failing(run, dataset):
+        if run.run_id == first.run_id:
+            raise UserError("no such luck")
+        return lane(run, dataset)
+
+    monkeypatch.setattr(Run, "lane", failing)
+    with ThreadPoolExecutor(1) as sweeps, Claims() as other:
+        with other.deciding([second]):
+            other.take([second])
+        sweep = sweeps.submit(train, configs, tmp_path)
+        try:
+            until = time.monotonic() + 60
+            claimed = first.folder / claims.FOLDER
+            while len(list(claimed.glob("*"))) < 2:  # until it has claimed the first
+                assert time.monotonic() < until
+            while len(list(claimed.glob("*"))) > 1:
+                assert time.monotonic() < until
+        finally:
+            other.release()
+        failed, trained_now = sweep.result()
+    assert str(failed.error) == "no such luck" and trained_now.error is None
+
+
+def test_claims_that_may_not_be_touched_are_none(tmp_path, monkeypatch):
+    """Another user's, in a folder that both may write to: the sweep goes on without."""
+    configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(2)]
+    runs = runs_of(*[replace(one, root=str(tmp_path)) for one in configs])
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    with Claims() as other:
+        with other.deciding(runs):
+            other.take(runs[:1])
+        # Where only the folder's lock is refused, the claims in it still count.
+        for place, name, free in ((Path, "open", runs), (os, "open", runs[1:])):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, name, refused)
+                with Claims() as own, own.deciding(runs):
+                    assert own.take(runs) == free
+
+
+def test_folders_that_another_sweep_removes_are_made_again(tmp_path, monkeypatch):
+    runs = runs_of(replace(config(), root=str(tmp_path)))
+    folder, mkdir = runs[0].folder / claims.FOLDER, Path.mkdir
+    errors = [FileNotFoundError(2, "gone", str(folder)), FileExistsError(17, "was", str(folder))]
+
+    def racing(path, *arguments, **options):
+        if path == folder and errors:
+            raise errors.pop()
+        mkdir(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", racing)
+    with Claims() as own, own.deciding(runs):
+        assert own.take(runs) == runs and not errors
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to("nowhere")
+    with Claims() as own, pytest.raises(FileExistsError), own.deciding(runs):
+        pass
+
+
 @pytest.mark.slow
-def test_processes_share_a_folder_without_a_lock(tmp_path, whole):
+def test_processes_share_a_folder(tmp_path, whole):
     script = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
     with ThreadPoolExecutor(2) as writers:
         runs = [writers.submit(process, script, tmp_path, *SWEEP) for _ in range(2)]
     assert [run.result().returncode for run in runs] == [0, 0]
+    assert store.runs(tmp_path / FOLDER)[0]["run_id"].is_unique().all()
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
@@ -225,7 +515,8 @@ def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits
     (path,) = store.shard_paths(tmp_path / "default", "runs")
     runs, columns = flat(store.read_runs(path))
     less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
-    less.write_parquet(path, metadata={store.FORM: str(FORMAT)})
+    less.write_parquet(path, metadata={store.FORM: "2"})
+    (path.parent / store.SUMS).unlink()
     plain = replace(asked, evaluation=replace(asked.evaluation, objective="auroc"))
     assert [one.was_stored for one in train([plain], tmp_path)] == [True]
     assert [one.was_stored for one in train([asked, plain], tmp_path)] == [False, False]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from harness.analyze import Question, analyze, answer, load
 from harness.analyze.load import INCOMPLETE, Runs, complete
-from harness.analyze.sources import parallel
+from harness.analyze.sources import offline
 from harness.errors import UserError
 from harness.record import wandb_client, wandb_read
 from harness.record.replay import Sync
@@ -254,12 +254,12 @@ def test_many_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     logs(tmp_path)[-1].write_bytes(b"PAR1")
     write_log(RunLog("other", exit_code=0), tmp_path)
     one = load(tmp_path)
-    monkeypatch.setattr(parallel, "FILES_PER_PROCESS", 3)
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(offline, "FILES_PER_PROCESS", 3)
+    monkeypatch.setattr(offline.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
     started = []
-    start = parallel._start
+    start = offline._start
     monkeypatch.setattr(
-        parallel, "_start", lambda *a, **n: started.append(start(*a, **n)) or started[-1]
+        offline, "_start", lambda *a, **n: started.append(start(*a, **n)) or started[-1]
     )
     many = load(tmp_path)
     assert len(started) == 2
@@ -267,7 +267,7 @@ def test_many_processes_read_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     assert_frame_equal(one.history.collect(), many.history.collect())
     assert one.notes == many.notes and "1 runs of others" in one.notes[0]
     # A process that dies must not be taken for one that found nothing.
-    monkeypatch.setattr(parallel.sys, "executable", "/bin/false")
+    monkeypatch.setattr(offline.sys, "executable", "/bin/false")
     with pytest.raises(UserError, match="ended with code 1"):
         load(tmp_path)
 

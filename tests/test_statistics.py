@@ -99,7 +99,7 @@ def test_holm_controls_the_family_wise_error():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.05])
 def test_the_promised_number_of_seeds_decides_and_one_less_does_not(ratio):
-    have, effect, sd, family = 4, 1.0, 1.2, 3
+    have, effect, sd, family = 5, 1.0, 1.2, 3
     spread = {"mean": effect, "sd": sd, "test_train_ratio": ratio}
     more = statistics.more_seeds_needed(num_seeds=have, **spread, family_size=family)[0]
     p = [
@@ -116,11 +116,50 @@ def test_no_number_of_seeds_overcomes_the_overlap_of_splits():
     assert np.isnan(more[0])
 
 
-def test_one_seed_and_no_spread_are_no_errors():
-    assert np.isnan(statistics.half_interval(sd=np.nan, num_seeds=1, test_train_ratio=0.3))
-    assert np.isnan(
-        statistics.corrected_p_value(mean=1, sd=np.nan, num_seeds=1, test_train_ratio=0.3)
-    )
+@pytest.mark.parametrize("spread", [{"sd": np.nan, "num_seeds": 1}, {"sd": 0.0, "num_seeds": 2}])
+def test_one_seed_and_no_spread_decide_nothing(spread):
+    """Two runs that agree by chance are no proof: t would divide by 0 and be certain."""
+    spread = spread | {"test_train_ratio": 0.3}
+    assert np.isnan(statistics.half_interval(**spread))
+    assert np.isnan(statistics.corrected_p_value(mean=0.01, **spread))
+    assert np.isnan(statistics.equivalence_p_value(mean=0.001, margin=0.01, **spread))
+    assert np.isnan(statistics.correlated_t_posterior(mean=0.01, rope=0.001, **spread)).all()
+    assert np.isnan(statistics.more_seeds_needed(mean=0.01, family_size=1, **spread)).all()
+    nothing = [np.nan, 1]
+    words = statistics.verdicts(gain=[1, 0], adjusted_p=nothing, adjusted_same=nothing)
+    assert words == ["undecided"] * 2
+
+
+def test_differences_that_are_all_0_are_none():
     same = statistics.corrected_p_value(mean=0, sd=0, num_seeds=5, test_train_ratio=0.3)
     assert same == 1
-    assert statistics.verdicts(gain=[1, 0], adjusted_p=[np.nan, 1]) == ["undecided"] * 2
+
+
+def test_few_seeds_foretell_nothing():
+    few, enough = (
+        statistics.more_seeds_needed(
+            mean=1, sd=1.2, num_seeds=seeds, test_train_ratio=0, family_size=1
+        )[0]
+        for seeds in (statistics.FORECAST_FROM - 1, statistics.FORECAST_FROM)
+    )
+    assert np.isnan(few) and enough > 0
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.25])
+@pytest.mark.parametrize("mean", [-0.6, 0.0, 0.3])
+def test_equivalence_is_two_one_sided_tests(ratio, mean):
+    """With ratio 0 those of SciPy; the correction widens both alike."""
+    d = np.random.default_rng(3).normal(size=12)
+    d = d - d.mean() + mean
+    p = statistics.equivalence_p_value(mean=d.mean(), margin=0.5, **describe(d, ratio))
+    scaled = d.mean() + (d - d.mean()) * np.sqrt(1 + 12 * ratio)
+    one = stats.ttest_1samp(scaled, -0.5, alternative="greater").pvalue
+    other = stats.ttest_1samp(scaled, 0.5, alternative="less").pvalue
+    assert p == pytest.approx(max(one, other), rel=1e-9)
+
+
+def test_a_difference_at_the_margin_is_called_the_same_in_5_percent():
+    """The edge of what is not the same, where a wrong verdict is likeliest: 20,000 trials."""
+    values = 0.2 + np.random.default_rng(4).normal(size=(20_000, 40)) / 10
+    p = statistics.equivalence_p_value(mean=values.mean(axis=1), margin=0.2, **describe(values))
+    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.0062)

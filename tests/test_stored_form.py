@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_series_equal
@@ -15,6 +16,7 @@ from harness.config import Config, dump
 from harness.data.sampler import SAMPLERS
 from harness.errors import UserError
 from harness.losses import LOSSES
+from harness.metrics.settings import Evaluation
 from harness.models import MODELS
 from harness.optimizers import OPTIMIZERS, SCHEDULES
 from harness.record import first_form, store
@@ -22,6 +24,7 @@ from harness.record.config_struct import config_type, own_keys, typed, widened
 from harness.record.mirror import mirror_run
 from harness.record.replay import stored_logs
 from harness.record.schema import CHOICES, FACTS, RUN, Columns, Record, flat, nested
+from harness.record.shard import sums
 from harness.record.tables import tables
 from tests.fabricated import Sweep
 from tests.logged import records, write_store
@@ -70,6 +73,70 @@ def test_shards_of_any_built_in_parts_have_one_schema(tmp_path: Path) -> None:
         store.write_shard(tmp_path, tables([record]))
     union = pl.read_parquet(tmp_path / "shards" / "*" / "runs.parquet")
     assert union["config"].struct.field("loss").struct.field("name").n_unique() == 3
+
+
+def measured(record: Record, **evaluation: Any) -> Record:
+    """``record`` as it would be under other settings of evaluation."""
+    settings = Evaluation(**evaluation)
+    names = [str(name) for part in ("validation", "test") for name in settings.measured(part)]
+    return replace(
+        record,
+        metrics=dict(zip(names, np.linspace(0, 1, len(names)).tolist(), strict=True)),
+        chosen=dict.fromkeys({*settings.decided()} - FACTS.keys(), 0.25),
+    )
+
+
+EVALUATIONS: list[dict[str, Any]] = [
+    {},
+    {"bootstrap": 100},
+    {"calibrators": (), "calibrator": None, "decompositions": False},
+    {"thresholds": (0.03, "mcc", "bayes", "oracle")},
+]
+
+
+def test_shards_of_any_evaluation_have_one_schema(tmp_path: Path) -> None:
+    runs = Sweep({"bce": 0}, seeds=range(4)).records()
+    runs = [measured(run, **one) for run, one in zip(runs, EVALUATIONS, strict=True)]
+    bare = replace(Sweep({"focal": 0}, seeds=(0,)).records()[0], metrics={}, chosen={})
+    for run in (*runs, bare):
+        store.write_shard(tmp_path, tables([run]))
+    for table in store.TABLES:  # as README says, and without the glob's own leniency
+        paths = store.shard_paths(tmp_path, table)
+        assert pl.read_parquet(tmp_path / "shards" / "*" / f"{table}.parquet").height
+        assert len({str(pl.read_parquet_schema(path)) for path in paths}) == 1
+    table, columns = store.runs(tmp_path)
+    rows = {row["run_id"]: row for row in table.iter_rows(named=True)}
+    assert set(columns.metrics) == {name for run in runs for name in run.metrics}
+    for run in runs:
+        kept = {name: rows[run.run_id][name] for name in (*columns.metrics, *columns.chosen)}
+        known = {name: value for name, value in kept.items() if value is not None}
+        assert known == {**run.metrics, **run.chosen}
+
+
+def test_what_a_search_asks_is_found_wherever_it_is_stored(tmp_path: Path) -> None:
+    first, second = Sweep({"bce": 0}, seeds=range(2)).records()
+    asked = ["validation/auroc", "validation/f1@0.03", "validation/f1@mcc", "best_epoch"]
+    rare = measured(first, thresholds=(0.03,))
+    store.write_shard(tmp_path, tables([rare, measured(second)]))
+    found = store.stored(tmp_path, asked)
+    known = {**rare.metrics, **rare.facts}
+    assert [found[rare.run_id][name] for name in asked] == [known.get(name) for name in asked]
+    assert found[second.run_id]["validation/f1@0.03"] is None
+
+
+def test_a_store_of_the_second_form_is_read(tmp_path: Path) -> None:
+    """It had a struct of what its own runs were measured by, and no fingerprint of test rows."""
+    run = measured(Sweep().records()[0], thresholds=(0.03,))
+    shard = store.write_shard(tmp_path, tables([run]))
+    old = tables([run])["runs"].drop("test_fingerprint")
+    old.write_parquet(shard / "runs.parquet", metadata={store.FORM: "2"})
+    (shard / store.SUMS).unlink()
+    (row,) = store.runs(tmp_path)[0].to_dicts()
+    assert row["test/f1@0.03"] == run.metrics["test/f1@0.03"]
+    assert (
+        store.stored(tmp_path, ["test/f1@0.03", "test/f1@mcc"])[run.run_id]["test/f1@mcc"] is None
+    )
+    assert load(tmp_path).runs.height == 1
 
 
 def test_choices_are_the_groups_that_are_one_of_several() -> None:
@@ -210,9 +277,10 @@ def test_runs_of_the_first_form_are_sent_as_those_of_today() -> None:
 def test_a_form_of_the_future_is_refused_in_one_line(tmp_path: Path) -> None:
     write_store(tmp_path, records())
     (path,) = store.shard_paths(tmp_path, "runs")
-    pl.read_parquet(path).write_parquet(path, metadata={store.FORM: "3"})
+    pl.read_parquet(path).write_parquet(path, metadata={store.FORM: "4"})
+    (path.parent / store.SUMS).write_text(sums(path.parent))
     for read in (store.runs, store.stored, load):
-        with pytest.raises(UserError, match="has form 3, which is newer") as caught:
+        with pytest.raises(UserError, match="has form 4, which is newer") as caught:
             read(tmp_path)
         assert "\n" not in str(caught.value)
 

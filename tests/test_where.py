@@ -176,7 +176,27 @@ def test_what_is_not_compared_makes_scenarios(folder):
         (["--target", "train/loss=1"], "--target train/loss=1: write such as"),
         (["--target", "validation/nothing=1"], "no metric is called 'nothing'"),
         (["--target", "validation/ece=1"], "no run has the curve validation/ece"),
-        (["--rope", "0"], "--rope must be above 0"),
+        (["--rope", "0"], "--rope must be a finite number above 0"),
+        (["--rope", "-1"], "--rope must be a finite number above 0, got -1"),
+        (["--rope", "inf"], "--rope must be a finite number above 0, got inf"),
+        (["--rope", "nan"], "--rope must be a finite number above 0, got nan"),
+        (["--rope", "wide"], "argument --rope: invalid float value: 'wide'"),
+        (["--tuned", "nope"], "--tuned nope: no hyperparameter begins so"),
+        (["--tuned", "learning_rate"], "begins so; such as optimizer.learning_rate"),
+        (["--tuned", "loss.name"], "--tuned loss.name: no hyperparameter begins so"),
+        (["--where", "not"], "it ends where a comparison should stand"),
+        (["--where", "loss"], "--where 'loss':"),
+        (["--by", "x" * 5000], "no run has the key"),
+        (["--by", "name"], "may mean"),
+        (["--baseline", "x" * 5000], "no such group"),
+        (["--where", "loss = " + "x" * 5000], "leaves none"),
+        (["--where", "x" * 5000], "no run has the key"),
+        (["--metric", "x" * 5000], "no metric is called"),
+        (["--select", "x" * 5000], "cannot choose by"),
+        (["--tuned", "x" * 5000], "no hyperparameter begins so"),
+        (["--target", "x" * 5000], "write such as"),
+        (["--format", "x" * 5000], "one or more of csv"),
+        (["--log-wandb", "/" * 5000], "takes PROJECT"),
         (["--format", "xlsx"], "--format xlsx: one or more of csv"),
     ],
 )
@@ -190,6 +210,7 @@ def test_a_question_nobody_can_answer_is_one_line_and_writes_nothing(
     captured = capsys.readouterr()
     assert stopped.value.code == 2 and not (tmp_path / "o").exists()
     assert said in captured.err and captured.err.count("\n") == 1
+    assert len(captured.err) < 400
 
 
 @pytest.mark.parametrize("target", ["", "validation/log_loss=0.75", "log_loss=0.5"])

@@ -9,6 +9,7 @@ import json
 import math
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -183,13 +184,15 @@ def _without_specials(values: dict[str, Any]) -> dict[str, Any]:
 class StandIn:
     """A context manager serving at `url`; `runs` holds what arrived, by run id.
 
-    `stream_status` other than 200 refuses the uploads of rows, as a service half down.
+    `stream_status` other than 200 refuses the uploads of rows, as a service half down; each answer
+    takes `delay` seconds.
     """
 
     def __init__(self) -> None:
         self.runs: dict[str, ServedRun] = {}
         self.operations: list[str] = []
         self.stream_status = 200
+        self.delay = 0.0
         self.reads = Reads(self.runs).operations
         self.artifacts = Artifacts()
         self._http = _Server(("127.0.0.1", 0), _handler(self))
@@ -261,6 +264,7 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
+            time.sleep(server.delay)
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)

@@ -7,7 +7,7 @@ logit labelled in probabilities, since those of rare positives crowd at 0.
 
 `thresholds`, `costs` and `net_benefit` read counts: rows (method, colour, logit, tp, fp, positives,
 negatives), the true and false positives at a threshold. What they show is calculated in the chart,
-so that the page can move `at`, `cost_fp` and `cost_fn` without sending rows again.
+so that the page can move `at` and the costs without sending rows again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,8 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MAX_METHODS = 1 + len(PALETTE)
 HEIGHT = 260
 ROWS = alt.NamedData(name="rows")
+COLUMNS = 3  # of small multiples, where there is room
+PANEL = 120  # pixels across a panel's plot, and as many down
 Chart = alt.LayerChart | alt.FacetChart  # what alt.layer is declared to return
 COLOUR = alt.Color("colour:N").scale(None)
 
@@ -28,6 +30,7 @@ VERDICTS = {
     "better": ("#009e73", "triangle-up"),
     "undecided": ("#7a7a7a", "circle"),
     "worse": ("#d55e00", "triangle-down"),
+    "same": ("#56b4e9", "square"),
     "differs": ("#0072b2", "diamond"),
 }
 LOGIT_LABELS = "format(1 / (1 + exp(-datum.value)), '.1~%')"
@@ -59,6 +62,19 @@ def lines(x: alt.X, y: alt.Y, **mark: Any) -> alt.Chart:
     return marked.encode(x=x, y=y, color=COLOUR, detail="method:N", tooltip=tooltip)
 
 
+def panels(chart: Chart, title: str) -> alt.FacetChart:
+    """Small multiples: a panel a method, under its name; ``title`` says what the axes are.
+
+    The layers say no data: theirs are the rows of their panel. Each panel has its own x axis: above
+    a place that the last row leaves empty there would be none.
+    """
+    header = alt.Header(labelFontSize=12, labelLimit=PANEL + 30, titleFontSize=12)
+    each = alt.Facet("method:N", sort=None, title=title, header=header)
+    sized = chart.properties(width=PANEL, height=PANEL)
+    faceted = sized.facet(facet=each, columns=COLUMNS, data=ROWS).properties(spacing=14)
+    return faceted.resolve_axis(x="independent")
+
+
 def rule_at(value: float) -> alt.Chart:
     """A dashed vertical line that means: no difference, or no skill."""
     return alt.Chart(ROWS).mark_rule(strokeDash=[4, 3], color=MUTED).encode(x=alt.datum(value))
@@ -75,8 +91,9 @@ def titled(node: Any, compared: str) -> Any:
 
 
 def finished(chart: Chart) -> Mapping[str, Any]:
-    """A chart's Vega-Lite specification, as wide as its place."""
-    if chart.height is alt.Undefined:
+    """A chart's Vega-Lite specification, as wide as its place; a panel of several has its own."""
+    is_faceted = isinstance(chart, alt.FacetChart)
+    if not is_faceted and chart.height is alt.Undefined:
         chart = chart.properties(height=HEIGHT)
     # The page's style sheet colours text, ticks and grid, so that dark mode and print follow it.
     axis = {
@@ -91,8 +108,10 @@ def finished(chart: Chart) -> Mapping[str, Any]:
     chart = chart.configure(background="transparent", font="system-ui, sans-serif")
     chart = chart.configure_view(stroke=None).configure_axis(**axis)
     chart = chart.configure_legend(labelFontSize=12)
-    sized = chart.properties(width="container", autosize=alt.AutoSizeParams(type="fit-x"))
-    return dict(sized.to_dict())
+    if not is_faceted:  # the page sizes the panels of one that is
+        fitted = alt.AutoSizeParams(type="fit-x")
+        chart = chart.properties(width="container", autosize=fitted)
+    return dict(chart.to_dict())
 
 
 def differences() -> Chart:
@@ -110,7 +129,7 @@ def _forest(title: str, evidence: list[str]) -> Chart:
     colours, shapes = map(list, zip(*VERDICTS.values(), strict=True))
     colour = alt.Color("verdict:N", title=None).scale(domain=words, range=colours)
     shape = alt.Shape("verdict:N", title=None).scale(domain=words, range=shapes)
-    legend = alt.Legend(orient="top", symbolOpacity=1, values=words[:3])
+    legend = alt.Legend(orient="top", symbolOpacity=1, values=words[:4])
     colour, shape = colour.legend(legend), shape.legend(legend)
     y = alt.Y("method:N", sort=None).axis(labelLimit=220, ticks=False)
     base = alt.Chart(ROWS).encode(y=y, color=colour)
@@ -170,37 +189,41 @@ def roc() -> Chart:
 
 
 def reliability() -> Chart:
-    """Rows: method, colour, bin, predicted, observed, low, high. Square-root axes: see above."""
+    """Rows: method, colour, bin, predicted, observed, low, high. Square-root axes: see above.
+
+    A panel a method: the intervals of several would hide each other.
+    """
     scale = alt.Scale(type="sqrt", domain=[0, 1])
-    values = [0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.7, 1]
+    values = [0, 0.05, 0.2, 0.5, 1]
     axis = alt.Axis(values=values, labelOverlap="greedy", format=".2~f")
-    x = alt.X("predicted:Q", title="mean predicted probability", scale=scale, axis=axis)
-    y = alt.Y("observed:Q", title="share of positives", scale=scale, axis=axis)
-    base = alt.Chart(ROWS).encode(x=x, color=COLOUR, detail="method:N")
+    x = alt.X("predicted:Q", title=None, scale=scale, axis=axis)
+    y = alt.Y("observed:Q", title=None, scale=scale, axis=axis)
+    base = alt.Chart().encode(x=x, color=COLOUR, detail="method:N")
     curves = base.mark_line(strokeWidth=1.8, point=alt.OverlayMarkDef(size=36)).encode(
         y=y, order="bin:Q", tooltip=["method:N", "predicted:Q", "observed:Q", "low:Q", "high:Q"]
     )
-    bars = base.mark_rule(opacity=0.3).encode(y=alt.Y("low:Q", title=""), y2="high:Q")
-    return alt.layer(_diagonal("predicted", "observed"), bars, curves)
+    bars = base.mark_rule(opacity=0.45).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    layers = alt.layer(_diagonal("predicted", "observed"), bars, curves)
+    return panels(layers, "share of positives by mean predicted probability")
 
 
 def histogram() -> Chart:
-    """Rows: method, colour, logit, label ("positive", "negative"), share."""
-    x = _logit_axis("logit", "predicted probability")
-    y = alt.Y("share:Q", title="share of the class")
-    label = alt.StrokeDash("label:N", title=None).legend(orient="top")
-    label = label.scale(domain=["positive", "negative"], range=[[1, 0], [4, 3]])
-    marked = alt.Chart(ROWS).mark_line(strokeWidth=1.8, interpolate="step")
-    return alt.layer(
-        marked.encode(
-            x=x,
-            y=y,
-            color=COLOUR,
-            strokeDash=label,
-            detail=["method:N", "label:N"],
-            tooltip=["method:N", "label:N", "share:Q"],
-        )
+    """Rows: method, colour, logit, label ("positive", "negative"), share; a panel a method."""
+    values = [-4.595, 0, 4.595]
+    axis = alt.Axis(values=values, labelExpr=LOGIT_LABELS, labelOverlap="greedy")
+    x = alt.X("logit:Q", title=None, axis=axis).scale(domain=[-8, 8], nice=False)
+    y = alt.Y("share:Q", title=None).axis(format="%", tickCount=4).stack(None)
+    base = alt.Chart().encode(x=x, y=y, tooltip=["method:N", "label:N", "share:Q"])
+    positives = base.transform_filter(alt.datum.label == "positive")
+    negatives = base.transform_filter(alt.datum.label == "negative")
+    stepped: dict[str, Any] = {"interpolate": "step", "strokeWidth": 1.5}
+    area = positives.mark_area(interpolate="step", opacity=0.35)
+    layers = alt.layer(
+        area.encode(fill=alt.Fill("colour:N").scale(None)),
+        positives.mark_line(**stepped).encode(color=COLOUR),
+        negatives.mark_line(**stepped, strokeDash=[4, 3], color=MUTED),
     )
+    return panels(layers, "share of the class by predicted probability")
 
 
 def thresholds() -> Chart:
@@ -223,9 +246,10 @@ def thresholds() -> Chart:
 
 
 def costs() -> Chart:
-    """Counts: expected cost of 1,000 rows at each threshold, at `cost_fp` and `cost_fn`."""
+    """Counts: expected cost of 1,000 rows at each threshold, at the costs of `decisions.COSTS`."""
     rows = "(datum.positives + datum.negatives)"
-    total = "datum.fp * cost_fp + (datum.positives - datum.tp) * cost_fn"
+    wrong = "datum.fp * cost_fp + (datum.positives - datum.tp) * cost_fn"
+    total = f"{wrong} + datum.tp * cost_tp + (datum.negatives - datum.fp) * cost_tn"
     curves = alt.Chart(ROWS).transform_calculate(cost=f"1000 * ({total}) / {rows}")
     chart = alt.layer(
         curves.mark_line(strokeWidth=1.8).encode(
@@ -236,8 +260,9 @@ def costs() -> Chart:
             tooltip=["method:N", "cost:Q"],
         )
     )
-    cost_fp = alt.param(name="cost_fp", value=1)
-    return _with_threshold(chart).add_params(cost_fp, alt.param(name="cost_fn", value=1))
+    errors = [alt.param(name=name, value=1) for name in ("cost_fp", "cost_fn")]
+    rights = [alt.param(name=name, value=0) for name in ("cost_tp", "cost_tn")]
+    return _with_threshold(chart).add_params(*errors, *rights)
 
 
 def net_benefit() -> Chart:

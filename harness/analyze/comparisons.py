@@ -10,12 +10,18 @@ import numpy as np
 import polars as pl
 
 from harness.analyze import statistics
-from harness.analyze.groups import BASELINE, GROUP, SCENARIO
-from harness.analyze.headings import compared, compared_sign, test_metrics
+from harness.analyze.groups import BASELINE, GROUP, SCENARIO, pairing
+from harness.analyze.headings import (
+    bounds,
+    compared,
+    compared_bounds,
+    compared_sign,
+    test_metrics,
+)
 
 RESOLUTION = 1e-6
-"""Smaller paired differences count as 0: logits are float32, and focal loss at gamma 0 must not be
-"better" than BCE by its last bit."""
+"""Smaller paired differences count as 0, and so do smaller spreads: logits are float32, and focal
+loss at gamma 0 must not be "better" than BCE by its last bit."""
 
 ROPE = 0.01
 """Differences within +-ROPE, in the metric's own unit, are practically none."""
@@ -34,6 +40,7 @@ ACROSS: dict[str, Any] = {
     "high": pl.Float64,
     "p_value": pl.Float64,
     "p_holm": pl.Float64,
+    "p_same": pl.Float64,
     "verdict": pl.String,
     "more_datasets": pl.Int64,
     "p_worse": pl.Float64,
@@ -46,18 +53,21 @@ ACROSS: dict[str, Any] = {
 def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.DataFrame:
     """Test scores of each group's chosen configuration, best first in each scenario.
 
+    All runs of the chosen configuration count, those beyond the seeds it was chosen on too.
+
     Args:
         chosen: labelled runs of the chosen configurations (`groups.chosen_runs`).
         metrics: those to show, without `test/`; the first one ranks. All by default.
 
     Returns:
-        One row a group: GROUP, tuning, num_configurations, num_seeds, num_diverged,
-        train_positive_rate, test_positive_rate, test_train_ratio, and for each metric its mean
-        `M`, half interval `M_half` and number of runs where it is defined `M_seeds`.
+        One row a group: GROUP, tuning, num_configurations, num_shared (of `groups.chosen_runs`),
+        num_seeds, num_diverged, train_positive_rate, test_positive_rate, test_train_ratio, and for
+        each metric its mean `M`, the ends of its 95% interval `M_low` and `M_high`, cut at the ends
+        of the metric's range, and the number of runs where it is defined `M_seeds`.
     """
     metrics = list(metrics) or test_metrics(chosen)
     grouped = chosen.group_by(GROUP).agg(
-        pl.col("tuning", "num_configurations").first(),
+        pl.col("tuning", "num_configurations", "num_shared").first(),
         pl.len().alias("num_seeds"),
         (pl.col("status") == "diverged").sum().alias("num_diverged"),
         _share("train").alias("train_positive_rate"),
@@ -65,22 +75,26 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
         (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("test_train_ratio"),
         *(e for m in metrics for e in _moments(_finite(f"test/{m}"), m)),
     )
-    halves = [
-        pl.Series(
-            f"{m}_half",
-            statistics.half_interval(
-                sd=grouped[f"{m}_sd"].to_numpy(),
-                num_seeds=grouped[f"{m}_seeds"].to_numpy(),
-                test_train_ratio=grouped["test_train_ratio"].to_numpy(),
-            ),
-        ).fill_nan(None)
+    ends = [
+        pl.Series(f"{m}_{end}", np.clip(value, *bounds(m))).fill_nan(None)
         for m in metrics
+        for end, value in zip(("low", "high"), _interval(grouped, m), strict=True)
     ]
-    table = grouped.with_columns(halves)
+    table = grouped.with_columns(ends)
     fixed = grouped.columns[: grouped.columns.index("test_train_ratio") + 1]
-    shown = [f"{m}{part}" for m in metrics for part in ("", "_half", "_seeds")]
+    shown = [f"{m}{part}" for m in metrics for part in ("", "_low", "_high", "_seeds")]
     best = [compared(m, pl.col(m)) * -compared_sign(m) for m in metrics[:1]]
     return table.sort(*SCENARIO, *best, "method", nulls_last=True).select(*fixed, *shown)
+
+
+def _interval(grouped: pl.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    mean = grouped[metric].fill_null(float("nan")).to_numpy()
+    half = statistics.half_interval(
+        sd=grouped[f"{metric}_sd"].to_numpy(),
+        num_seeds=grouped[f"{metric}_seeds"].to_numpy(),
+        test_train_ratio=grouped["test_train_ratio"].to_numpy(),
+    )
+    return mean - half, mean + half
 
 
 def differences(
@@ -95,11 +109,14 @@ def differences(
     Of a metric with a target they are differences of the distance from it.
 
     Pairs share scenario, seeds and data fingerprint. Holm's correction is over all comparisons of
-    one metric in the sweep: the chance of any false verdict in a metric's table is at most 5%.
+    one metric in the sweep: the chance that any "better", "worse" or "differs" in a metric's table
+    is false is at most 5%, and so is, by a correction of its own, that of any "same": less than
+    `rope` either way, of the first metric alone, in whose unit the rope is.
 
     Returns:
         One row per group other than the baseline and metric: GROUP, metric, difference, low, high
-        (95%, not adjusted), num_pairs, p_value, p_holm, verdict, more_seeds (null where more seeds
+        (95%, not adjusted, cut where no difference can lie), num_pairs, p_value, p_holm, p_same
+        (Holm's of "the difference is `rope` or more"), verdict, more_seeds (null where more seeds
         alone would not decide, or nothing is to be decided), p_worse, p_equivalent, p_better (null
         for a metric without direction), family_size.
     """
@@ -109,17 +126,34 @@ def differences(
         *_moments(pl.col("difference"), "difference"),
         (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("ratio"),
     )
-    tables = [_decided(family, metric, rope) for (metric,), family in moments.group_by("metric")]
+    tables = [
+        _decided(family, metric, rope, is_headline=metric == metrics[0])
+        for (metric,), family in moments.group_by("metric")
+    ]
     if not tables:
-        return _decided(moments, "", rope)
+        return _decided(moments, "", rope, is_headline=False)
     table = pl.concat(tables).with_columns(pl.col("metric").cast(pl.Enum(metrics)))
     table = table.sort(*SCENARIO, "metric", "method", nulls_last=True)
     return table.with_columns(pl.col("metric").cast(pl.String))
 
 
-def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.DataFrame:
-    on = [*SCENARIO, "replicate", *(c for c in ("data_fingerprint",) if c in chosen.columns)]
-    scores = [compared(m, _finite(f"test/{m}")).alias(m) for m in metrics]
+def validation_gains(chosen: pl.DataFrame, metric: str, *, baseline: str) -> pl.DataFrame:
+    """How much better than the baseline each method is on validation, its mean over pairs.
+
+    Returns:
+        Rows (SCENARIO, method, gain); none of a metric that validation lacks.
+    """
+    known = [metric] if f"validation/{metric}" in chosen.columns else []
+    pairs = _pairs(chosen, known, baseline, split="validation")
+    gain = pl.col("difference").mean() * compared_sign(metric)
+    return pairs.group_by(*SCENARIO, "method").agg(gain.alias("gain"))
+
+
+def _pairs(
+    chosen: pl.DataFrame, metrics: Sequence[str], baseline: str, *, split: str = "test"
+) -> pl.DataFrame:
+    on = [*SCENARIO, *pairing(chosen)]
+    scores = [compared(m, _finite(f"{split}/{m}")).alias(m) for m in metrics]
     reference = chosen.filter(pl.col("method") == baseline).select(*on, *scores)
     others = chosen.filter(pl.col("method") != baseline)
     others = others.select(*on, "method", "num_test", "num_train", *scores)
@@ -136,10 +170,15 @@ def _pairs(chosen: pl.DataFrame, metrics: Sequence[str], baseline: str) -> pl.Da
     ]
     value = pl.col("difference")
     exact = pl.when(value.abs() < RESOLUTION).then(0.0).otherwise(value)
-    return pl.concat(long).with_columns(exact.alias("difference")).drop_nulls("difference")
+    # Without a metric the empty table has the columns all the same.
+    none = joined.head(0).select(
+        *GROUP, "num_test", "num_train", metric=pl.lit(""), difference=pl.lit(0.0)
+    )
+    table = pl.concat([none, *long])
+    return table.with_columns(exact.alias("difference")).drop_nulls("difference")
 
 
-def _decided(family: pl.DataFrame, metric: str, rope: float) -> pl.DataFrame:
+def _decided(family: pl.DataFrame, metric: str, rope: float, *, is_headline: bool) -> pl.DataFrame:
     family = family.sort(GROUP)
     mean = family["difference"].to_numpy()
     seeds = family["difference_seeds"].to_numpy()
@@ -149,21 +188,25 @@ def _decided(family: pl.DataFrame, metric: str, rope: float) -> pl.DataFrame:
         "test_train_ratio": family["ratio"].to_numpy(),
     }
     half = statistics.half_interval(**spread)
+    low, high = (np.clip(end, *compared_bounds(metric)) for end in (mean - half, mean + half))
     p_value = statistics.corrected_p_value(mean=mean, **spread)
     p_holm = statistics.holm(p_value)
     gain = compared_sign(metric) * mean
-    words = statistics.verdicts(gain=gain, adjusted_p=p_holm)
+    same = statistics.equivalence_p_value(mean=mean, **spread, margin=rope)
+    p_same = statistics.holm(same if is_headline else np.full(mean.shape, np.nan))
+    words = statistics.verdicts(gain=gain, adjusted_p=p_holm, adjusted_same=p_same)
     chances = statistics.correlated_t_posterior(mean=gain, **spread, rope=rope)
     chances = chances if compared_sign(metric) else (np.full(mean.shape, np.nan),) * 3
     size = int((p_value == p_value).sum())
     more = statistics.more_seeds_needed(mean=mean, **spread, family_size=size)
     verdict = pl.Series("verdict", words, dtype=pl.String)
     return family.select(*GROUP, "metric", "difference").with_columns(
-        pl.Series("low", mean - half).fill_nan(None),
-        pl.Series("high", mean + half).fill_nan(None),
+        pl.Series("low", low).fill_nan(None),
+        pl.Series("high", high).fill_nan(None),
         pl.Series("num_pairs", seeds),
         pl.Series("p_value", p_value).fill_nan(None),
         pl.Series("p_holm", p_holm).fill_nan(None),
+        pl.Series("p_same", p_same).fill_nan(None),
         verdict,
         pl.when(verdict == "undecided")
         .then(pl.Series(more).fill_nan(None).cast(pl.Int64))
@@ -179,9 +222,10 @@ def _finite(column: str) -> pl.Expr:
 
 
 def _moments(value: pl.Expr, name: str) -> list[pl.Expr]:
+    spread = value.std()
     return [
         value.mean().alias(name),
-        value.std().alias(f"{name}_sd"),
+        pl.when(spread < RESOLUTION).then(0.0).otherwise(spread).alias(f"{name}_sd"),
         value.count().alias(f"{name}_seeds"),
     ]
 
@@ -202,12 +246,14 @@ def across_datasets(
         differences: `differences`.
         rope: half the region of practical equivalence, in the metric's unit, > 0.
         shown: metrics that get the Bayesian probabilities, which take the longest and need a rope
-            chosen for them; all by default.
+            chosen for them; all by default. The first one's differences are tested for being
+            less than the rope, too.
 
     Returns:
         Rows of ACROSS, one a group and metric seen on two data sets or more; `difference` is the
         Hodges-Lehmann estimate with its 95% interval; p_worse, p_equivalent and p_better are of
-        the next data set. The family is one metric's comparisons. A metric without direction has
+        the next data set. The family is one metric's comparisons, in two: p_holm is of "no
+        difference", p_same of "the rope or more". A metric without direction has
         neither wins and losses nor these probabilities.
     """
     by_dataset = differences.group_by("metric", "method", "dataset").agg(
@@ -224,7 +270,9 @@ def across_datasets(
             if rows.height > 1
         }
         if values:
-            tables.append(_family(metric, values, rope, shown is None or metric in shown))
+            is_shown = shown is None or metric in shown
+            is_headline = metric == (shown or order)[0]
+            tables.append(_family(metric, values, rope, is_shown=is_shown, is_headline=is_headline))
     return pl.concat(tables)
 
 
@@ -233,19 +281,24 @@ def _exact(values: np.ndarray) -> np.ndarray:
 
 
 def _family(
-    metric: str, values: dict[str, np.ndarray], rope: float, is_shown: bool
+    metric: str, values: dict[str, np.ndarray], rope: float, *, is_shown: bool, is_headline: bool
 ) -> pl.DataFrame:
     better = compared_sign(metric)
     p_values = [statistics.wilcoxon_p(v) for v in values.values()]
     adjusted = statistics.holm(p_values)
     shifts = [statistics.hodges_lehmann(v) for v in values.values()]
     gains = [better * shift.median for shift in shifts]
-    words = statistics.verdicts(gain=gains, adjusted_p=adjusted)
+    same = [
+        statistics.equivalence_wilcoxon_p(v, margin=rope) if is_headline else float("nan")
+        for v in values.values()
+    ]
+    p_same = statistics.holm(same)
+    words = statistics.verdicts(gain=gains, adjusted_p=adjusted, adjusted_same=p_same)
     rows = []
     for i, (method, value) in enumerate(values.items()):
-        worse = same = gain = float("nan")
+        worse = equal = gain = float("nan")
         if better and is_shown:
-            worse, same, gain = statistics.signed_rank_posterior(better * value, rope=rope)
+            worse, equal, gain = statistics.signed_rank_posterior(better * value, rope=rope)
         more = statistics.more_datasets_needed(
             p_value=p_values[i], num_datasets=value.size, family_size=len(values)
         )
@@ -265,10 +318,11 @@ def _family(
                 "high": shifts[i].high,
                 "p_value": p_values[i],
                 "p_holm": adjusted[i],
+                "p_same": p_same[i],
                 "verdict": words[i],
                 "more_datasets": more if words[i] == "undecided" else None,
                 "p_worse": worse,
-                "p_equivalent": same,
+                "p_equivalent": equal,
                 "p_better": gain,
                 "family_size": len(values),
             }

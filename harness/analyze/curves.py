@@ -12,9 +12,9 @@ from scipy.special import expit
 from scipy.stats import norm
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from harness.analyze.groups import GROUP, SCENARIO
+from harness.analyze.groups import GROUP, SCENARIO, shared_runs
 from harness.analyze.headings import picking_sign, sign
-from harness.analyze.keys import varying
+from harness.analyze.keys import cut, varying
 from harness.analyze.load import Runs
 from harness.analyze.statistics import expected_best
 from harness.errors import UserError
@@ -277,7 +277,7 @@ def responses(
 
 def _configurations(labelled: pl.DataFrame, selection: str, *more: str) -> pl.DataFrame:
     score = pl.col(selection).cast(pl.Float64)
-    finite = labelled.filter(score.is_finite())
+    finite = shared_runs(labelled).filter(score.is_finite())
     return (
         finite.group_by(*GROUP, "tuning", *more)
         .agg(score.mean().alias("score"))
@@ -305,8 +305,8 @@ def parse_target(text: str) -> tuple[str, float | None]:
     except ValueError:
         number = float("nan")
     if not np.isfinite(number) or not curve.startswith("validation/"):
-        raise UserError(f"--target {text}: write such as validation/log_loss=0.2")
-    picking_sign(curve, asked=f"--target {text}")
+        raise UserError(f"--target {cut(text)}: write such as validation/log_loss=0.2")
+    picking_sign(curve, asked=f"--target {cut(text)}")
     return curve, number
 
 
@@ -329,7 +329,7 @@ def steps_to_target(
     columns = runs.history.collect_schema().names()
     if curve not in columns or "step" not in columns:
         if target:
-            raise UserError(f"--target {target}: no run has the curve {curve}")
+            raise UserError(f"--target {cut(target)}: no run has the curve {cut(curve)}")
         return pl.DataFrame()
     better = sign(curve)
     history = runs.history.select("run_id", "shard", "epoch", "step", pl.col(curve).alias("y"))

@@ -7,6 +7,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from harness.analyze.curves import (
     THRESHOLDS,
     budgets,
     learning_curves,
+    parse_target,
     reached_shares,
     responses,
     score_curves,
     steps_to_target,
 )
-from harness.analyze.groups import BASELINE, SCENARIO
-from harness.analyze.headings import sign
+from harness.analyze.decisions import COSTS
+from harness.analyze.groups import BASELINE, GROUP, SCENARIO, leaves_level
+from harness.analyze.headings import needs_level, sign
 from harness.analyze.question import Analysis, compared_keys
 from harness.analyze.wording import place
 from harness.files import write_whole
@@ -39,6 +42,7 @@ WIDTH = 420
 PIXELS = 2.0
 OF_HEADLINE = ("differences", "rates")
 OF_COUNTS = ("costs", "net_benefit")
+OF_THRESHOLDS = ("thresholds", *OF_COUNTS)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,15 @@ class ChartRows:
     scenarios: SCENARIO and its number `scenario`, those that are drawn.
     palette: the colour of each method that has lines: one for the whole page.
     by_chart: rows with SCENARIO columns by chart name, uncoloured.
-    counts: `curves.ScoreCurves.counts`.
+    counts: `curves.ScoreCurves.counts`, of methods whose scores have a level.
+    decisions: `decisions.decisions`, of every group.
     """
 
     scenarios: pl.DataFrame
     palette: Mapping[str, str]
     by_chart: Mapping[str, pl.DataFrame]
     counts: pl.DataFrame
+    decisions: pl.DataFrame
 
 
 def chart_rows(analysis: Analysis) -> ChartRows:
@@ -64,9 +70,13 @@ def chart_rows(analysis: Analysis) -> ChartRows:
     drawn = analysis.chosen.filter(pl.col("method").is_in(methods))
     drawn = drawn.join(scenarios, on=SCENARIO, nulls_equal=True, how="semi")
     runs, question = analysis.runs, analysis.question
+    levelled = drawn.filter(~leaves_level(drawn))
     scores = score_curves(runs, drawn)
     log_loss, objective = _learning_rows(learning_curves(runs, drawn))
-    steps = steps_to_target(runs, drawn, baseline=analysis.baseline, target=question.target)
+    curve, _ = parse_target(question.target)
+    reaching = levelled if needs_level(curve) else drawn
+    steps = steps_to_target(runs, reaching, baseline=analysis.baseline, target=question.target)
+    counts = _of(levelled, scores.counts)
     prevalence = analysis.board.select(*SCENARIO, "method", prevalence="test_positive_rate")
     labelled = analysis.labelled.filter(pl.col("method").is_in(methods))
     shown = analysis.compared[:MAX_METRICS]
@@ -77,9 +87,9 @@ def chart_rows(analysis: Analysis) -> ChartRows:
             prevalence, on=[*SCENARIO, "method"], nulls_equal=True, maintain_order="left"
         ),
         "roc": scores.roc,
-        "reliability": scores.bins,
-        "histogram": histogram_rows(scores.counts),
-        "learning": log_loss,
+        "reliability": _of(levelled, scores.bins),
+        "histogram": histogram_rows(counts),
+        "learning": _of(levelled, log_loss),
         "objective": objective,
         "steps": reached_shares(steps),
         "response": responses(
@@ -91,8 +101,14 @@ def chart_rows(analysis: Analysis) -> ChartRows:
         scenarios=scenarios.with_row_index("scenario"),
         palette=colours(methods, analysis.baseline),
         by_chart={name: table for name, table in tables.items() if table.height},
-        counts=scores.counts,
+        counts=counts,
+        decisions=analysis.board.select(*GROUP, "threshold_logit", *COSTS),
     )
+
+
+def _of(runs: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the groups that have some of ``runs``."""
+    return table.join(runs, on=GROUP, nulls_equal=True, how="semi", maintain_order="left")
 
 
 def drawn_methods(analysis: Analysis) -> list[str]:
@@ -190,8 +206,8 @@ def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
             pl.lit(m).alias("metric"),
             pl.col("train_positive_rate").alias("rate"),
             pl.col(m).alias("mean"),
-            (pl.col(m) - pl.col(f"{m}_half")).alias("low"),
-            (pl.col(m) + pl.col(f"{m}_half")).alias("high"),
+            pl.col(f"{m}_low").alias("low"),
+            pl.col(f"{m}_high").alias("high"),
         )
         for m in metrics
     ]
@@ -205,11 +221,25 @@ def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: s
     written = []
     for name, chart, table in _figures(analysis, drawn):
         spec = with_data(charts[chart], _plain(table), drawn.palette, compared=compared)
+        if chart in OF_THRESHOLDS:
+            spec["params"] = decided_params(spec["params"], table, drawn.decisions)
         path = folder / f"{name}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, draw(spec, kind))
         written.append(path)
     return written
+
+
+def decided_params(
+    params: list[dict[str, Any]], table: pl.DataFrame, decisions: pl.DataFrame
+) -> list[dict[str, Any]]:
+    """A chart's parameters as the sweep has them: its costs, and the threshold of the first of the
+    methods shown, which is the baseline wherever that is among them."""
+    first = table.select(GROUP).head(1)
+    own = decisions.join(first, on=GROUP, nulls_equal=True, how="semi").row(0, named=True)
+    values = {"at": own["threshold_logit"], **{name: own[name] for name in COSTS}}
+    known = {name: one for name, one in values.items() if one is not None and isfinite(one)}
+    return [{**one, "value": known[one["name"]]} if one["name"] in known else one for one in params]
 
 
 def write_chart(chart: str, rows: pl.DataFrame, path: Path, *, compared: str = "loss") -> None:
@@ -242,7 +272,10 @@ def with_data(
     """A chart's definition with its rows, a fixed width, a white ground and a legend of methods."""
     spec: dict[str, Any] = _with_legend(copy.deepcopy(dict(definition)), palette, compared)
     spec["datasets"] = {**spec.get("datasets", {}), "rows": rows}
-    spec["width"] = WIDTH
+    if "facet" in spec:  # its panels are named, and have a size of their own
+        spec = _without_legend(spec)
+    else:
+        spec["width"] = WIDTH
     spec["config"] = {**spec["config"], "background": "white"}
     return spec
 
@@ -275,9 +308,11 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
             elif rows.height:
                 yield f"{where}/{chart}", chart, rows
         for number, method in enumerate(drawn.palette):
-            of_method = counted.filter(pl.col("method") == method) if counted.height else counted
-            if of_method.height:
-                of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+            if not counted.height:
+                continue
+            of_method = counted.filter(pl.col("method") == method)
+            of_method = of_method.join(here, on=SCENARIO, nulls_equal=True, how="semi")
+            if of_method.height:  # not every method was trained everywhere
                 name = f"{where}/thresholds-{number}-{_slug(method)}"
                 yield name, "thresholds", of_method.sort("logit")
 
@@ -292,6 +327,15 @@ def _with_legend(node: Any, palette: Mapping[str, str], compared: str) -> Any:
         scale = {"domain": list(palette), "range": list(palette.values())}
         return {"field": "method", "type": "nominal", "scale": scale, "title": compared}
     return {key: _with_legend(value, palette, compared) for key, value in node.items()}
+
+
+def _without_legend(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_legend(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    legend = {"legend": None} if node.get("field") == "method" and "scale" in node else {}
+    return {**{key: _without_legend(value) for key, value in node.items()}, **legend}
 
 
 def _plain(table: pl.DataFrame) -> list[dict[str, Any]]:

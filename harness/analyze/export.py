@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.analyze import overview
 from harness.analyze.headings import compared_heading
+from harness.analyze.keys import cut
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import chances, interval, number, p_value, place, signed, verdict, wins
 from harness.errors import UserError
@@ -22,7 +24,7 @@ from harness.files import write_whole
 
 MAX_ROWS = 40
 CHANCES = "P(worse / within ±rope / better)"
-LABEL_WIDTH, METRIC_WIDTH = 62, 18
+LABEL_WIDTH, METRIC_WIDTH = 74, 20
 
 FORMATS = ("csv", "parquet", "md", "tex")
 """csv and parquet hold every column; md and tex what the terminal shows."""
@@ -39,15 +41,17 @@ class TextTable:
 
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
-    """One row a group: mean and half of its 95% interval on test, to 3 decimals."""
+    """One row a group: mean and 95% interval on test, to 3 decimals."""
     over = averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run"
     fixed = ["where", compared_keys(analysis.question), "chosen", "runs", "diverged"]
+    fixed.append("threshold")
     rows = [
         [where, row["method"], row["tuning"], str(row["num_seeds"]), str(row["num_diverged"])]
-        + [_score(row[m], row[f"{m}_half"]) for m in metrics]
+        + [overview.probability(row["threshold"])]
+        + [_score(row[m], row[f"{m}_low"], row[f"{m}_high"]) for m in metrics]
         for where, row in _placed(analysis.board)
     ]
-    title = f"Test scores: mean ± half of the 95% interval over {over}"
+    title = f"Test scores: mean (95% interval, cut at the metric's range) over {over}"
     numeric = frozenset(range(3, len(fixed) + len(metrics)))
     return TextTable(title, [*fixed, *metrics], rows, numeric)
 
@@ -101,6 +105,23 @@ def datasets_table(analysis: Analysis) -> TextTable:
     return TextTable(title, heads, rows, frozenset(range(1, 7)))
 
 
+def overview_tables(analysis: Analysis) -> list[TextTable]:
+    """Each method beside the baseline in what a user wants of it."""
+    compared = compared_keys(analysis.question)
+    return [
+        TextTable(
+            table.title,
+            [compared, *(f"{wanted}: {metric}" for wanted, metric in table.columns)],
+            [
+                [method, *(" ".join((cell.word, cell.number)).strip() for cell in cells)]
+                for method, cells in table.rows
+            ],
+            frozenset(),
+        )
+        for table in overview.tables(analysis)
+    ]
+
+
 def text_tables(analysis: Analysis) -> dict[str, TextTable]:
     """The tables by the names of their files."""
     return {
@@ -111,7 +132,11 @@ def text_tables(analysis: Analysis) -> dict[str, TextTable]:
 
 
 def print_tables(console: Console, analysis: Analysis) -> None:
-    """Print the tables, at most MAX_ROWS rows each and as many metrics as fit."""
+    """Print the answer and the tables, at most MAX_ROWS rows each and as many metrics as fit."""
+    for first in overview_tables(analysis):
+        console.print(_rich(first))
+    if advice := overview.advice(analysis):
+        console.print(advice, markup=False, highlight=False)
     metrics = analysis.metrics
     fitting = metrics[: max(1, (console.width - LABEL_WIDTH) // METRIC_WIDTH)]
     shown = text_tables(analysis) | {"leaderboard": leaderboard_table(analysis, fitting)}
@@ -144,8 +169,10 @@ def _placed(table: pl.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place(row), row
 
 
-def _score(mean: float | None, half: float | None) -> str:
-    return number(mean, 3) if half is None else f"{number(mean, 3)} ± {number(half, 3)}"
+def _score(mean: float | None, low: float | None, high: float | None) -> str:
+    if low is None:
+        return number(mean, 3)
+    return f"{number(mean, 3)}\n({number(low, 3)} to {number(high, 3)})"
 
 
 def markdown(table: TextTable) -> str:
@@ -214,7 +241,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
     asked = [names.get(part.strip(), part.strip()) for part in text.split(",") if part.strip()]
     for name in asked:
         if name not in FORMATS:
-            raise UserError(f"--format {name}: one or more of {', '.join(FORMATS)}")
+            raise UserError(f"--format {cut(name)}: one or more of {', '.join(FORMATS)}")
     return tuple(dict.fromkeys(asked))
 
 

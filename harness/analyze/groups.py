@@ -4,14 +4,28 @@ Every run belongs to a *scenario* (data set, positive rate, and any other settin
 a *method* (what is compared: a loss, or the values of the keys that `by` names, each with those of
 its own hyperparameters that vary within a scenario), a *tuning* (the hyperparameters to choose on
 validation) and a replicate (its seeds and folds).
+
+Tunings are compared on the replicates that all of a group's have: a mean over other seeds is one
+over other data, and the tuning with the most runs would win by having them. Seeds may so be added
+to a chosen tuning alone, for a closer test score, and the choice stays.
 """
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 import polars as pl
 
 from harness.analyze.headings import SELECTION, picking_sign
-from harness.analyze.keys import as_labels, replicates, resolve, short_names, suggestion, varying
+from harness.analyze.keys import (
+    as_labels,
+    cut,
+    dataset_name,
+    replicates,
+    resolve,
+    short_names,
+    suggestion,
+    varying,
+)
 from harness.errors import UserError
 
 SCENARIO = ("dataset", "positive_rate", "settings")
@@ -24,6 +38,21 @@ BASELINE = "bce"
 FINGERPRINT = "data_fingerprint"
 _RATE = "imbalance.positive_rate"
 _USUAL = {"loss.name": BASELINE, "sampler.name": "none"}
+
+
+def newest_data(runs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The runs on the newest version of each data set, which counts alone.
+
+    A data set that is described alike and holds something else has changed: a file was corrected,
+    or a source was published anew. Its newest version is that of the latest run on it. Runs that
+    do not say what they read stay.
+    """
+    if FINGERPRINT not in runs.columns:
+        return runs
+    described = [key for key in varying(runs, keys) if key.startswith("dataset.")]
+    newest = pl.col(FINGERPRINT).drop_nulls().last().over(described or pl.lit("all alike"))
+    is_newest = pl.col(FINGERPRINT).is_null() | (pl.col(FINGERPRINT) == newest)
+    return runs.sort("created", "run_id").filter(is_newest)
 
 
 def latest_runs(runs: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -45,14 +74,22 @@ def label_runs(
     """Add the columns `dataset, positive_rate, settings, method, tuning, replicate`.
 
     Args:
-        runs: one row a run, of one configuration and data one alone (`latest_runs`).
+        runs: one row a run, of one configuration and data one alone (`newest_data`, then
+            `latest_runs`).
         keys: its columns that hold the configuration.
         tuned: prefixes of the config columns that are hyperparameters to pick.
         by: the keys whose values are compared; the column `method` holds them.
 
     Raises:
-        UserError: the runs have no such key.
+        UserError: the runs have no such key, or no hyperparameter that a prefix of the reader's own
+            begins.
     """
+    for prefix in tuned if tuple(tuned) != TUNED else ():
+        if not any(_is_tuned(key, (prefix,)) for key in keys):
+            whole = [key for key in keys if key.endswith(f".{prefix}")] or list(keys)
+            near = get_close_matches(prefix, whole, n=2, cutoff=0.5) or ["optimizer.", "loss.gamma"]
+            meant = " or ".join(map(cut, near))
+            raise UserError(f"--tuned {cut(prefix)}: no hyperparameter begins so; such as {meant}")
     if "loss.name" not in keys and "loss" in by:
         raise UserError("the runs have no config column loss.name: nothing to compare")
     runs = as_labels(runs, keys)
@@ -100,23 +137,30 @@ def baseline_label(
     if wanted in labels:
         return wanted
     if asked:
-        raise UserError(f"--baseline {asked}: no such group; one of {'; '.join(labels)}")
+        near = get_close_matches(asked, labels, n=3, cutoff=0.5)
+        some = "; ".join(map(cut, near + [label for label in labels if label not in near][:3]))
+        more = f"; ... ({len(labels)})" if len(labels) > len(near) + 3 else ""
+        raise UserError(f"--baseline {cut(asked)}: no such group; one of {some}{more}")
     return labels[0] if "" in usual else wanted
 
 
 def choose_configurations(
     candidates: pl.DataFrame, *, metric: str, sign: int | None = None
 ) -> pl.DataFrame:
-    """The best tuning of each group by its mean validation score over seeds.
+    """The best tuning of each group by its mean validation score over the replicates all share.
+
+    Where a group's tunings share none, each is judged by all of its own runs.
 
     Args:
-        candidates: rows with the columns GROUP, `tuning` and `metric`, and no test column.
+        candidates: rows with the columns GROUP, `tuning`, those of `pairing` and `metric`, and no
+            test column.
         metric: a column named `validation/...`.
         sign: 1 where its higher values are better, -1 where its lower ones are; must be given of a
             column that is no metric of ours, and of no other.
 
     Returns:
-        Rows (GROUP, tuning, num_configurations), one a group.
+        Rows (GROUP, tuning, num_configurations, num_shared, num_set_aside), one a group:
+        num_shared replicates that all tunings have, and num_set_aside runs beyond them.
 
     Raises:
         UserError: the metric is missing, unknown, has no direction or is not measured on
@@ -128,34 +172,63 @@ def choose_configurations(
     if not metric.startswith("validation/") or metric not in candidates.columns:
         known = [c for c in candidates.columns if c.startswith("validation/")]
         hint = suggestion(metric, known) or f"; choose by one such as {SELECTION}"
-        raise UserError(f"cannot choose by {metric}: no run has it{hint}")
-    better = sign or picking_sign(metric, asked=f"cannot choose by {metric}")
+        raise UserError(f"cannot choose by {cut(metric)}: no run has it{hint}")
+    better = sign or picking_sign(metric, asked=f"cannot choose by {cut(metric)}")
     gain = (pl.col(metric) * better).fill_nan(None)
+    counted = shared_runs(candidates.with_columns(gain.alias("gain")))
     # A run that diverged before its first epoch scores as the worst of its group: left out, a
     # configuration would profit from diverging on its hard seeds.
-    penalised = gain.fill_null(gain.min().over(GROUP)).fill_null(0.0)
+    worst = pl.col("gain").min().over(GROUP)
     scored = (
-        candidates.with_columns(penalised.alias("gain"))
+        counted.with_columns(pl.col("gain").fill_null(worst).fill_null(0.0))
         .group_by(*GROUP, "tuning")
-        .agg(pl.col("gain").mean(), pl.len().alias("num_runs"))
+        .agg(pl.col("gain").mean(), pl.col("num_shared", "num_set_aside").first())
     )
-    # In a half-finished sweep a configuration with fewer seeds could win by luck.
-    complete = scored.filter(pl.col("num_runs") == pl.col("num_runs").max().over(GROUP))
-    best = complete.sort("gain", "tuning", descending=[True, False]).group_by(GROUP).first()
+    best = scored.sort("gain", "tuning", descending=[True, False]).group_by(GROUP).first()
     counts = scored.group_by(GROUP).agg(pl.len().alias("num_configurations"))
-    columns = [*GROUP, "tuning", "num_configurations"]
+    columns = [*GROUP, "tuning", "num_configurations", "num_shared", "num_set_aside"]
     return best.join(counts, on=GROUP, nulls_equal=True).select(columns).sort(GROUP)
 
 
+def shared_runs(candidates: pl.DataFrame) -> pl.DataFrame:
+    """The runs on replicates that all tunings of their group have; all of a group that has none.
+
+    With `num_shared` and `num_set_aside`, as `choose_configurations` returns them.
+    """
+    own = pl.struct(pairing(candidates))
+    tunings = pl.col("tuning").n_unique()
+    is_shared = tunings.over(*GROUP, own) == tunings.over(GROUP)
+    shared = own.filter(pl.col("is_shared")).n_unique().over(GROUP)
+    marked = candidates.with_columns(is_shared.alias("is_shared"))
+    marked = marked.with_columns(shared.cast(pl.Int64).alias("num_shared"))
+    counts = pl.col("is_shared") | (pl.col("num_shared") == 0)
+    aside = (~counts).sum().over(GROUP).cast(pl.Int64)
+    return marked.with_columns(aside.alias("num_set_aside")).filter(counts).drop("is_shared")
+
+
+def pairing(runs: pl.DataFrame) -> list[str]:
+    """The columns that say which runs of a scenario make a pair: replicate, and data if known."""
+    return ["replicate", *(c for c in (FINGERPRINT,) if c in runs.columns)]
+
+
 def chosen_runs(labelled: pl.DataFrame, *, metric: str, sign: int | None = None) -> pl.DataFrame:
-    """The runs of the chosen configurations, with `num_configurations`; sorted by run_id.
+    """All runs of the chosen configurations, with the columns of `choose_configurations`.
+
+    Sorted by run_id.
 
     Args: as those of `choose_configurations`.
     """
-    candidates = labelled.select(*GROUP, "tuning", pl.col("^validation/.*$"))
+    candidates = labelled.select(*GROUP, "tuning", *pairing(labelled), pl.col("^validation/.*$"))
     chosen = choose_configurations(candidates, metric=metric, sign=sign)
     joined = labelled.join(chosen, on=[*GROUP, "tuning"], nulls_equal=True)
     return joined.sort("run_id")
+
+
+def leaves_level(runs: pl.DataFrame) -> pl.Expr:
+    """Whether a run's loss compares rows with each other alone, so that how high its raw scores are
+    is noise (see `headings.needs_level`); runs of earlier versions do not say, and count as no."""
+    fact = "shift_invariant"  # of `harness.record.schema.FACTS`
+    return _column(runs, fact, pl.Boolean).fill_null(False)
 
 
 def _is_tuned(column: str, prefixes: Sequence[str]) -> bool:
@@ -173,8 +246,12 @@ def _pairing(runs: pl.DataFrame, seeds: list[str]) -> list[str]:
 
 
 def _dataset(runs: pl.DataFrame) -> pl.Expr:
-    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
-    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data"))
+    """What tells data sets apart: the name, or the path where files of one name are several."""
+    if "dataset.path" not in runs.columns:
+        return dataset_name(runs)
+    name, path = dataset_name(runs), pl.col("dataset.path")
+    is_shared = path.n_unique().over(name) > 1
+    return pl.when(is_shared).then(pl.coalesce(path, name)).otherwise(name)
 
 
 def _column(runs: pl.DataFrame, name: str, dtype: type[pl.DataType]) -> pl.Expr:

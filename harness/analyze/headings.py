@@ -6,13 +6,14 @@ ranks nobody.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from math import inf
+from typing import TypeVar, get_args
 
 import polars as pl
 
-from harness.analyze.keys import suggestion
+from harness.analyze.keys import cut, suggestion
 from harness.errors import UserError
-from harness.metrics.definitions import Metric
+from harness.metrics.definitions import Criterion, Metric
 from harness.metrics.names import ENDS, known, parse
 
 LEADERBOARD = (
@@ -35,8 +36,6 @@ SELECTION = "validation/average_precision"
 """Picks hyperparameters. A ranking metric does not change under a monotone map of the logits, so
 it favours neither BCE, which log loss would (it is its own objective), nor the losses whose shifted
 posterior is adjusted after training; and F1 or MCC would pick by the noise of one threshold."""
-
-_LONGEST = 60  # of a name that an error repeats
 
 
 def sign(column: str) -> int:
@@ -105,6 +104,55 @@ def heading(column: str) -> str:
     return column if name is None else name.title
 
 
+def bounds(column: str) -> tuple[float, float]:
+    """The ends of a metric's range; infinite of a column that is no metric of ours.
+
+    >>> bounds("auroc"), bounds("platt/log_loss"), bounds("their_score")
+    ((0.0, 1.0), (0.0, inf), (-inf, inf))
+    """
+    metric = _metric(column)
+    return (-inf, inf) if metric is None else (metric.low, metric.high)
+
+
+def compared_bounds(column: str) -> tuple[float, float]:
+    """Between what a difference of two compared values (`compared`) lies.
+
+    >>> compared_bounds("mcc@0.5"), compared_bounds("log_loss")
+    ((-2.0, 2.0), (-inf, inf))
+    """
+    low, high = bounds(column)
+    return low - high, high - low
+
+
+def chosen_rule(column: str) -> str:
+    """The rule by which validation chose the threshold that a metric is measured at; "" of others.
+
+    >>> chosen_rule("expected_cost@cost"), chosen_rule("f1@tuned"), chosen_rule("f1@0.5")
+    ('cost', 'tuned', '')
+    """
+    name = known(column)
+    rules = ("tuned", *get_args(Criterion))
+    return name.rule if name is not None and name.rule in rules else ""
+
+
+def needs_level(column: str) -> bool:
+    """Whether adding one number to all raw logits of a run would change a metric of it.
+
+    Those of probabilities and of decisions at a stated one do; what ranks, what is measured at a
+    threshold chosen among the logits and what a calibrator put in place do not.
+
+    >>> needs_level("test/log_loss"), needs_level("f1@0.5"), needs_level("f1@bayes")
+    (True, True, True)
+    >>> needs_level("auroc"), needs_level("f1@tuned"), needs_level("platt/log_loss")
+    (False, False, False)
+    """
+    name = known(column)
+    if name is None or name.version:
+        return False
+    states = bool(name.rule) and name.rule != "oracle" and not chosen_rule(column)
+    return states or name.definition.needs == "probabilities"
+
+
 def compared_heading(column: str) -> str:
     """What of a metric is compared, in prose.
 
@@ -147,17 +195,20 @@ def test_metrics(runs: pl.DataFrame) -> list[str]:
     return [m for m in LEADERBOARD if m in numeric] + others
 
 
-def asked_metrics(asked: Sequence[str], measured: Sequence[str]) -> list[str]:
+def asked_metrics(asked: Sequence[str], measured: Sequence[str], *, first: str = "") -> list[str]:
     """The metrics asked for, by their names with or without `test/`; by default the leaderboard's.
+
+    By default ``first`` comes before those, if it is measured.
 
     Raises:
         UserError: an unknown metric, or one that no run has.
     """
-    names = [name.removeprefix("test/") for name in asked]
+    names = list(dict.fromkeys(name.removeprefix("test/") for name in asked))
     for name in names:
         if name not in measured:
-            raise UserError(f"--metric {name[:_LONGEST]}: {_unmeasured(name, measured)}")
-    return names or [m for m in LEADERBOARD if m in measured] or list(measured)
+            raise UserError(f"--metric {cut(name)}: {_unmeasured(name, measured)}")
+    usual = list(dict.fromkeys(m for m in (first, *LEADERBOARD) if m in measured))
+    return names or usual or list(measured)
 
 
 def _unmeasured(name: str, measured: Sequence[str]) -> str:
@@ -166,9 +217,9 @@ def _unmeasured(name: str, measured: Sequence[str]) -> str:
     except ValueError as error:
         near = suggestion(name, [m for m in measured if known(m) is None])
         return f"no run has it{near}" if near else str(error)
-    others = ", ".join(m[:_LONGEST] for m in measured[:4])
+    others = ", ".join(map(cut, measured[:4]))
     near = suggestion(name, measured) or f"; runs.csv has all, such as {others}"
-    return f"no run has the column test/{name}{near}"
+    return f"no run has the column test/{cut(name)}{near}"
 
 
 def _metric(column: str) -> Metric | None:

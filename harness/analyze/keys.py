@@ -15,10 +15,8 @@ from itertools import pairwise
 import polars as pl
 
 from harness.analyze.runs import Runs
-from harness.errors import UserError
-
-PLACES = frozenset({"name", "root", "rerun", "wandb"})
-"""Config groups that say where a run is kept and shown: no question is about them."""
+from harness.errors import UserError, listed, shown
+from harness.keys import is_beside
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -34,8 +32,8 @@ _BEFORE_A_VALUE = frozenset({"=", "==", "!=", "<>", "<", "<=", ">", ">=", "like"
 
 
 def keys_of(runs: Runs) -> list[str]:
-    """The config keys of these runs, but for those that say where a run is kept and shown."""
-    return [key for key in runs.columns.config if key.partition(".")[0] not in PLACES]
+    """The config keys of these runs that are part of a run: see `harness.keys`."""
+    return [key for key in runs.columns.config if not is_beside(key)]
 
 
 def varying(runs: pl.DataFrame, keys: Sequence[str]) -> list[str]:
@@ -101,8 +99,9 @@ def resolve(key: str, columns: Sequence[str]) -> str:
     if len(ending) == 1:
         return ending[0]
     if ending:
-        raise UserError(f"{key!r} may mean {' or '.join(sorted(ending))}: give the whole key")
-    raise UserError(f"no run has the key {key!r}{suggestion(key, columns)}")
+        some = listed(sorted(cut(c) for c in ending), most=4).replace(", ", " or ")
+        raise UserError(f"{shown(key)} may mean {some}: give the whole key")
+    raise UserError(f"no run has the key {shown(key)}{suggestion(key, columns)}")
 
 
 def suggestion(key: str, columns: Sequence[str]) -> str:
@@ -113,7 +112,12 @@ def suggestion(key: str, columns: Sequence[str]) -> str:
     """
     short = {c.removesuffix(".name") for c in columns} | {c.rpartition(".")[2] for c in columns}
     near = difflib.get_close_matches(key, sorted(short), n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f"; did you mean {' or '.join(map(cut, near))}?" if near else ""
+
+
+def cut(text: str, longest: int = 60) -> str:
+    """What an error repeats of a text that may have any length."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def short_names(columns: Sequence[str]) -> list[str]:
@@ -126,6 +130,12 @@ def short_names(columns: Sequence[str]) -> list[str]:
     return [s if last.count(s) == 1 else c for s, c in zip(last, columns, strict=True)]
 
 
+def dataset_name(runs: pl.DataFrame) -> pl.Expr:
+    """What a run's data set is called."""
+    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
+    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data"))
+
+
 def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     """The runs for which `where` holds; all of them where it is empty.
 
@@ -136,13 +146,13 @@ def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     """
     if not where.strip():
         return runs
-    known = runs.with_columns(_positive_rate(runs), _dataset(runs))
+    known = runs.with_columns(_positive_rate(runs), dataset_name(runs).alias("dataset"))
     try:
         kept = rows_where(known, where)
     except pl.exceptions.PolarsError as error:
         raise _mistake(where, str(error).splitlines()[0]) from error
     if not kept.height:
-        raise UserError(f"--where {where!r} leaves none of {runs.height} runs")
+        raise UserError(f"--where {shown(where)} leaves none of {runs.height} runs")
     return kept.select(runs.columns)
 
 
@@ -182,6 +192,8 @@ def to_sql(where: str, columns: Sequence[str]) -> str:
         else:
             raise _mistake(where, f"{text} stands where a comparison should")
         before = lower
+    if is_key:
+        raise _mistake(where, "it ends where a comparison should stand")
     return " ".join(parts)
 
 
@@ -220,14 +232,6 @@ def _positive_rate(runs: pl.DataFrame) -> pl.Expr:
     return pl.coalesce(*given, *counted, pl.lit(None, pl.Float64)).alias("positive_rate")
 
 
-def _dataset(runs: pl.DataFrame) -> pl.Expr:
-    columns = [c for c in ("dataset.name", "dataset.kind") if c in runs.columns]
-    return pl.coalesce(*(pl.col(c).cast(pl.String) for c in columns), pl.lit("data")).alias(
-        "dataset"
-    )
-
-
 def _mistake(where: str, reason: str) -> UserError:
-    return UserError(
-        f"--where {where!r}: {reason}; write such as 'loss in (bce, focal) and positive_rate < .1'"
-    )
+    example = "'loss in (bce, focal) and positive_rate < .1'"
+    return UserError(f"--where {shown(where)}: {cut(reason, 160)}; write such as {example}")

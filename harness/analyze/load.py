@@ -6,15 +6,26 @@ from pathlib import Path
 
 import polars as pl
 
+from harness.analyze.checked import checked
 from harness.analyze.runs import HISTORY_SCHEMA, INCOMPLETE, Runs
+from harness.analyze.sources.logged import gather
 from harness.analyze.sources.offline import log_files, read_offline
-from harness.analyze.sources.service import is_path, read_service
-from harness.analyze.sources.store import read_store
 from harness.errors import UserError
-from harness.record.store import union
+from harness.record.store import (
+    Shards,
+    findings,
+    flat_runs,
+    planned,
+    planned_objective,
+    scan,
+    shards,
+    union,
+)
+from harness.record.wandb_client import served_runs
 
 __all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "complete", "join", "load"]
 
+OBJECTIVE = "evaluation.objective"
 RANKS = ("_incomplete", "_bare")  # by which a run that several sources have is chosen
 
 
@@ -28,7 +39,7 @@ def load(*sources: Path | str) -> Runs:
     Raises:
         UserError: a source is none of these, cannot be read or holds no runs.
     """
-    return join([_read(source) for source in sources])
+    return join([checked(_read(source)) for source in sources])
 
 
 def join(parts: Sequence[Runs]) -> Runs:
@@ -49,6 +60,7 @@ def join(parts: Sequence[Runs]) -> Runs:
         predictions=tuple(frame for part in parts for frame in part.predictions),
         columns=columns.without(logging),
         notes=tuple(notes),
+        found={name: lines for part in parts for name, lines in part.found.items()},
         keep=tuple(part.keep for part in parts),
     )
 
@@ -86,11 +98,79 @@ def complete(runs: Runs) -> Runs:
 def _read(source: Path | str) -> Runs:
     path = Path(source)
     if (path / "shards").is_dir():
-        return read_store(path)
+        return _read_store(path)
     if log_files(path):
         return read_offline(path)
-    if not path.exists() and isinstance(source, str) and is_path(source):
-        return read_service(source)
+    if not path.exists() and isinstance(source, str) and _is_service(source):
+        return _read_service(source)
     if path.is_file():
         raise UserError(f"{path} is no W&B log (.wandb); give a sweep folder such as runs/NAME")
-    return read_store(path)  # which says what it lacks
+    return _read_store(path)  # which says what it lacks
+
+
+def _read_store(folder: Path) -> Runs:
+    """Read `folder/shards/*/{runs,history,predictions}.parquet`; damaged shards are left out.
+
+    Raises:
+        UserError: no such folder, or no whole shard in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; give a sweep folder such as runs/NAME")
+    found = shards(folder)
+    rows, columns = flat_runs(found)
+    damaged = [f"{shard} is damaged ({told}): left out." for shard, told in found.damaged.items()]
+    if not rows.height:
+        why = damaged[0] if damaged else "no rows in shards/*/runs.parquet"
+        raise UserError(f"{folder} holds no runs ({why}); train some")
+    latest = rows.sort("created", "shard").unique("run_id", keep="last")
+    if OBJECTIVE in latest.columns and (objective := planned_objective(folder)):
+        # It is beside a run: one that an earlier sweep stored tells what that one was asked for.
+        latest = latest.with_columns(pl.lit(objective).alias(OBJECTIVE))
+    history = list(_scan(found, "history")) or [pl.LazyFrame(schema=HISTORY_SCHEMA)]
+    return Runs(
+        name=folder.resolve().name,
+        # Shards come in the order they were trained; no table may depend on it.
+        runs=latest.sort("run_id"),
+        columns=columns,
+        history=pl.concat(history, how="diagonal_relaxed"),
+        predictions=tuple(_scan(found, "predictions")),
+        notes=(*damaged, *_unfinished(folder, latest.height)),
+        found=findings(folder),
+    )
+
+
+def _unfinished(folder: Path, num_runs: int) -> Iterator[str]:
+    total = planned(folder)
+    if total is not None and num_runs < total:
+        yield (
+            f"{folder.resolve().name}: {num_runs} of {total} runs so far. The same `harness train` "
+            "command again trains those that are missing."
+        )
+
+
+def _scan(found: Shards, table: str) -> Iterator[pl.LazyFrame]:
+    for path in found.paths(table):
+        yield scan(path).with_columns(pl.lit(path.parent.name).alias("shard"))
+
+
+def _is_service(source: str) -> bool:
+    """Whether a source that is no file here could be a project, or a group of one, on W&B.
+
+    >>> [_is_service(s) for s in ("me/loss/demo", "me/loss", "demo", "./me/loss", "a//b")]
+    [True, True, False, False, False]
+    """
+    parts = source.split("/")
+    return len(parts) in (2, 3) and all(part.strip(". ") for part in parts)
+
+
+def _read_service(source: str) -> Runs:
+    """The runs of `entity/project[/group]`.
+
+    Raises:
+        UserError: no key, no answer, no such project, or no run of this harness in it.
+    """
+    entity, project, group = [*source.split("/"), None][:3]
+    assert entity and project
+    logs = ((source, log) for log in served_runs(entity, project, group))
+    return gather(logs, name=group or project, place=source)

@@ -1,16 +1,37 @@
 """What is asked of logged runs, and the tables that answer it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 import polars as pl
 
 from harness.analyze import comparisons, groups
-from harness.analyze.headings import COMPARED, SELECTION, asked_metrics, test_metrics
-from harness.analyze.keys import as_labels, filtered, keys_of, replicates, resolve, varying
+from harness.analyze.decisions import decisions
+from harness.analyze.headings import (
+    COMPARED,
+    SELECTION,
+    asked_metrics,
+    heading,
+    needs_level,
+    test_metrics,
+)
+from harness.analyze.keys import (
+    as_labels,
+    dataset_name,
+    filtered,
+    keys_of,
+    replicates,
+    resolve,
+    varying,
+)
 from harness.analyze.load import Runs
-from harness.errors import UserError
+from harness.errors import UserError, listed
+from harness.metrics.settings import Costs, Evaluation
+
+MAX_NAMED = 3  # groups in one note
+_COST = "test/expected_cost@cost"
 
 
 @dataclass(frozen=True)
@@ -18,7 +39,8 @@ class Question:
     """Everything a reader may choose.
 
     Attributes:
-        metrics: test scores of the leaderboard, the first one its headline; empty: the usual.
+        metrics: test scores of the leaderboard, the first one its headline; empty: the usual, after
+            what the sweep itself was asked about (`sweeps_metric`).
         by: config keys whose values are compared.
         baseline: the value the others are compared with; empty: bce.
         where: which runs; see `harness.analyze.keys`.
@@ -38,8 +60,8 @@ class Question:
     target: str = ""
 
     def __post_init__(self) -> None:
-        if not self.rope > 0:
-            raise UserError(f"--rope must be above 0, got {self.rope}")
+        if not 0 < self.rope < inf:
+            raise UserError(f"--rope must be a finite number above 0, got {self.rope}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,9 @@ class Analysis:
         labelled: all runs asked about, with the columns of `groups.label_runs`.
         chosen: those of the configurations chosen on validation.
         metrics: the leaderboard's, the headline first; `compared`: all test metrics there are.
-        board, differences, datasets, iqm, ranks: see `comparisons`.
+        board, differences, datasets, iqm, ranks: see `comparisons`; the board has the columns of
+            `decisions` too.
+        one_test_part: the scenarios whose runs are all scored on the same rows, SCENARIO a row.
         rank_test: what tests the ranks; empty where there are too few data sets or groups.
         notes: sentences on what the sources lack, and on runs that do not count.
     """
@@ -71,6 +95,7 @@ class Analysis:
     iqm: pl.DataFrame
     ranks: pl.DataFrame
     rank_test: Mapping[str, Any]
+    one_test_part: pl.DataFrame
     notes: Sequence[str]
 
 
@@ -82,9 +107,11 @@ def answer(runs: Runs, question: Question) -> Analysis:
     """
     keys = keys_of(runs)
     asked = filtered(as_labels(runs.runs, keys), question.where)
-    kept = groups.latest_runs(asked, keys)
+    current = groups.newest_data(asked, keys)
+    counted = groups.latest_runs(current, keys)
+    kept = without_level(counted)
     known = test_metrics(kept)
-    metrics = asked_metrics(question.metrics, known)
+    metrics = asked_metrics(question.metrics, known, first=sweeps_metric(kept))
     if not metrics:
         raise UserError(f"{runs.name}: no run has a test score (a column test/...)")
     headline = metrics[0]
@@ -98,6 +125,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
         chosen, metrics=compared, baseline=baseline, rope=question.rope
     )
     ranks, rank_test = comparisons.ranks(board, headline)
+    one_test_part = scored_on_the_same_rows(chosen)
     return Analysis(
         runs=runs,
         question=question,
@@ -108,14 +136,115 @@ def answer(runs: Runs, question: Question) -> Analysis:
         headline=headline,
         metrics=metrics,
         compared=compared,
-        board=board,
+        board=board.join(
+            decisions(chosen, metric=headline),
+            on=groups.GROUP,
+            nulls_equal=True,
+            how="left",
+            maintain_order="left",
+        ),
         differences=differences,
         datasets=comparisons.across_datasets(differences, rope=question.rope, shown=metrics),
         iqm=comparisons.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
-        notes=[*runs.notes, *_left_out(asked.height, kept.height)],
+        one_test_part=one_test_part,
+        notes=[
+            *runs.notes,
+            *_set_aside(asked, current),
+            *_left_out(current.height, kept.height),
+            *_chosen_on(chosen),
+            *_noise(labelled, question.selection),
+            *_on_one_test_part(one_test_part),
+        ],
     )
+
+
+def sweeps_metric(runs: pl.DataFrame) -> str:
+    """The test metric that the sweep's own settings ask about; "" where they are the usual ones.
+
+    Its `evaluation.objective` or, where costs are given, the cost at the threshold chosen for it.
+    """
+    objectives = _set(runs, "evaluation.objective", but=Evaluation.objective)
+    if len(objectives) == 1:
+        return str(objectives[0])
+    usual = asdict(Costs())
+    if not any(_set(runs, f"evaluation.costs.{name}", but=cost) for name, cost in usual.items()):
+        return ""
+    other = _set(runs, "evaluation.threshold", but="cost")
+    return "expected_cost@cost" if other and _COST in runs.columns else "expected_cost@tuned"
+
+
+def _set(runs: pl.DataFrame, key: str, *, but: Any) -> list[Any]:
+    """The values of a key, if some are set otherwise than the usual one."""
+    values = runs[key].drop_nulls().unique().sort().to_list() if key in runs.columns else []
+    return values if values != [but] else []
+
+
+def without_level(runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs, without the scores that hang on the logits' level where the loss leaves it alone.
+
+    Such a loss compares rows with each other: it has no gradient in the bias, and what an optimizer
+    that divides by the gradient's size makes of it is rounding noise (see `headings.needs_level`).
+    """
+    columns = [c for c in runs.columns if c.startswith(("validation/", "test/")) and needs_level(c)]
+    trained = ~groups.leaves_level(runs)
+    return runs.with_columns(pl.when(trained).then(pl.col(c)).alias(c) for c in columns)
+
+
+def _noise(labelled: pl.DataFrame, selection: str) -> Iterator[str]:
+    methods = sorted(labelled.filter(groups.leaves_level(labelled))["method"].unique())
+    if not methods:
+        return
+    yield (
+        f"{_named(methods)}: trained by the order of rows alone, which says nothing of how high "
+        "the scores are. Log loss, Brier score, ECE, thresholds and decisions at a stated "
+        "probability, and charts of these, are not shown for raw scores, where they are rounding "
+        "noise; calibrated scores have them."
+    )
+    if needs_level(selection):
+        yield (
+            f"Nothing of {_named(methods)} could be chosen by {heading(selection)}: the first "
+            f"configuration stands; choose by one such as {SELECTION}."
+        )
+
+
+def _named(names: Sequence[str]) -> str:
+    return listed(names, MAX_NAMED)
+
+
+def _chosen_on(chosen: pl.DataFrame) -> Iterator[str]:
+    """On which seeds configurations were compared, where not all of them have the same."""
+    once = chosen.unique(groups.GROUP).sort(groups.GROUP)
+    for number, rows in once.filter(pl.col("num_set_aside") > 0).group_by(
+        "num_shared", maintain_order=True
+    ):
+        seeds = "the 1 seed" if number[0] == 1 else f"the {number[0]} seeds"
+        beyond = int(rows["num_set_aside"].sum())
+        yield (
+            f"{_named(rows['method'].unique().sort().to_list())}: chosen on {seeds} that all "
+            f"configurations share; {beyond} {'run' if beyond == 1 else 'runs'} beyond them set "
+            "aside. Test scores are of all runs of the chosen one, differences of the seeds it "
+            "shares with the baseline."
+        )
+    none = once.filter((pl.col("num_shared") == 0) & (pl.col("num_configurations") > 1))
+    if none.height:
+        methods = none["method"].unique().sort().to_list()
+        yield (
+            f"{_named(methods)}: the configurations share no seed, so each was judged by its own "
+            "runs; train all of them on the same seeds to compare like with like."
+        )
+
+
+def _set_aside(asked: pl.DataFrame, current: pl.DataFrame) -> Iterator[str]:
+    older = asked.join(current, on="run_id", how="anti").sort("created", descending=True)
+    if older.height:
+        dataset, version = older.select(dataset_name(older), groups.FINGERPRINT).row(0)
+        yield (
+            f"{older.height} of {asked.height} runs are set aside: what they read has changed "
+            f"since, such as {dataset}. The newest version counts alone; --where "
+            f"\"{groups.FINGERPRINT} like '{version[:12]}%'\" asks about an older one."
+        )
 
 
 def _left_out(asked: int, counted: int) -> Iterator[str]:
@@ -123,6 +252,32 @@ def _left_out(asked: int, counted: int) -> Iterator[str]:
         yield (
             f"{older} of {asked} runs do not count: their configuration was trained on the same "
             "data again, by other versions, and the latest run stands for it."
+        )
+
+
+def scored_on_the_same_rows(chosen: pl.DataFrame) -> pl.DataFrame:
+    """The scenarios whose replicates share their test rows, as of a split by time: SCENARIO a row.
+
+    Seeds then vary the training alone. Told by the rows themselves, whatever the split is called;
+    runs that were logged before their rows were known tell nothing.
+    """
+    rows = ("data_fingerprint", "test_fingerprint")
+    if not set(rows) <= set(chosen.columns):
+        return chosen.select(groups.SCENARIO).clear()
+    same = pl.struct(rows).n_unique() == 1
+    known = pl.col("test_fingerprint").null_count() == 0
+    repeated = pl.col("replicate").n_unique() > 1
+    found = chosen.group_by(groups.SCENARIO).agg((same & known & repeated).alias("same"))
+    return found.filter("same").select(groups.SCENARIO).sort(groups.SCENARIO)
+
+
+def _on_one_test_part(scenarios: pl.DataFrame) -> Iterator[str]:
+    if scenarios.height:
+        names = ", ".join(scenarios["dataset"].unique(maintain_order=True))
+        yield (
+            f"{names}: one test part. Every run is scored on the same rows, and seeds vary the "
+            "training alone: intervals show the spread of training alone; they say nothing about "
+            "other rows."
         )
 
 

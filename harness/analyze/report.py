@@ -8,6 +8,7 @@ policy admits two scripts by their hash, so markup that slipped through would st
 import base64
 import hashlib
 import importlib.metadata
+import math
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
@@ -23,19 +24,24 @@ import vl_convert
 import yaml
 
 import harness
-from harness.analyze import wording
+from harness.analyze import overview, wording
 from harness.analyze.charts import STANDALONE, definitions
+from harness.analyze.checked import visible
 from harness.analyze.comparisons import CHANCES
 from harness.analyze.curves import THRESHOLDS
+from harness.analyze.data_section import data_sets
+from harness.analyze.decisions import COSTS
 from harness.analyze.drawing import MAX_METRICS, ChartRows, rank_rows
 from harness.analyze.groups import SCENARIO
 from harness.analyze.headings import compared_heading, compared_sign, direction, heading, target
 from harness.analyze.keys import varying
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import answers, overall, place, what_would_decide
+from harness.errors import listed
 
 MAX_TABLE_ROWS = 2000
 MAX_LISTED = 12
+MAX_RECORD = 2**20  # characters of Hydra's record of a sweep
 SCRIPTS = ("data.js", "explorer.js", "page.js")
 
 DIGITS = 4
@@ -80,6 +86,12 @@ def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
             board=_numbered(analysis.board, drawn),
             differences=_numbered(headline, drawn),
             datasets=analysis.datasets.filter(pl.col("metric") == analysis.headline).to_dicts(),
+            data_sets=data_sets(analysis)[:MAX_LISTED],
+            data_sets_left_out=max(0, analysis.labelled["dataset"].n_unique() - MAX_LISTED),
+            num_scenarios=analysis.board.select(SCENARIO).n_unique(),
+            overview=overview.tables(analysis),
+            advice=overview.advice(analysis),
+            threshold_note=overview.threshold_note(analysis),
             over=averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run",
             table_rows_left_out=max(0, analysis.board.height - MAX_TABLE_ROWS),
             asked=asked(analysis),
@@ -134,6 +146,7 @@ def _environment() -> jinja2.Environment:
         signed=wording.signed,
         interval=wording.interval,
         number=wording.number,
+        probability=overview.probability,
         p_value=wording.p_value,
         wins=wording.wins,
         chances=wording.chances,
@@ -155,7 +168,7 @@ def build_payload(analysis: Analysis, drawn: ChartRows) -> Mapping[str, Any]:
     if "differences" in tables:
         tables["differences"] = with_hints(tables["differences"])
     return {
-        "scenarios": [_scenario(row) for row in drawn.scenarios.iter_rows(named=True)],
+        "scenarios": _scenarios(analysis.board, drawn),
         "metrics": [_metric(m) for m in metrics],
         "methods": [{"label": k, "colour": drawn.palette.get(k)} for k in methods],
         "baseline": analysis.baseline,
@@ -215,10 +228,30 @@ def _metric(metric: str) -> dict[str, Any]:
     }
 
 
-def _scenario(row: Mapping[str, Any]) -> dict[str, Any]:
-    rate = "natural" if row["positive_rate"] is None else f"{100 * row['positive_rate']:.3g}%"
-    names = {"dataset": row["dataset"], "rate": rate, "settings": row["settings"]}
-    return {**names, "where": place(row)}
+def _scenarios(board: pl.DataFrame, drawn: ChartRows) -> list[dict[str, Any]]:
+    """Names, the costs and the rule that the sweep decided by, and what the rule chose, a logit a
+    method."""
+    parts = board.join(drawn.scenarios, on=SCENARIO, nulls_equal=True).partition_by(
+        "scenario", as_dict=True
+    )
+    found = []
+    for row in drawn.scenarios.iter_rows(named=True):
+        groups = parts[row["scenario"],].to_dicts()
+        rate = "natural" if row["positive_rate"] is None else f"{100 * row['positive_rate']:.3g}%"
+        found.append(
+            {
+                **{"dataset": row["dataset"], "rate": rate, "settings": row["settings"]},
+                "where": place(row),
+                "costs": {name: groups[0][name] for name in COSTS},
+                "rule": overview.rule_name(groups[0]["rule"]),
+                "chosen": {group["method"]: _plain(group["threshold_logit"]) for group in groups},
+            }
+        )
+    return found
+
+
+def _plain(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _by_scenario(
@@ -263,14 +296,23 @@ def _names(prefixes: tuple[str, ...]) -> str:
 def rerun_command(folder: Path) -> str:
     """The command of the last sweep trained into a folder, from Hydra's record of it; else "".
 
-    The record is only read as text: nothing in it is instantiated.
+    The record is only read as text: nothing in it is instantiated, and no alias is followed, by
+    which a short file can say more than fits a memory.
     """
     try:
-        record = yaml.safe_load((folder / "multirun.yaml").read_text(encoding="utf-8"))
+        with (folder / "multirun.yaml").open(encoding="utf-8") as file:
+            record = yaml.load(file.read(MAX_RECORD), Loader=_WithoutAliases)
         overrides = record["hydra"]["overrides"]["task"]
-        return shlex.join(["harness", "train", "-m", *map(str, overrides)])
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        return visible(shlex.join(["harness", "train", "-m", *map(str, overrides)]))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError, KeyError, TypeError):
         return ""
+
+
+class _WithoutAliases(yaml.SafeLoader):
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("Hydra writes no alias")
+        return super().compose_node(parent, index)
 
 
 def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:
@@ -286,7 +328,7 @@ def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:
         ("runs", f"{labelled.height} ({', '.join(f'{n} {s}' for s, n in statuses)})"),
         ("shown", f"{board.height} configurations, chosen of {board['num_configurations'].sum()}"),
         ("trained", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"),
-        ("numerics", _listed(labelled, "numerics")),
+        ("numerics", _values(labelled, "numerics")),
         ("analysed with", analysed),
         ("report written", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
     ]
@@ -295,22 +337,21 @@ def provenance(labelled: pl.DataFrame, board: pl.DataFrame) -> Facts:
     if "data_fingerprint" in labelled.columns:
         by_data = labelled.partition_by("dataset", as_dict=True, maintain_order=True)
         prints = [
-            (f"data {d}", _listed(rows, "data_fingerprint", longest=16))
+            (f"data {d}", _values(rows, "data_fingerprint", longest=16))
             for (d,), rows in by_data.items()
         ]
         facts += sorted(prints)[:MAX_LISTED]
     return facts
 
 
-def _listed(table: pl.DataFrame, column: str, longest: int = 200) -> str:
+def _values(table: pl.DataFrame, column: str, longest: int = 200) -> str:
     values = sorted(map(str, table[column].drop_nulls().unique())) if column in table else []
-    shown = ", ".join(v[:longest] for v in values[:MAX_LISTED])
-    return shown + (f" and {len(values) - MAX_LISTED} more" if len(values) > MAX_LISTED else "")
+    return listed([value[:longest] for value in values], MAX_LISTED)
 
 
 def settings(labelled: pl.DataFrame, keys: Sequence[str]) -> list[tuple[str, str, bool]]:
     """(config key, its values, whether it varies), varying ones first."""
     varied = varying(labelled, keys)
     ordered = [*varied, *(key for key in keys if key not in varied)]
-    rows = [(key, _listed(labelled, key), key in varied) for key in ordered]
+    rows = [(key, _values(labelled, key), key in varied) for key in ordered]
     return [row for row in rows if row[1]]

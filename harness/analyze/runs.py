@@ -1,6 +1,7 @@
 """What every source of logged runs gives."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -25,6 +26,7 @@ class Runs:
             Rows (run_id, shard, split, logits, labels). W&B has none.
         columns: which column of `runs` is configuration, which a fact, which a metric.
         notes: sentences on what the sources lack.
+        found: sentences on each data set, by its fingerprint; W&B has none.
         keep: holds the files that `history` reads, for as long as the runs live.
 
     A run that was trained twice has its older history and predictions too: readers of those join
@@ -37,4 +39,5 @@ class Runs:
     predictions: tuple[pl.LazyFrame, ...]
     columns: Columns
     notes: tuple[str, ...] = ()
+    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     keep: Any = None

@@ -7,6 +7,10 @@ arrays, one element a comparison. Data sets are independent: what is said over t
 others like them, which seeds of one data set never do; one number a data set goes in. Undefined
 results are NaN, never an exception.
 
+Differences that are all the same have no spread, and t has nothing to divide by: two runs that
+agree by chance, or seeds that repeat one run, would be certain of anything. Nothing is concluded
+from such but that 0 is no difference; whoever calls says below which spread there is none.
+
 Sources: Nadeau and Bengio, "Inference for the Generalization Error", 2003; Demsar, "Statistical
 Comparisons of Classifiers over Multiple Data Sets", 2006; Benavoli et al., "Time for a Change",
 2017; Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice", 2021;
@@ -27,6 +31,10 @@ ALPHA = 0.05
 SEED_CAP = 1000
 
 DATASET_CAP = 1000
+FORECAST_FROM = 5
+"""Fewer seeds or data sets foretell nothing: a spread estimated from 4 may be off by a factor 4,
+and what it foretells by 16."""
+
 NUM_SAMPLES = 10_000  # a probability is then off by 0.005 at most, one standard error
 
 
@@ -51,22 +59,52 @@ def standard_error(*, sd: ArrayLike, num_seeds: ArrayLike, test_train_ratio: Arr
 def half_interval(
     *, sd: ArrayLike, num_seeds: ArrayLike, test_train_ratio: ArrayLike, confidence: float = 0.95
 ) -> Floats:
-    """Half the width of the t confidence interval of a mean, J - 1 degrees of freedom."""
+    """Half the width of the t confidence interval of a mean, J - 1 degrees of freedom.
+
+    NaN below 2 seeds and without any spread.
+    """
     seeds = np.asarray(num_seeds, float)
     quantile = stats.t.isf((1 - confidence) / 2, np.where(seeds >= 2, seeds - 1, np.nan))
     error = standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio)
-    return np.asarray(quantile * error)
+    return np.asarray(quantile * _some(error))
+
+
+def _some(error: Floats) -> Floats:
+    """A standard error, NaN where it is 0."""
+    return np.where(error > 0, error, np.nan)
 
 
 def corrected_p_value(
     *, mean: ArrayLike, sd: ArrayLike, num_seeds: ArrayLike, test_train_ratio: ArrayLike
 ) -> Floats:
-    """Two-sided p of "the mean difference is 0"; 1 where every difference is exactly 0."""
+    """Two-sided p of "the mean difference is 0".
+
+    1 where every difference is exactly 0; NaN below 2 seeds, and where all are one other number.
+    """
     mean, seeds = np.asarray(mean, float), np.asarray(num_seeds, float)
     error = standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where((mean == 0) & (error == 0), 0.0, np.abs(mean) / error)
-        return np.asarray(2 * stats.t.sf(t, np.where(seeds >= 2, seeds - 1, np.nan)))
+    t = np.where((mean == 0) & (error == 0), 0.0, np.abs(mean) / _some(error))
+    return np.asarray(2 * stats.t.sf(t, np.where(seeds >= 2, seeds - 1, np.nan)))
+
+
+def equivalence_p_value(
+    *,
+    mean: ArrayLike,
+    sd: ArrayLike,
+    num_seeds: ArrayLike,
+    test_train_ratio: ArrayLike,
+    margin: float,
+) -> Floats:
+    """p of "the mean difference is `margin` or more, up or down": two one-sided corrected t tests.
+
+    NaN below 2 seeds and without any spread. Source: Schuirmann, "A Comparison of the Two One-Sided
+    Tests Procedure", 1987: both at the full level, since one of the two hypotheses alone can hold.
+    """
+    mean, seeds = np.asarray(mean, float), np.asarray(num_seeds, float)
+    error = _some(standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio))
+    freedom = np.where(seeds >= 2, seeds - 1, np.nan)
+    with np.errstate(over="ignore"):  # a margin beyond all differences
+        return np.asarray(stats.t.sf((margin - np.abs(mean)) / error, freedom))
 
 
 def correlated_t_posterior(
@@ -79,18 +117,15 @@ def correlated_t_posterior(
 ) -> tuple[Floats, Floats, Floats]:
     """Probabilities that a difference is below, in or above +-rope, on this one data set.
 
-    NaN below 2 seeds. Source: Benavoli et al., "Time for a Change", 2017, section 3.1: the
-    posterior of Nadeau and Bengio's t.
+    NaN below 2 seeds and without any spread. Source: Benavoli et al., "Time for a Change", 2017,
+    section 3.1: the posterior of Nadeau and Bengio's t.
     """
     mean, seeds = np.asarray(mean, float), np.asarray(num_seeds, float)
-    error = standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = (-rope - mean) / error, (rope - mean) / error
-    # Without any spread the difference is what it is.
-    low = np.where(error == 0, np.where(mean < -rope, np.inf, -np.inf), low)
-    high = np.where(error == 0, np.where(mean > rope, -np.inf, np.inf), high)
+    error = _some(standard_error(sd=sd, num_seeds=seeds, test_train_ratio=test_train_ratio))
     freedom = np.where(seeds >= 2, seeds - 1, np.nan)
-    below, above = stats.t.cdf(low, freedom), stats.t.sf(high, freedom)
+    with np.errstate(over="ignore"):  # a rope beyond all differences
+        below = stats.t.cdf((-rope - mean) / error, freedom)
+        above = stats.t.sf((rope - mean) / error, freedom)
     return below, np.clip(1 - below - above, 0, 1), above
 
 
@@ -122,7 +157,8 @@ def more_seeds_needed(
 
     Judged at alpha / family_size, Holm's strictest step, so rather too many than too few. It takes
     the observed effect for the true one: an order of magnitude, no promise. NaN where `cap` seeds
-    in all would not do; since the correction does not shrink with J, it may be that none would.
+    in all would not do; since the correction does not shrink with J, it may be that none would. NaN
+    too from fewer than FORECAST_FROM seeds and without any spread, which foretell nothing.
     """
     mean, sd, seeds, ratio = (
         np.atleast_1d(np.asarray(a, float)) for a in (mean, sd, num_seeds, test_train_ratio)
@@ -132,25 +168,33 @@ def more_seeds_needed(
     needed = np.full(mean.shape, np.nan)
     for i, (effect, spread, have, r) in enumerate(zip(abs(mean), sd, seeds, ratio, strict=True)):
         enough = totals[effect > critical * np.sqrt(1 / totals + r) * spread]
-        if enough.size:  # the bound falls with J, so the first is the answer
+        if (
+            enough.size and have >= FORECAST_FROM and spread > 0
+        ):  # the bound falls with J, so the first is the answer
             needed[i] = max(enough[0] - have, 0)
     return needed
 
 
-def verdicts(*, gain: ArrayLike, adjusted_p: ArrayLike, alpha: float = ALPHA) -> list[str]:
-    """ "better", "worse", "differs" or "undecided", a comparison each.
+def verdicts(
+    *, gain: ArrayLike, adjusted_p: ArrayLike, adjusted_same: ArrayLike, alpha: float = ALPHA
+) -> list[str]:
+    """ "better", "worse", "differs", "same" or "undecided", a comparison each.
 
     Args:
         gain: mean difference from the baseline, positive where the method is better; 0 where the
             metric has no direction: such a difference is neither better nor worse.
-        adjusted_p: Holm's p of the same comparisons; NaN is undecided.
+        adjusted_p: Holm's p of "there is no difference"; NaN is undecided.
+        adjusted_same: Holm's p of "the difference matters"; NaN is undecided. What is shown to
+            differ is said to, however little.
 
-    >>> verdicts(gain=[0.1, -0.1, 0.0, 0.1], adjusted_p=[0.01, 0.01, 0.01, 0.3])
-    ['better', 'worse', 'differs', 'undecided']
+    >>> gain, p = [0.1, -0.1, 0.0, 0.1, 0.1], [0.01, 0.01, 0.01, 0.3, 0.3]
+    >>> verdicts(gain=gain, adjusted_p=p, adjusted_same=[0.3, 0.01, 0.3, 0.01, 0.3])
+    ['better', 'worse', 'differs', 'same', 'undecided']
     """
     gain, significant = np.asarray(gain, float), np.asarray(adjusted_p, float) <= alpha
     decided = np.select([gain > 0, gain < 0], ["better", "worse"], "differs")
-    return [str(word) for word in np.where(significant, decided, "undecided")]
+    same = np.where(np.asarray(adjusted_same, float) <= alpha, "same", "undecided")
+    return [str(word) for word in np.where(significant, decided, same)]
 
 
 def wilcoxon_p(differences: ArrayLike) -> float:
@@ -165,6 +209,25 @@ def wilcoxon_p(differences: ArrayLike) -> float:
     if not values.any():
         return 1.0
     return float(stats.wilcoxon(values, zero_method="zsplit").pvalue)
+
+
+def equivalence_wilcoxon_p(differences: ArrayLike, *, margin: float) -> float:
+    """p of "the difference is typically `margin` or more, up or down": two one-sided signed ranks.
+
+    >>> equivalence_wilcoxon_p([0.1, -0.2, 0.3, 0.2, -0.1], margin=1)  # the smallest: 1 / 2^5
+    0.03125
+    """
+    values = np.asarray(differences, float)
+    if values.size < 2 or not np.isfinite(values).all():
+        return float("nan")
+    above, below = values + margin, values - margin
+    if not (above.any() and below.any()):
+        return 1.0
+    tests = (above, "greater"), (below, "less")
+    return max(
+        float(stats.wilcoxon(moved, zero_method="zsplit", alternative=side).pvalue)
+        for moved, side in tests
+    )
 
 
 @dataclass(frozen=True)
@@ -206,8 +269,11 @@ def more_datasets_needed(
     """How many data sets to add until the observed p would fall below alpha / family_size.
 
     It takes the differences seen as typical: the test's z then grows with the root of their
-    number. An order of magnitude, no promise. None past DATASET_CAP.
+    number. An order of magnitude, no promise. None past DATASET_CAP and from fewer than
+    FORECAST_FROM, which foretell nothing.
     """
+    if num_datasets < FORECAST_FROM:
+        return None
     level = alpha / max(family_size, 1)
     smallest = int(np.ceil(1 - np.log2(level)))  # below, not even agreement of all would do
     z = stats.norm.isf(p_value / 2)
@@ -248,7 +314,8 @@ def interquartile_mean(scores: list[Floats], *, num_samples: int = 2000) -> Shif
 
     Args:
         scores: one array of run scores a data set; runs are resampled within their data set, so
-            the interval speaks of these data sets alone.
+            the interval speaks of these data sets alone. Its ends are NaN where resampling changes
+            nothing, as with one run a data set.
     """
     rng = np.random.default_rng(0)
     drawn = [rng.choice(s, size=(num_samples, s.size)) for s in scores if s.size]
@@ -256,7 +323,8 @@ def interquartile_mean(scores: list[Floats], *, num_samples: int = 2000) -> Shif
         return Shift(*[float("nan")] * 3)
     means = stats.trim_mean(np.concatenate(drawn, axis=1), 0.25, axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    return Shift(float(stats.trim_mean(np.concatenate(scores), 0.25)), float(low), float(high))
+    ends = (float(low), float(high)) if low < high else (float("nan"),) * 2
+    return Shift(float(stats.trim_mean(np.concatenate(scores), 0.25)), *ends)
 
 
 def expected_best(scores: ArrayLike) -> Floats:

@@ -5,9 +5,11 @@ from typing import Any
 
 import polars as pl
 
+from harness.analyze.comparisons import validation_gains
 from harness.analyze.groups import SCENARIO
-from harness.analyze.headings import compared, compared_heading, compared_sign
+from harness.analyze.headings import compared_heading
 from harness.analyze.question import Analysis
+from harness.analyze.statistics import FORECAST_FROM
 
 Row = Mapping[str, Any]
 
@@ -69,21 +71,29 @@ def plural(count: int, noun: str) -> str:
 def what_would_decide(row: Row) -> str:
     """What would settle an undecided comparison; empty for a decided one.
 
-    >>> what_would_decide(
-    ...     {"verdict": "undecided", "more_seeds": 7, "difference": 0.1, "num_pairs": 5}
-    ... )
+    >>> row = {"verdict": "undecided", "difference": 0.1, "p_holm": 0.2}
+    >>> what_would_decide(row | {"num_pairs": 5, "more_seeds": 7})
     'about 7 more seeds would decide'
-    >>> what_would_decide({"verdict": "undecided", "more_datasets": 1, "difference": 0.1})
+    >>> what_would_decide(row | {"num_pairs": 3, "more_seeds": None})
+    'from 3 seeds nobody can tell how many would decide: run 5 or more'
+    >>> what_would_decide(row | {"num_datasets": 8, "more_datasets": 1})
     'about 1 more data set would decide'
     """
     if row["verdict"] != "undecided":
         return ""
-    if row.get("num_pairs", 2) < 2:
-        return "at least 2 seeds are needed"
+    is_one = "num_pairs" in row  # data set; else the row is over data sets
+    noun = "seed" if is_one else "data set"
+    count = row["num_pairs" if is_one else "num_datasets"]
+    more = row["more_seeds" if is_one else "more_datasets"]
+    if count < 2:
+        return f"at least 2 {noun}s are needed"
     if row["difference"] == 0:
         return "no difference seen"
-    noun = "seed" if "more_seeds" in row else "data set"
-    more = row["more_seeds" if noun == "seed" else "more_datasets"]
+    if row["p_holm"] is None:
+        return f"all {count} differences are the same, and without spread there is no test"
+    if count < FORECAST_FROM:
+        many = f"run {FORECAST_FROM} or more"
+        return f"from {count} {noun}s nobody can tell how many would decide: {many}"
     if more is None:
         return f"more {noun}s alone would not decide"
     return f"about {plural(more, f'more {noun}')} would decide"
@@ -115,23 +125,39 @@ def verdict(row: Row) -> str:
 def answers(analysis: Analysis) -> list[Row]:
     """One row a scenario, in the leaderboard's order: SCENARIO, where, sentence, tone, num_methods.
 
-    The method named first is the best on validation among those found better on test: naming the
-    largest test difference would select on test.
+    The method named first is the best on validation among those found better on test.
     """
-    shown = analysis.differences.filter(pl.col("metric") == analysis.headline)
-    shown = shown.join(_ranks(analysis), on=[*SCENARIO, "method"], nulls_equal=True, how="left")
-    verdicts = shown.partition_by(SCENARIO, as_dict=True)
+    shown = by_validation(analysis.differences, analysis)
+    verdicts = shown.partition_by(SCENARIO, as_dict=True, maintain_order=True)
     boards = analysis.board.partition_by(SCENARIO, as_dict=True, maintain_order=True)
     return [_answer(key, rows, verdicts.get(key), analysis) for key, rows in boards.items()]
 
 
+def by_validation(found: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
+    """Comparisons on the headline metric in the order in which a report names them, with `gain`.
+
+    The best on validation comes first: the largest test difference would be a choice by test. Where
+    validation does not have the metric, those with the fewest doubts.
+
+    Args:
+        found: of `Analysis.differences`, or `Analysis.datasets`, whose gain is a mean over
+            scenarios.
+    """
+    on = [name for name in (*SCENARIO, "method") if name in found.columns]
+    gains = validation_gains(analysis.chosen, analysis.headline, baseline=analysis.baseline)
+    gains = gains.group_by(on).agg(pl.col("gain").mean())
+    headline = found.filter(pl.col("metric") == analysis.headline)
+    shown = headline.join(gains, on=on, nulls_equal=True, how="left")
+    order = ["gain", "p_holm", "method"]
+    return shown.sort(order, descending=[True, False, False], nulls_last=True)
+
+
 def overall(analysis: Analysis) -> Row | None:
     """The sentence over all data sets; None where there is one data set alone."""
-    rows = analysis.datasets.filter(pl.col("metric") == analysis.headline)
+    rows = by_validation(analysis.datasets, analysis)
     if not rows.height:
         return None
-    # The fewest doubts first: a rule about these comparisons, so it picks no configuration.
-    ordered = rows.sort("p_holm", "method", nulls_last=True).to_dicts()
+    ordered = rows.to_dicts()
     better = [r for r in ordered if r["verdict"] == "better"]
     baseline, metric = analysis.baseline, compared_heading(analysis.headline)
     if better:
@@ -139,28 +165,19 @@ def overall(analysis: Analysis) -> Row | None:
         sentence = f"better than {baseline} on {metric}: {named}."
     else:
         sentence = f"nothing is shown to beat {baseline} on {metric}."
-        undecided = [r for r in ordered if r["verdict"] == "undecided"]
-        if undecided:
-            nearest = undecided[0]
+        undecided = rows.filter(verdict="undecided").sort("p_holm", "method", nulls_last=True)
+        if undecided.height:
+            nearest = undecided.row(0, named=True)
             sentence += f" Least undecided: {nearest['method']}, {_across(nearest)}"
             sentence += f"; {what_would_decide(nearest)}."
-    tail = _tail(ordered, baseline)
+    tail = _tail(ordered, analysis)
     where = f"over {max(row['num_datasets'] for row in ordered)} data sets"
     return {"where": where, "sentence": sentence + tail, "tone": "better" if better else "none"}
 
 
-def _ranks(analysis: Analysis) -> pl.DataFrame:
-    validation = f"validation/{analysis.headline}"
-    known = validation in analysis.chosen.columns
-    score = compared(validation, pl.col(validation).fill_nan(None)).mean()
-    mean = score * compared_sign(validation) if known else pl.lit(0.0)
-    return analysis.chosen.group_by(*SCENARIO, "method").agg(mean.alias("rank"))
-
-
 def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: Analysis) -> Row:
     scenario = dict(zip(SCENARIO, key, strict=True))
-    order = {"by": ["rank", "method"], "descending": [True, False], "nulls_last": True}
-    rows = [] if verdicts is None else verdicts.sort(**order).to_dicts()
+    rows = [] if verdicts is None else verdicts.to_dicts()
     better = [r for r in rows if r["verdict"] == "better"]
     methods, baseline = board["method"].to_list(), analysis.baseline
     if baseline not in methods:
@@ -174,18 +191,24 @@ def _answer(key: Sequence[Any], board: pl.DataFrame, verdicts: Any, analysis: An
     return {
         **scenario,
         "where": place(scenario),
-        "sentence": sentence + _tail(rows, baseline) + _diverged(board),
+        "sentence": sentence + _tail(rows, analysis) + _diverged(board),
         "tone": tone,
         "num_methods": len(methods),
     }
 
 
-def _tail(rows: Sequence[Row], baseline: str) -> str:
+def _tail(rows: Sequence[Row], analysis: Analysis) -> str:
     """Those decided otherwise than better; a metric without direction knows no better."""
-    worse = [str(r["method"]) for r in rows if r["verdict"] == "worse"]
-    differs = [str(r["method"]) for r in rows if r["verdict"] == "differs"]
-    said = f" Worse than {baseline}: {', '.join(worse)}." if worse else ""
-    said += f" Different from {baseline}: {', '.join(differs)}." if differs else ""
+    baseline, rope = analysis.baseline, analysis.question.rope
+    leads = {
+        "same": f"The same as {baseline} within \N{PLUS-MINUS SIGN}{rope:g}",
+        "worse": f"Worse than {baseline}",
+        "differs": f"Different from {baseline}",
+    }
+    said = ""
+    for word, lead in leads.items():
+        if methods := [str(r["method"]) for r in rows if r["verdict"] == word]:
+            said += f" {lead}: {', '.join(methods)}."
     return said
 
 
@@ -215,8 +238,14 @@ def _not_found(rows: list[Row], analysis: Analysis) -> str:
     if not undecided:
         return lead
     first = undecided[0]
-    hint = what_would_decide(first)
-    return f"{lead} Best on validation: {first['method']}, {_evidence(first)}; {hint}."
+    nearest = f"{first['method']}, {_evidence(first)}; {what_would_decide(first)}."
+    if first["gain"] is None:
+        return f"{lead} Least undecided: {nearest}"
+    # The rows are in the order of their gain over the baseline, whose own is 0.
+    best = rows[0]["method"] if rows[0]["gain"] > 0 else analysis.baseline
+    if best == first["method"]:
+        return f"{lead} Best on validation: {nearest}"
+    return f"{lead} Best on validation: {best}. The best of those undecided: {nearest}"
 
 
 def _evidence(row: Row) -> str:

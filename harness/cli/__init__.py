@@ -1,8 +1,12 @@
 """The `harness` command. Imports what a command needs only when it runs: help is instant."""
 
 import os
+import select
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 LONGEST = 400  # characters of an error
 
@@ -25,7 +29,11 @@ Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
 
 
 def main() -> None:
-    """Runs one command. Exit codes: 0 done, 1 an anchor fails, 2 bad input, 130 interrupted."""
+    """Runs one command.
+
+    Exit codes: 0 done, 1 an anchor fails or nobody reads on, 2 bad input, 129, 130 or 143 stopped
+    (hung up, by Ctrl-C, terminated).
+    """
     command, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     if command in {"--help", "-h", "help"}:
         print(USAGE, end="")
@@ -47,18 +55,81 @@ def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
     from harness.errors import UserError
 
     try:
-        runner(arguments)
+        with _signals_as_interrupts():
+            runner(arguments)
+            sys.stdout.flush()
     except UserError as error:
         if "HARNESS_DEBUG" in os.environ:
             raise
         _fail(str(error))
     except OSError as error:
-        if "HARNESS_DEBUG" in os.environ or error.strerror is None:
+        if isinstance(error, BrokenPipeError) and (unread := _unread()):
+            for descriptor in unread:  # whoever reads, such as `head`, has seen enough
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+            sys.exit(1)
+        if "HARNESS_DEBUG" in os.environ:
             raise
-        _fail(f"{error.filename or 'writing'}: {error.strerror}; nothing stored so far is lost")
-    except KeyboardInterrupt:
-        print("\nStopped. Finished runs are stored; the same command trains the rest.")
-        sys.exit(130)
+        _fail(_refused(error))
+    except KeyboardInterrupt as stop:
+        _say_stopped()
+        sys.exit(128 + getattr(stop, "number", signal.SIGINT))
+
+
+def _unread() -> list[int]:
+    """Our own streams that nobody reads on: other pipes break too, such as a worker's."""
+    streams = [sys.stdout.fileno(), sys.stderr.fileno()]
+    if not hasattr(select, "poll"):  # Windows
+        return streams
+    poll = select.poll()
+    for descriptor in streams:
+        poll.register(descriptor, 0)  # it tells of errors and hang-ups whatever it is asked
+    return [descriptor for descriptor, _ in poll.poll(0)]
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, such as room on a disk."""
+    place = f"{error.filename}: " if error.filename else ""
+    return (
+        f"{place}{error.strerror or error}; nothing stored so far is lost: once that is mended, "
+        "the same command goes on"
+    )
+
+
+class _Signalled(KeyboardInterrupt):
+    """A signal that ends a command as Ctrl-C does."""
+
+    def __init__(self, number: int):
+        self.number = number
+
+
+@contextmanager
+def _signals_as_interrupts() -> Iterator[None]:
+    """A command that is terminated, or whose terminal goes, ends as by Ctrl-C: what has finished is
+    stored. Signals that the caller has ignored (`nohup`) stay so."""
+
+    def stop(number: int, _: object) -> None:
+        for one in taken:
+            signal.signal(one, signal.SIG_IGN)  # once is enough: storing takes a moment
+        raise _Signalled(number)
+
+    known = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [one for one in known if signal.getsignal(one) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        taken = []  # only there may handlers be set
+    try:
+        for one in taken:
+            signal.signal(one, stop)
+        yield
+    finally:
+        for one in taken:
+            signal.signal(one, signal.SIG_DFL)
+
+
+def _say_stopped() -> None:
+    try:
+        print("\nStopped. Finished runs are stored; the same command trains the rest.", flush=True)
+    except OSError:  # the terminal is gone
+        sys.stdout = None  # type: ignore[assignment]
 
 
 def _fail(message: str) -> None:
@@ -67,9 +138,9 @@ def _fail(message: str) -> None:
 
 
 def _one_line(message: str) -> str:
-    """Without control characters, which could rewrite what the terminal shows, and not too long."""
-    words = " ".join(message.split())
-    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in words)
+    from harness.errors import printable
+
+    shown = printable(" ".join(message.split()))
     return shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 4]} ..."
 
 

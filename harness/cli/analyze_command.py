@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.terminal import Parser, wide_console
-from harness.errors import UserError
+from harness.errors import UserError, shown
 from harness.metrics.names import listing
 
 
@@ -54,7 +54,7 @@ def _project(text: str) -> tuple[str | None, str]:
     """Entity and project of `[entity/]project`."""
     parts = text.split("/")
     if len(parts) > 2 or not all(parts):
-        raise UserError(f"--log-wandb takes PROJECT or ENTITY/PROJECT, got {text!r}")
+        raise UserError(f"--log-wandb takes PROJECT or ENTITY/PROJECT, got {shown(text)}")
     return (parts[0] if len(parts) == 2 else None), parts[-1]
 
 
@@ -72,14 +72,15 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     add(
         "--metric",
         default="",
-        help="test metrics of the tables, the first one the headline; below",
+        help="test metrics of the tables, the first one the headline; below (default: what the "
+        "sweep's evaluation.objective or costs ask about, and the usual ones)",
     )
     add("--by", default="loss", help="config keys to compare: loss,sampler (default: loss)")
     add("--baseline", default="", help="the value the others are compared with (default: bce)")
     add("--where", default="", help="which runs: 'loss in (bce, focal) and positive_rate < .1'")
     add("--select", help="the validation metric that picks hyperparameters")
     add("--tuned", help="prefixes of the keys it picks (default: optimizer.,schedule.,training.)")
-    add("--rope", type=float, help="differences this small are practically none (default: 0.01)")
+    add("--rope", type=float, help="differences this small are the same (default: 0.01)")
     add("--target", default="", help="what steps are counted to: validation/log_loss=0.2")
     add(
         "--format",
@@ -93,7 +94,7 @@ def _question(given: argparse.Namespace) -> Any:
     from harness.analyze import Question
 
     def names(text: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
 
     select = given.select and f"validation/{given.select.removeprefix('validation/')}"
     asked = {"selection": select, "rope": given.rope, "tuned": names(given.tuned or "")}

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 from rich.console import Console  # noqa: E402
 
+from harness.cli import searching  # noqa: E402
 from harness.cli.overrides import check_overrides, completed, explained  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
 from harness.errors import UserError  # noqa: E402
@@ -28,7 +29,8 @@ from harness.files import conf_dir  # noqa: E402
 # Hydra 1.3 asks which version's defaults are meant; later ones have their own and warn of the word.
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 
-MANY_JOBS = 10_000  # from here on, what comes before training takes a minute or more
+# From so many jobs on, what comes before training is worth a word: so many seconds each.
+MANY_JOBS, SECONDS_A_JOB = 10_000, 5e-4
 
 Configs = list[Mapping[str, Any]]
 
@@ -53,12 +55,17 @@ def run(command: str, arguments: Sequence[str]) -> None:
     task = Task(_SWEEPS[command], stores_runs=command == "train")
     if flags.multirun and flags.cfg is not None:
         flags, task = _shown(command, flags)
-    overrides = completed(overrides)
+    overrides = searching.completed(completed(overrides))
     asks_help = flags.help or flags.hydra_help or flags.shell_completion
     if not asks_help:
         number = check_overrides(command, overrides, multirun=flags.multirun)
         if number > MANY_JOBS:
-            print(f"{number:,} jobs: each is composed and checked first", file=sys.stderr)
+            print(
+                f"{number:,} jobs: composing and checking them takes about "
+                f"{number * SECONDS_A_JOB:.0f} s before any is trained; fewer values take less",
+                file=sys.stderr,
+                flush=True,
+            )
     about = [f"hydra.help.app_name=harness {command}", f"hydra.help.header='{ABOUT[command]}'"]
     # What completion is installed for has no command in its name.
     program = "harness" if flags.shell_completion else f"harness {command}"
@@ -148,18 +155,19 @@ def _shown(command: str, flags: argparse.Namespace) -> tuple[argparse.Namespace,
 class Task:
     """A Hydra task for one configuration, which the fused launcher gives all of a sweep at once.
 
-    Where Hydra runs it for a single job, what it refuses is kept in ``refused``, to be raised once
-    Hydra has returned: an error raised inside is announced by Hydra with a line of its own.
+    Where Hydra runs it for a single job, what it refuses, or the system refuses it, is kept in
+    ``refused``, to be raised once Hydra has returned: an error raised inside is announced by Hydra
+    with a line of its own.
     """
 
     sweep: Callable[[Configs], Sequence[Any]]
     stores_runs: bool = False
-    refused: UserError | None = field(default=None, init=False)
+    refused: Exception | None = field(default=None, init=False)
 
     def __call__(self, config: DictConfig) -> Any:
         try:
             return self._one(config)
-        except UserError as error:
+        except (UserError, OSError) as error:
             if HydraConfig.get().mode == RunMode.MULTIRUN:  # a launcher that runs job by job
                 raise
             self.refused = error

@@ -1,5 +1,6 @@
 """`harness data`."""
 
+import argparse
 import difflib
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,12 @@ def data(arguments: list[str]) -> None:
     listed.add_argument("pattern", nargs="?", help="of names or applications: 'keel/*', fraud")
     fetched = commands.add_parser("fetch", help="download data sets or suites, and check them")
     fetched.add_argument("names", nargs="+", metavar="NAME", help="a data set or a suite")
-    one = commands.add_parser("describe", help="one data set: its columns, classes and licence")
+    one = commands.add_parser(
+        "describe",
+        help="one data set: its columns, classes and licence",
+        epilog=Catalogue(conf_dir()).path("table").read_text(encoding="utf-8"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     one.add_argument("name")
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
     one.add_argument("--output", type=Path, help="a picture as .svg or .png, or a page as .html")

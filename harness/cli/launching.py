@@ -16,6 +16,7 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from harness.cli import searching
 from harness.cli.expanding import expand
 from harness.config.composing import Composer
 from harness.data.fetching import say
@@ -23,6 +24,8 @@ from harness.errors import UserError
 from harness.files import whole_file
 from harness.sweep.failures import reasons
 from harness.sweep.timings import timed
+
+HIDDEN = "(not recorded)"
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
@@ -39,17 +42,26 @@ class SweepTask(Protocol):
         """All jobs: what each returns, or the error it ended with."""
 
 
-def fused_launch(context: HydraContext, task: SweepTask, config: DictConfig) -> Launch:
-    """Composes batches of jobs and hands each batch to the task in one call."""
+def fused_launch(
+    context: HydraContext, task: SweepTask, config: DictConfig, repeats: Sequence[str] = ()
+) -> Launch:
+    """Composes batches of jobs and hands each batch to the task in one call.
+
+    Each job is run with every combination of the values of ``repeats``, overrides such as
+    `seed=range(3)`, and returns their mean: so a search's trial is all its seeds.
+    """
+    searching.check(config)
     composer = Composer(context.config_loader, config)
+    repeated = expand(repeats, context.config_loader)
 
     def launch(jobs: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         setup_globals()
         with timed("compose"):
-            configs = [composer.job(overrides) for overrides in jobs]
-        outcomes = task.sweep(configs)
-        pairs = zip(jobs, outcomes, strict=True)
-        return [FusedReturn(composer, overrides, outcome) for overrides, outcome in pairs]
+            configs = [composer.job([*job, *more]) for job in jobs for more in repeated]
+        outcomes, size = task.sweep(configs), len(repeated)
+        of_a_job = [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
+        pairs = zip(jobs, of_a_job, strict=True)
+        return [FusedReturn(composer, job, searching.mean(own)) for job, own in pairs]
 
     return launch
 
@@ -154,4 +166,16 @@ def _record(config: DictConfig) -> None:
     folder = Path(str(config.hydra.sweep.dir)).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / "multirun.yaml") as path:
-        OmegaConf.save(config, path)
+        OmegaConf.save(_without_secrets(config), path)
+
+
+def _without_secrets(config: DictConfig) -> DictConfig:
+    """Without the values of `hydra.job.env_set`, which may be keys, wherever Hydra repeats them."""
+    plain: Any = OmegaConf.to_container(config)
+    hydra = plain["hydra"]
+    hydra["job"]["env_set"] = dict.fromkeys(hydra["job"]["env_set"], HIDDEN)
+    overrides = hydra["overrides"]["hydra"]
+    hydra["overrides"]["hydra"] = [
+        f"{text.partition('=')[0]}={HIDDEN}" if "env_set" in text else text for text in overrides
+    ]
+    return OmegaConf.create(plain)

@@ -1,7 +1,7 @@
 """What is wrong with a value of the configuration, in one line: its key, its type and itself."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from pydantic import ValidationError
@@ -49,14 +49,16 @@ def _range_hint(kind: str, given: Any) -> str:
 def loose_numbers(values: Mapping[str, Any], read: Any, *at: str) -> Iterator[str]:
     """Where a switch or a text was ``read`` as a number, as pydantic does unless told not to."""
     for key, value in values.items():
-        if isinstance(value, (bool, str, list, tuple)):
-            pairs = zip(_several(value), _several(getattr(read, key, None)), strict=False)
-            for one, as_read in pairs:
+        if isinstance(value, (bool, str)):  # first: most values are, of the many of a sweep
+            if type(getattr(read, key, None)) in (int, float):
+                yield _loose(value, *at, key)
+        elif isinstance(value, (list, tuple)):
+            for one, as_read in zip(value, getattr(read, key, None) or (), strict=False):
                 if isinstance(one, (bool, str)) and type(as_read) in (int, float):
-                    yield f"{'.'.join((*at, key))}: should be a number, got {shown(one)}"
+                    yield _loose(one, *at, key)
         elif isinstance(value, Mapping):
             yield from loose_numbers(value, getattr(read, key, None), *at, key)
 
 
-def _several(value: Any) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else [value]
+def _loose(value: Any, *at: str) -> str:
+    return f"{'.'.join(at)}: should be a number, got {shown(value)}"

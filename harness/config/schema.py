@@ -21,7 +21,7 @@ from harness import losses, models, optimizers
 from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Seed
-from harness.errors import UserError
+from harness.errors import UserError, shown
 from harness.metrics.settings import Evaluation
 
 
@@ -101,7 +101,11 @@ class Wandb:
     charts: bool = False
 
 
-@with_config(ConfigDict(extra="forbid"))
+# No key of any part takes a number that is none.
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@with_config(_STRICT)
 @dataclass(frozen=True)
 class Config:
     """One run; what of it is the run's identity is said in `harness.identity`.
@@ -130,6 +134,7 @@ class Config:
 
 
 _ADAPTER = TypeAdapter(Config, config=None)
+_LONGEST_NAME = 255  # of a file, in most systems
 
 
 @cache
@@ -206,6 +211,8 @@ def parse(values: Mapping[str, Any]) -> Config:
     for key, name in (("name", config.name), ("root", config.root)):
         if not name.isprintable():
             raise UserError(f"{key}={name!r} must be a folder's name, without control characters")
+        if any(len(part.encode()) > _LONGEST_NAME for part in Path(name).parts):
+            raise UserError(f"{key}={shown(name)} must be shorter: {_LONGEST_NAME} bytes a folder")
     if any(part in config.name for part in ("/", "\\")) or config.name in {".", ".."}:
         raise UserError(f"name={config.name!r} must be a folder name without slashes")
     if config.init.fresh_head and config.init.params is None:
@@ -215,15 +222,15 @@ def parse(values: Mapping[str, Any]) -> Config:
 
 def _missing(values: Mapping[str, Any]) -> Iterator[str]:
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from (f"{key}.{inner}" for inner in _missing(value))
-        elif value == "???":
+        if value == "???":
             yield key
+        elif isinstance(value, Mapping):
+            yield from (f"{key}.{inner}" for inner in _missing(value))
 
 
 def parse_as(kind: Any, values: Any, *, at: str) -> Any:
     """``values`` of one config group as its dataclass; ``at`` is the group's key, for errors."""
-    return _validated(TypeAdapter(kind, config=ConfigDict(extra="forbid")), values, (at,))
+    return _validated(TypeAdapter(kind, config=_STRICT), values, (at,))
 
 
 def _validated(adapter: TypeAdapter, values: Any, at: tuple[str, ...]) -> Any:

@@ -5,7 +5,7 @@ contradictions, columns that tell the label.
 """
 
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -25,7 +25,7 @@ from harness.errors import UserError
 
 # A single column that ranks this well is more often a leak than a discovery.
 LEAK_AUROC = 0.99
-# Rows a column's AUROC is taken from, evenly spaced: ranking five million takes seconds a column.
+# Rows a column's AUROC is taken from: ranking five million takes seconds a column.
 MAX_RANKED = 500_000
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 MAX_COLUMNS = 200
@@ -109,10 +109,16 @@ def number_auroc(values: NDArray[np.float32], labels: NDArray[np.int8]) -> float
     >>> number_auroc(np.array([3, 2, 1, 1], np.float32), np.array([0, 0, 1, 1], np.int8))
     1.0
     """
-    step = -(-len(labels) // MAX_RANKED)
-    values, labels = values[::step], labels[::step]
+    if len(labels) > MAX_RANKED:
+        some = _drawn(len(labels), MAX_RANKED)
+        values, labels = values[some], labels[some]
     missing = np.isnan(values)
     return max(_auroc(values[~missing], labels[~missing]), _auroc(missing, labels))
+
+
+def _drawn(num_rows: int, size: int) -> NDArray[np.int64]:
+    """Some rows' numbers: every so-many-th row may be all of one class."""
+    return np.sort(np.random.default_rng(0).integers(num_rows, size=size))
 
 
 def level_auroc(codes: NDArray, labels: NDArray[np.int8]) -> float:
@@ -222,13 +228,19 @@ def describe(dataset: Dataset) -> Description:
 
 
 def _columns(dataset: Dataset) -> Iterator[Column]:
+    for source, features in _places(dataset):
+        make = _category if source.kind == "category" else _number
+        yield make(dataset, source, features)
+
+
+def _places(dataset: Dataset) -> Iterator[tuple[SourceColumn, slice]]:
+    """Each column that became features, and which."""
     start = 0
     for source in dataset.columns or _unnamed(dataset):
         if source.num_features:
             features = slice(start, start + source.num_features)
             start = features.stop
-            make = _category if source.kind == "category" else _number
-            yield make(dataset, source, features)
+            yield source, features
 
 
 def _unnamed(dataset: Dataset) -> Iterator[SourceColumn]:
@@ -239,6 +251,22 @@ def _unnamed(dataset: Dataset) -> Iterator[SourceColumn]:
         yield SourceColumn(name, "number" if index < first_code else "code", missing, 1)
 
 
+def alone(
+    dataset: Dataset,
+    source: SourceColumn,
+    features: slice,
+    rows: slice | NDArray[np.int64] = slice(None),
+) -> float:
+    """How well a column alone tells the classes, in [0.5, 1], of these ``rows``."""
+    labels = dataset.labels[rows]
+    if source.kind == "category":
+        return level_auroc(category_codes(dataset, features)[rows], labels)
+    values = np.ascontiguousarray(dataset.features[rows, features.start])
+    if source.kind == "code":
+        return level_auroc(values.astype(np.int64), labels)
+    return number_auroc(values, labels)
+
+
 def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     values = np.ascontiguousarray(dataset.features[:, features.start])
     if dataset.raw is None:
@@ -246,10 +274,7 @@ def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     else:
         raw, index = dataset.raw, features.start
         summary = (raw.mean[index], raw.std[index], raw.min[index], raw.max[index])
-    if source.kind == "code":
-        auroc = level_auroc(values.astype(np.int64), dataset.labels)
-    else:
-        auroc = number_auroc(values, dataset.labels)
+    auroc = alone(dataset, source, features)
     mean, std, low, high = map(float, summary)
     return Column(source.name, source.kind, source.missing, features, mean, std, low, high, auroc,
                   source.note)  # fmt: skip
@@ -260,10 +285,9 @@ def _category(dataset: Dataset, source: SourceColumn, features: slice) -> Column
     shares = dataset.raw.mean[features].tolist()
     if len(shares) < len(source.levels):  # two levels are one feature
         shares = [1 - shares[0], *shares]
-    codes = category_codes(dataset, features)
     levels = zip(source.levels, shares, strict=True)
     nan = float("nan")
-    auroc = level_auroc(codes, dataset.labels)
+    auroc = alone(dataset, source, features)
     return Column(
         source.name,
         "category",
@@ -299,12 +323,7 @@ def render(description: Description) -> Group:
 def findings(description: Description) -> list[str]:
     """What a user should look at before trusting a comparison; empty where nothing was found."""
     found = description.repeats
-    lines = []
-    for column in description.suspects:
-        lines.append(
-            f"column {column.name!r} alone tells the classes (AUROC {column.auroc:.4f}, at or "
-            f"above {LEAK_AUROC}): does it hold the answer? dataset.drop leaves a column out"
-        )
+    lines = [_leak(column.name, column.auroc) for column in description.suspects]
     if found.leaked:
         lines.append(
             f"{found.leaked:,} of {found.num_test:,} test rows also stand in training (default "
@@ -315,11 +334,47 @@ def findings(description: Description) -> list[str]:
             f"{found.contradictory:,} rows share all features with a row of the other class: "
             "no model can tell them apart"
         )
-    if description.num_positives < 30 or description.num_rows - description.num_positives < 30:
-        lines.append("fewer than 30 rows of one class: differences will hardly be decided")
-    lines += [f"column {c.name!r} was left out: {c.note}" for c in description.left_out]
-    lines += [_kept(column) for column in description.columns if column.note]
+    lines += _few(description.num_positives, description.num_rows)
+    lines += _of_columns(description.left_out, description.columns)
     return [*lines, *description.notes]
+
+
+def _few(num_positives: int, num_rows: int) -> list[str]:
+    is_few = min(num_positives, num_rows - num_positives) < 30
+    few = "fewer than 30 rows of one class: differences will hardly be decided"
+    return [few] if is_few else []
+
+
+def _of_columns(
+    left_out: Sequence[SourceColumn], used: "Sequence[Column] | Sequence[SourceColumn]"
+) -> list[str]:
+    lines = [f"column {column.name!r} was left out: {column.note}" for column in left_out]
+    return lines + [_kept(column) for column in used if column.note]
+
+
+def found_soon(dataset: Dataset) -> list[str]:
+    """What `findings` says, in a second or so: of a large table the leaks are looked for in some of
+    its rows, and rows that repeat others are not."""
+    if dataset.features.size <= MOST_ANNOUNCED:
+        return findings(describe(dataset))
+    some = _drawn(dataset.num_rows, max(1, MOST_ANNOUNCED // dataset.num_features))
+    aurocs = [(one.name, alone(dataset, one, at, some)) for one, at in _places(dataset)]
+    leaks = [_leak(name, auroc) for name, auroc in aurocs if auroc >= LEAK_AUROC]
+    few = _few(dataset.num_positives, dataset.num_rows)
+    return [*leaks, *few, *_known_when_read(dataset)]
+
+
+def _known_when_read(dataset: Dataset) -> list[str]:
+    left_out = [column for column in dataset.columns if not column.num_features]
+    used = [column for column in dataset.columns if column.num_features]
+    return [*_of_columns(left_out, used), *dataset.notes]
+
+
+def _leak(name: str, auroc: float) -> str:
+    return (
+        f"column {name!r} alone tells the classes (AUROC {auroc:.4f}, at or above {LEAK_AUROC}): "
+        "does it hold the answer? dataset.drop leaves a column out"
+    )
 
 
 def _kept(column: "Column | SourceColumn") -> str:
@@ -329,12 +384,21 @@ def _kept(column: "Column | SourceColumn") -> str:
     return f"column {column.name!r}: {column.note}{remedy}"
 
 
+def found_in(dataset: Dataset, *, leaks: bool) -> list[str]:
+    """What a report says of a data set: its size, and what became of its columns.
+
+    Args:
+      leaks: whether to look for what `findings` does (`found_soon`).
+    """
+    used = [column for column in dataset.columns if column.num_features]
+    taken = f"{_counted(len(used), 'column')} as " if used else ""
+    size = f"{dataset.num_rows:,} rows, {taken}{_counted(dataset.num_features, 'feature')}"
+    return [size, *(found_soon(dataset) if leaks else _known_when_read(dataset))]
+
+
 def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
     """What a run will do with a user's table, in a few lines: its rows, its positive label, and
-    what `findings` says beside what was said of it when it was read.
-
-    Leaks are looked for where that takes a second at most.
-    """
+    what `found_soon` says beside what was said of it when it was read."""
     used = [column for column in dataset.columns if column.num_features]
     lines = [
         f"{dataset.num_rows:,} rows, {_counted(len(used), 'column')} as "
@@ -342,11 +406,8 @@ def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
         f"of {target!r} ({dataset.positive_reason}), {dataset.num_positives:,} rows "
         f"({dataset.positive_rate:.3g})"
     ]
-    if dataset.features.size <= MOST_ANNOUNCED:
-        told = {*dataset.notes, *(c.note for c in dataset.columns if not c.num_features)}
-        found = [line for line in findings(describe(dataset)) if not _is_told(line, told)]
-    else:
-        found = [_kept(column) for column in used if column.note]
+    told = {*dataset.notes, *(c.note for c in dataset.columns if not c.num_features)}
+    found = [line for line in found_soon(dataset) if not _is_told(line, told)]
     more = [f"{len(found) - MOST_LINES} more: see `harness data describe`"]
     lines += found if len(found) <= MOST_LINES else [*found[:MOST_LINES], *more]
     return [f"{place}: {line}" for line in lines]

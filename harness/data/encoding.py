@@ -23,9 +23,9 @@ OTHER_DATE = r"^\d{1,2}[./-]\d{1,2}[./-]\d{2,4}"
 # What people write around and into numbers, which no parser takes for one.
 DRESSING = r"[,'\s$€£¥%]"
 DAY = 86_400e6  # microseconds
-# Whole numbers that are looked at as row numbers or ids: from so many rows and values on. Of more
-# rows, some are looked at first.
-_FEWEST_NUMBERED, _FEWEST_IDS, _SAMPLED = 20, 1000, 4096
+# Whole numbers that are looked at as row numbers or ids: from so many rows and values on, and where
+# an id has no more rows than this. Of more rows, some are looked at first.
+_FEWEST_NUMBERED, _FEWEST_IDS, _MOST_ROWS_AN_ID, _SAMPLED = 20, 1000, 10, 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +147,13 @@ def _looks_like_ids(values: NDArray[np.float64]) -> str:
         return ""
     if np.array_equal(values, np.arange(len(values)) + values[0]):
         return "numbers the rows"
-    if len(values) < _FEWEST_IDS or 2 * len(np.unique(some)) < len(some):
+    if len(values) < _FEWEST_IDS or _MOST_ROWS_AN_ID * len(np.unique(some)) < len(some):
         return ""
     present = values[~np.isnan(values)]
     found = len(np.unique(present))
-    if found < _FEWEST_IDS or 2 * found < len(values) or not (present == np.floor(present)).all():
+    if found < _FEWEST_IDS or _MOST_ROWS_AN_ID * found < len(values):
+        return ""
+    if not np.array_equal(present, np.floor(present)):
         return ""
     return f"{found:,} different whole numbers in {len(values):,} rows: ids?"
 

@@ -11,6 +11,7 @@ from harness.data.dataset import SourceColumn, blocks
 from harness.data.encoding import Column, Levels, one_hot
 from harness.data.standardise import FeatureSummary, standardised_column, summary_of
 from harness.data.table_file import TableFile
+from harness.memory import check_fits
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +57,21 @@ class Matrix:
             part = _code_part if self._codes else _one_hot_part
             self._parts[column.name] = [part(column, column.levels)]
 
-    def allocate(self, late: Sequence[str]) -> None:
-        """Makes the matrix: what was planned is written, a feature each left for ``late``."""
+    def allocate(self, late: Sequence[str], *, place: str) -> None:
+        """Makes the matrix: what was planned is written, a feature each left for ``late``.
+
+        UserError, which names the table's ``place``, where it would not fit into memory.
+        """
         order = sorted([*self._parts, *late], key=self._place)
         position = 0
         for name in order:
             self._starts[name] = position
             position += sum(len(part.names) for part in self._parts.get(name, ())) or 1
+        check_fits(
+            4 * self._num_rows * position,
+            what=f"{place}: {self._num_rows:,} rows of {position:,} features",
+            remedy="lower dataset.max_levels, set dataset.encode=embed, or drop columns or rows",
+        )
         self._matrix = np.empty((self._num_rows, position), np.float32)
         for name, parts in self._parts.items():
             self._write(self._starts[name], parts)

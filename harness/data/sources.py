@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Discriminator
-from sklearn.datasets import load_breast_cancer, load_digits
 
 from harness.data.dataset import Dataset, Overview, standardised
 from harness.data.openml import OpenML
@@ -20,12 +19,10 @@ from harness.errors import UserError
 
 _SKLEARN = {
     "breast_cancer": (
-        load_breast_cancer,
         "UCI Breast Cancer Wisconsin (Diagnostic), doi:10.24432/C5DW2B, via scikit-learn",
         "medical diagnosis",
     ),
     "digits": (
-        load_digits,
         "UCI Optical Recognition of Handwritten Digits (test part), doi:10.24432/C50P49, "
         "via scikit-learn",
         "image recognition",
@@ -67,8 +64,10 @@ DATASETS = (Sklearn, *SYNTHETIC, Table, Wheel, Mislabelled, OpenML)
 
 
 def _load_sklearn(config: Sklearn) -> Dataset:
-    loader, source, application = _SKLEARN[config.name]
-    bunch = loader()
+    from sklearn import datasets  # late: it takes most of a second
+
+    source, application = _SKLEARN[config.name]
+    bunch = getattr(datasets, f"load_{config.name}")()
     classes = [str(label) for label in bunch.target_names]
     if config.positive not in classes:
         raise UserError(

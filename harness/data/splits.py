@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 
 from harness.data.streams import Purpose, legacy_seed
 from harness.errors import UserError
@@ -81,6 +80,8 @@ def split_off(
     # scikit-learn refuses these in words of its own; a part of one row lacks a class anyway.
     if not 2 <= size <= len(rows) - 2 or np.bincount(labels[rows], minlength=2).min() < 2:
         _raise_lacking(part, size, rows, labels)
+    from sklearn.model_selection import train_test_split  # late: it takes most of a second
+
     tag = ("test", "validation").index(part)
     rest, taken = train_test_split(
         rows,

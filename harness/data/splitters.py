@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold, StratifiedKFold
 
 from harness.data.dataset import Dataset
 from harness.data.splits import Split, check_part, part_size, split_off, stratified_split
@@ -19,7 +18,8 @@ from harness.data.streams import Purpose, Replicate, Seed, legacy_seed
 from harness.errors import UserError
 
 Share = Annotated[float, Gt(0)]
-Folds = Annotated[int, Ge(2)]
+MOST_FOLDS = 100_000
+Folds = Annotated[int, Ge(2), Le(MOST_FOLDS)]
 Index = Annotated[int, Ge(0), Replicate()]
 
 # Below `Purpose.SPLIT`; 0 and 1 are the test and validation cuts of a holdout.
@@ -75,6 +75,8 @@ class KFold:
 
     def split(self, dataset: Dataset, *, seed: int) -> Split:
         """As `Holdout.split`. Raises UserError where there are more folds than rows of a class."""
+        from sklearn.model_selection import StratifiedKFold  # late, as in `splits`
+
         labels = dataset.labels
         _check_fold(self.fold, self.folds)
         rarer = int(np.bincount(labels, minlength=2).min())
@@ -153,13 +155,15 @@ class GroupKFold:
     exact: ClassVar[bool] = False
 
     name: Literal["group_kfold"] = "group_kfold"
-    folds: Annotated[int, Ge(3)] = 5
+    folds: Annotated[int, Ge(3), Le(MOST_FOLDS)] = 5
     fold: Index = 0
     repeat: Index = 0
     seed: Seed | None = None
 
     def split(self, dataset: Dataset, *, seed: int) -> Split:
         """As `Holdout.split`. Raises UserError where there are fewer groups than folds."""
+        from sklearn.model_selection import StratifiedGroupKFold
+
         groups, labels = _groups(dataset, self.name), dataset.labels
         _check_fold(self.fold, self.folds)
         num_groups = len(np.unique(groups))
@@ -266,6 +270,8 @@ def _by_group(
     rows: NDArray[np.int32], groups: NDArray[np.int32], num_groups: int, random_state: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """(rest, part): the rows of `num_groups` groups, taken from `rows`."""
+    from sklearn.model_selection import GroupShuffleSplit
+
     method = GroupShuffleSplit(1, test_size=num_groups, random_state=random_state)
     ((rest, taken),) = method.split(rows, groups=groups[rows])
     return rows[rest], rows[taken]

@@ -9,21 +9,21 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.special import expit, logit
-from scipy.stats import norm
 
 from harness.data.dataset import Dataset, Overview, standardised
 from harness.data.streams import Purpose, Seed, generator
 from harness.data.target import Text
 from harness.errors import UserError
+from harness.memory import check_fits
 
 # Numbers the streams within one seed: a number once given is never changed.
 _FEATURES, _LABELS, _NOISE = 1, 2, 3
 
 _SOURCE, _LICENCE, _APPLICATION = "generated", "none needed", "known answers"
 
-Rows = Annotated[int, Ge(2)]
+Rows = Annotated[int, Ge(2), Le(2**31 - 1)]  # rows are numbered by 32 bits
+MOST_FEATURES = 2**20
 Rate = Annotated[float, Gt(0), Lt(1)]
 Flip = Annotated[float, Ge(0), Lt(1)]
 Floats = NDArray[np.float64]
@@ -39,14 +39,15 @@ class TwoGaussians:
 
     kind: Literal["two_gaussians"] = "two_gaussians"
     name: Text = "two_gaussians"
-    rows: Annotated[int, Ge(2)]
-    num_features: Annotated[int, Ge(1)]
+    rows: Rows
+    num_features: Annotated[int, Ge(1), Le(MOST_FEATURES)]
     distance: Annotated[float, Ge(0)]
     positive_rate: Annotated[float, Gt(0), Lt(1)]
     seed: Seed
 
     def load(self) -> Dataset:
-        """Draws it. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty, or memory too small."""
+        _check_fits(self)
         return _load_two_gaussians(self)
 
     def overview(self) -> Overview:
@@ -70,7 +71,7 @@ class Cue:
     name: Text = "cue"
     shape: Literal["linear", "product", "radial"]
     rows: Rows
-    num_features: Annotated[int, Ge(2)]
+    num_features: Annotated[int, Ge(2), Le(MOST_FEATURES)]
     strength: Annotated[float, Ge(0), Le(100)]
     positive_rate: Rate
     flip_positives: Flip = 0.0
@@ -78,7 +79,8 @@ class Cue:
     seed: Seed
 
     def load(self) -> Dataset:
-        """Draws it. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty, or memory too small."""
+        _check_fits(self)
         return _load_cue(self)
 
     def overview(self) -> Overview:
@@ -97,13 +99,14 @@ class Cells:
     kind: Literal["cells"] = "cells"
     name: Text = "cells"
     rows: Rows
-    num_cells: Annotated[int, Ge(2)]
+    num_cells: Annotated[int, Ge(2), Le(MOST_FEATURES)]
     lowest: Rate
     highest: Rate
     seed: Seed
 
     def load(self) -> Dataset:
-        """Draws it. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty, or memory too small."""
+        _check_fits(self)
         return _load_cells(self)
 
     def overview(self) -> Overview:
@@ -122,13 +125,14 @@ class Separable:
     kind: Literal["separable"] = "separable"
     name: Text = "separable"
     rows: Rows
-    num_features: Annotated[int, Ge(1)]
+    num_features: Annotated[int, Ge(1), Le(MOST_FEATURES)]
     margin: Annotated[float, Gt(0)]
     positive_rate: Rate
     seed: Seed
 
     def load(self) -> Dataset:
-        """Draws it. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty, or memory too small."""
+        _check_fits(self)
         return _load_separable(self)
 
     def overview(self) -> Overview:
@@ -148,14 +152,15 @@ class FraudLike:
     kind: Literal["fraud_like"] = "fraud_like"
     name: Text = "fraud_like"
     rows: Rows
-    num_features: Annotated[int, Ge(4)]
+    num_features: Annotated[int, Ge(4), Le(MOST_FEATURES)]
     num_positives: Annotated[int, Ge(1)]
     distance: Annotated[float, Ge(0)]
     spread: Annotated[float, Ge(1), Le(10)]
     seed: Seed
 
     def load(self) -> Dataset:
-        """Draws it. Raises UserError where a class would be empty."""
+        """Draws it. Raises UserError where a class would be empty, or memory too small."""
+        _check_fits(self)
         return _load_fraud_like(self)
 
     def overview(self) -> Overview:
@@ -165,6 +170,17 @@ class FraudLike:
 
 Generated = TwoGaussians | Cue | Cells | Separable | FraudLike
 SYNTHETIC = (TwoGaussians, Cue, Cells, Separable, FraudLike)
+
+
+def _check_fits(config: Generated) -> None:
+    """Two arrays of float64 there are at once, on the way to one of float32."""
+    shape = config.overview()
+    assert shape.rows and shape.features
+    check_fits(
+        shape.rows * shape.features * (8 + 8 + 4),
+        what=f"dataset {config.name}: {shape.rows:,} rows of {shape.features:,} features",
+        remedy="give fewer (dataset.rows)",
+    )
 
 
 def _load_two_gaussians(config: TwoGaussians) -> Dataset:
@@ -206,6 +222,8 @@ _CUES = {
 
 def _intercept(signal: Floats, positive_rate: float) -> float:
     """Where the mean of expit(signal + intercept) is ``positive_rate``."""
+    from scipy.optimize import brentq
+
     middle, reach = logit(positive_rate), float(np.abs(signal).max()) + 1.0
     return brentq(
         lambda intercept: float(expit(signal + intercept).mean()) - positive_rate,
@@ -220,7 +238,8 @@ def _load_cells(config: Cells) -> Dataset:
     cells = rng.integers(config.num_cells, size=config.rows)
     posterior = np.linspace(config.lowest, config.highest, config.num_cells)[cells]
     draws = generator(config.seed, Purpose.SYNTHETIC, _LABELS).random(config.rows)
-    return _generated(config, np.eye(config.num_cells)[cells], draws < posterior, posterior)
+    one_hot = (cells[:, None] == np.arange(config.num_cells)).astype(np.float64)
+    return _generated(config, one_hot, draws < posterior, posterior)
 
 
 def _load_separable(config: Separable) -> Dataset:
@@ -237,6 +256,8 @@ def _load_separable(config: Separable) -> Dataset:
 
 
 def _load_fraud_like(config: FraudLike) -> Dataset:
+    from scipy.stats import norm  # late: it takes half a second
+
     labels = _exactly(config, config.num_positives)
     raw = generator(config.seed, Purpose.SYNTHETIC, _FEATURES).standard_normal(
         (config.rows, config.num_features)

@@ -194,7 +194,7 @@ class TableDescription:
         for column in reader.columns([name for name in names if name not in plain]):
             matrix.plan(encoded(column, encoding=encoding, table=reader.table))
         late = [name for name in names if name in plain]
-        matrix.allocate(late)
+        matrix.allocate(late, place=reader.table.place)
         for column in reader.columns(late):
             matrix.fill(encoded(column, encoding=encoding, table=reader.table))
         matrix.check(target=self.target, table=reader.table)

@@ -27,12 +27,17 @@ def spelled(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-# `dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
-# Blanks around it are of no account: neither names nor labels have any when they are read.
-Text = Annotated[str, BeforeValidator(lambda v: spelled(v).strip())]
-OptionalText = Annotated[
-    str | None, BeforeValidator(lambda v: None if v is None else spelled(v).strip())
-]
+def _as_text(value: object) -> object:
+    """`dataset.positive=1` reaches us as an integer, `=true` as a boolean: both name a label.
+
+    Blanks around it are of no account: neither names nor labels have any when they are read. What
+    is no single value is left for the schema to refuse.
+    """
+    return spelled(value).strip() if isinstance(value, str | int | float) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+OptionalText = Annotated[str | None, BeforeValidator(_as_text)]
 Texts = Annotated[
     tuple[Text, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str | int | float) else v)
 ]

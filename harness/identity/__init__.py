@@ -13,10 +13,7 @@ from harness.config import Config, dump
 from harness.identity.families import NAMED as NAMED
 from harness.identity.families import Family, family_hash, family_named, family_of
 from harness.identity.machine import environment as environment
-
-# What names, places or shows a run. The data set is here because its fingerprint stands for it,
-# wherever its file lies and whatever it is called.
-NOT_IDENTITY = frozenset({"name", "root", "rerun", "wandb", "dataset"})
+from harness.keys import BESIDE_A_RUN
 
 
 def numerics(config: Config) -> str:
@@ -48,9 +45,11 @@ def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | N
 
     ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
     """
-    values = {key: value for key, value in dump(config).items() if key not in NOT_IDENTITY}
-    del values["evaluation"]["objective"]  # which stored number a search is told
-    del values["training"]["save_params"]
+    values = dump(config)
+    for group, _, key in (beside.partition(".") for beside in BESIDE_A_RUN):
+        del (values[group] if key else values)[key or group]
+    # Its fingerprint stands for the data set, wherever its file lies and whatever it is called.
+    del values["dataset"]
     values["init"]["params"] = params_fingerprint
     parts = json.dumps([values, data_fingerprint, numerics(config)], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -26,6 +26,7 @@ EVERY_RUN = (
     "harness.padding.stack",
     "harness.padding.trimmed",
     "harness.sweep.lanes.Trainer",
+    "harness.sweep.lanes.stacked",
     "harness.sweep.lanes.put",
     "harness.train.train_run",
     "harness.record.collect._corrected",
@@ -39,9 +40,14 @@ OTHER_FAMILY = {
     False: "harness.losses.catalogue.OF_A_BATCH",
     True: "harness.losses.catalogue.POINTWISE",
 }
-# What only checks, says or times something: no number follows from it.
+# What only checks, says, times or keeps something: no number follows from it.
 NOT_FOLLOWED = frozenset(
-    {"harness.data.dataset.check", "harness.identity", "harness.sweep.timings"}
+    {
+        "harness.data.dataset.check",
+        "harness.identity",
+        "harness.sweep.compiled.compiled",
+        "harness.sweep.timings",
+    }
 )
 
 # The groups of a configuration whose classes hold arithmetic, with their choices.

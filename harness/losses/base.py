@@ -91,6 +91,9 @@ class BatchLoss(LossFn):
     """
 
     of_a_batch = True
+    # Whether one number added to all logits changes nothing: the bias then has no gradient but
+    # rounding, which an optimizer like Adam scales up to whole steps, and scores have no level.
+    is_shift_invariant: ClassVar[bool] = False
 
 
 def check_shapes(logits: Array, labels: Array) -> None:

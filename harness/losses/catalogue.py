@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jaxtyping import Float32, Int32
 
 from harness.losses import focusing, likelihood, margin, overlap, ranking
 from harness.losses.base import LossFn, Rows, Scalar
@@ -58,8 +59,8 @@ LOSSES = (*POINTWISE, *OF_A_BATCH)
 class PackedLoss:
     """A loss as data: number ``index`` of its family, with ``values`` for its hyperparameters."""
 
-    index: Any  # () int32
-    values: Any  # (H,) float32, as many as its family's longest loss has
+    index: Int32[Array, ""]
+    values: Float32[Array, " hyperparameters"]  # as many as its family's longest loss has
     of_a_batch: bool = field(default=False, metadata={"static": True})
 
     @property
@@ -70,18 +71,18 @@ class PackedLoss:
 def packed_shapes(*, of_a_batch: bool) -> PackedLoss:
     """The shapes and types of a lane's loss."""
     length = _most_hyperparameters(_family(of_a_batch))
-    shapes = (((), np.int32), ((length,), np.float32))
-    index, values = (jax.ShapeDtypeStruct(*one) for one in shapes)  # type: ignore[no-untyped-call]
+    shaped: Any = jax.ShapeDtypeStruct
+    index, values = shaped((), np.int32), shaped((length,), np.float32)
     return PackedLoss(index=index, values=values, of_a_batch=of_a_batch)
 
 
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
     family = _family(loss.of_a_batch)
-    values = np.zeros(_most_hyperparameters(family), dtype=np.float32)
+    values: Any = np.zeros(_most_hyperparameters(family), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
-    index = np.int32(family.index(type(loss)))
+    index: Any = np.int32(family.index(type(loss)))
     return PackedLoss(index=index, values=values, of_a_batch=loss.of_a_batch)
 
 

@@ -43,7 +43,11 @@ class Tversky(BatchLoss):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Dice(Tversky):
-    """Soft Dice, which is 1 - soft F1: `Tversky` with both weights one half (Milletari 2016)."""
+    """Soft Dice, which is 1 - soft F1: `Tversky` with both weights one half.
+
+    Below the line stand sums of p and of y, as in Drozdzal et al. 2016 (arXiv:1608.04117). The Dice
+    loss of Milletari et al. 2016 sums their squares there, and is another.
+    """
 
     name: Literal["dice"] = static_name("dice")  # type: ignore[assignment]
     false_positive_weight: NonNegative = 0.5

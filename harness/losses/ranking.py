@@ -1,7 +1,8 @@
 """Losses of how a batch is ordered: surrogates of AUROC, partial AUROC and average precision.
 
-They say nothing of probabilities: calibrate after. Pairs are those of a positive and a negative of
-one batch, so a step costs the square of the batch size.
+They say nothing of probabilities: calibrate after. But for the AUC margin loss, which is of
+probabilities, they see differences of logits alone (`BatchLoss.is_shift_invariant`). Pairs are
+those of a positive and a negative of one batch, so a step costs the square of the batch size.
 """
 
 from dataclasses import dataclass
@@ -9,11 +10,14 @@ from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from annotated_types import Gt, Le
 from jax import Array
 from jax.nn import sigmoid, softplus
 
 from harness.losses.base import BatchLoss, Positive, Rows, Scalar, check_shapes, static_name
+
+_EPS = float(np.finfo(np.float32).eps)
 
 
 def _pair_mean(pairs: Array, of_rows: Array, of_columns: Array) -> Array:
@@ -34,6 +38,7 @@ class PairwiseLogistic(BatchLoss):
     """Mean over pairs of softplus(-(z+ - z-)), RankNet's loss (Burges et al. 2005, section 3)."""
 
     name: Literal["pairwise_logistic"] = static_name("pairwise_logistic")
+    is_shift_invariant = True
 
     def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         check_shapes(logits, labels)
@@ -47,6 +52,7 @@ class PairwiseHinge(BatchLoss):
     """Mean over pairs of max(0, margin - (z+ - z-))^2 (Gao and Zhou 2015: AUROC-consistent)."""
 
     name: Literal["pairwise_hinge"] = static_name("pairwise_hinge")
+    is_shift_invariant = True
     margin: Positive = 1.0
 
     def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
@@ -67,6 +73,7 @@ class PartialAUC(BatchLoss):
     """
 
     name: Literal["partial_auc"] = static_name("partial_auc")
+    is_shift_invariant = True
     margin: Positive = 1.0
     max_fpr: Annotated[float, Gt(0), Le(1)] = 0.1
 
@@ -75,7 +82,9 @@ class PartialAUC(BatchLoss):
         positives, negatives = weights * labels, weights * (1.0 - labels)
         # Weight of the negatives above each row: cheaper than a sort, which XLA does slowly.
         above = (logits[None, :] > logits[:, None]) @ negatives
-        hardest = negatives * (above < self.max_fpr * jnp.sum(negatives))
+        limit = self.max_fpr * jnp.sum(negatives)
+        # A decimal share is no float32: .3 of 50 must be 15 rows, not one more for rounding up.
+        hardest = negatives * (above < limit * (1.0 - 2.0 * _EPS))
         pairs = jnp.square(jnp.maximum(0.0, self.margin - _gaps(logits)))
         return _pair_mean(pairs, positives, jax.lax.stop_gradient(hardest))
 
@@ -120,6 +129,7 @@ class SmoothAP(BatchLoss):
     """
 
     name: Literal["smooth_ap"] = static_name("smooth_ap")
+    is_shift_invariant = True
     temperature: Positive = 0.1
 
     def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:

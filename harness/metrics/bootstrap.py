@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm, t
 
 from harness.metrics.ranked_rows import Array, Counts, Ranking
 
@@ -23,34 +24,52 @@ def intervals(
     level: float,
     seed: int = 0,
 ) -> dict[Name, tuple[float, float]]:
-    """Percentile bootstrap intervals of one run's metrics: their low and their high end.
+    """Expanded percentile bootstrap intervals of one run's metrics: their low and their high end.
 
     Positives and negatives are drawn with replacement each among themselves, so that the
     prevalence stands still. Which rows are drawn follows from the seed and the labels alone: runs
     scored on the same rows share their resamples, and stay paired. An interval is that of the
     test part alone; it holds nothing of what another split, seed or training would change.
 
+    Percentiles of resamples are too narrow where rows are few: of 18 positives among 180 rows, 95%
+    intervals of AUROC and average precision held the truth .925 and .910 of the time. So they are
+    taken further out, as t's are from the normal's with the rows of the rarer class (`_tail`): .945
+    and .944. BCa, which costs a score for each row left out, gave .945 and .922.
+
     Args:
         logits, labels: (n,) the valid rows of a part, in the order of the data; finite.
         statistics: metrics of a ranking of many "runs", here resamples, each (runs,).
         num_resamples: the more, the less the interval's ends waver: 1000 will do.
-        level: the share of resamples between the ends, in (0, 1). Where a metric is not defined
-            for all resamples, its interval is NaN.
+        level: how often the truth shall lie between the ends, in (0, 1). Where a metric is not
+            defined for all resamples, and with a single row of a class, its interval is NaN.
 
     References:
-        Efron and Tibshirani, An introduction to the bootstrap (1993), chapter 13.
+        Hesterberg, What teachers should know about the bootstrap (2015), on expanded percentiles.
     """
-    tails = 100 * np.array([(1 - level) / 2, (1 + level) / 2])
+    tail = _tail(level, min(int((labels == label).sum()) for label in (0, 1)))
     parts: dict[Name, list[Array]] = {}
     for ranking in _resampled(logits, labels, num_resamples, seed):
         for name, values in statistics(ranking).items():
             parts.setdefault(name, []).append(values)
-    found = {}
+    found: dict[Name, tuple[float, float]] = {}
+    if np.isnan(tail):
+        return dict.fromkeys(parts, (tail, tail))
     with np.errstate(invalid="ignore"):  # infinite slopes have no distance
         for name, chunks in parts.items():
-            low, high = np.percentile(np.concatenate(chunks), tails)
+            low, high = np.quantile(np.concatenate(chunks), [tail, 1 - tail])
             found[name] = float(low), float(high)
     return found
+
+
+def _tail(level: float, size: int) -> float:
+    """The share of resamples to leave out at each end, of `size` rows; NaN of fewer than 2.
+
+    >>> round(_tail(0.95, 18), 4), round(_tail(0.95, 10_000), 4)
+    (0.015, 0.025)
+    """
+    if size < 2:
+        return float("nan")
+    return float(norm.cdf(np.sqrt(size / (size - 1)) * t.ppf((1 - level) / 2, size - 1)))
 
 
 def _resampled(logits: Array, labels: NDArray, num_resamples: int, seed: int) -> Iterator[Ranking]:

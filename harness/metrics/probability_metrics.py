@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 from scipy.special import xlog1py, xlogy
 
 from harness.metrics.logistic import fit_intercept, fit_logistic, groups_of, standardised
@@ -209,6 +208,8 @@ def decompositions(ranking: Ranking, scores: dict[str, Array]) -> dict[str, Arra
 def isotonic_fit(ranking: Ranking, run: int) -> tuple[Array, Array]:
     """Distinct logits of one run, ascending, and the non-decreasing shares of positives that fit
     best, by the pool-adjacent-violators algorithm. Both (groups,)."""
+    from scipy.optimize import isotonic_regression  # late: few runs ask for it
+
     ends = np.flatnonzero(ranking.is_end[run])[::-1]
     positives = ranking.group_positives[run, ends]
     sizes = positives + ranking.group_negatives[run, ends]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jaxtyping import Float32, Int32
 
 from harness.optimizers.schedules import OneCycle, Plateau, Schedule
 
@@ -16,38 +17,34 @@ from harness.optimizers.schedules import OneCycle, Plateau, Schedule
 class PlateauRule(NamedTuple):
     """A lane's numbers, see `Plateau`; ``patience`` 0 never reduces."""
 
-    factor: Any  # () float32
-    patience: Any  # () int32, epochs
-    cooldown: Any  # () int32, epochs
-    threshold: Any  # () float32
-    lowest: Any  # () float32
+    factor: Float32[Array, ""]
+    patience: Int32[Array, ""]  # epochs
+    cooldown: Int32[Array, ""]  # epochs
+    threshold: Float32[Array, ""]
+    lowest: Float32[Array, ""]
 
 
 class PlateauState(NamedTuple):
     """What the rule remembers from epoch to epoch."""
 
-    scale: Array  # () float32, multiplies the learning rate
-    best: Array  # () float32
-    waited: Array  # () int32, epochs since a better value
-    cooling: Array  # () int32, epochs of cooldown left
+    scale: Float32[Array, ""]  # multiplies the learning rate
+    best: Float32[Array, ""]
+    waited: Int32[Array, ""]  # epochs since a better value
+    cooling: Int32[Array, ""]  # epochs of cooldown left
 
 
 def plateau_rule(schedule: Schedule | OneCycle) -> PlateauRule:
     """The rule of ``schedule``: one that never reduces, for all but `Plateau`."""
+    numbers: dict[str, Any] = dict(factor=1.0, patience=0, cooldown=0, threshold=0.0, lowest=0.0)
     if isinstance(schedule, Plateau):
-        return PlateauRule(
-            factor=schedule.factor,
-            patience=schedule.patience,
-            cooldown=schedule.cooldown,
-            threshold=schedule.threshold,
-            lowest=schedule.lowest,
-        )
-    return PlateauRule(factor=1.0, patience=0, cooldown=0, threshold=0.0, lowest=0.0)
+        numbers = {name: getattr(schedule, name) for name in numbers}
+    return PlateauRule(**numbers)  # as arrays in a lane
 
 
 def plateau_shapes() -> PlateauRule:
     """The shapes and types of a lane's rule."""
-    number, count = (jax.ShapeDtypeStruct((), kind) for kind in (jnp.float32, jnp.int32))  # type: ignore[no-untyped-call]
+    shaped: Any = jax.ShapeDtypeStruct
+    number, count = shaped((), jnp.float32), shaped((), jnp.int32)
     return PlateauRule(
         factor=number, patience=count, cooldown=count, threshold=number, lowest=number
     )

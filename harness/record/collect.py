@@ -1,5 +1,6 @@
 """From a trained batch to records: metrics, curves, predictions and the facts about each run."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,6 +69,7 @@ def collect(
                 "best_epoch": int(outcome.best_epoch[i]),
                 "threshold": float(expit(found.threshold_logit)),
                 "threshold_logit": found.threshold_logit,
+                "shift_invariant": getattr(run.config.loss, "is_shift_invariant", False),
                 "prior_shift": shifts[i],
                 "seconds": seconds,
                 "numerics": numerics(run.config),
@@ -76,6 +78,7 @@ def collect(
                 "positive_reason": dataset.positive_reason or None,
                 "data_positive_rate": dataset.positive_rate,
                 **_counts(own, dataset.labels),
+                "test_fingerprint": _fingerprint(own.split.test),
             },
             chosen=found.chosen,
             metrics=found.metrics,
@@ -195,6 +198,11 @@ def _counts(own: RunData, labels: np.ndarray) -> dict[str, int | float]:
     counts["num_train_synthetic"] = len(own.synthetic)
     counts["train_prior"] = own.train_prior
     return counts
+
+
+def _fingerprint(rows: np.ndarray) -> str:
+    """16 hexadecimal digits that say which rows of a data set these are, in whatever order."""
+    return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _sizes(splits: Sequence[Any], part: str) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The Weights & Biases mirror: one W&B run per training run, and never in training's way.
 
-The store is the truth. What is to be mirrored is written down first and struck out after, so that
-what failed, or was cut off, can be mirrored again from the store: a run has one id, and a second
-time replaces and adds nothing.
+The store is the truth: every run in it is owed to W&B whose stored `wandb.mode` is not `disabled`.
+What the service was sent is noted, and only that, so that a lost note costs no more than sending a
+run twice: a run has one id, and a second time replaces and adds nothing.
 """
 
 import json
@@ -11,8 +11,9 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness.data.fetching import say
 from harness.record.config_struct import typed, types_of_empty
@@ -33,42 +34,40 @@ from harness.record.wandb_write import write_log
 
 LEDGER_FILE = "mirror-owed.jsonl"  # beside the store, added to by any number of writers
 RETRY_SECONDS = 60.0  # a server that is down is asked again this often
+WAIT_SECONDS = 60.0  # that training waits for the service, in all
 
-Standing = Literal["unsent", "offline", "online"]
+_ANY_TIME = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """How each run of a sweep folder stands with W&B. The last line that names a run counts."""
+    """Which runs of a sweep folder W&B's service has. The last line that names a run counts."""
 
     folder: Path
 
-    def note_unsent(self, run_ids: Sequence[str]) -> list[Exception]:
-        """Notes that these are to be mirrored; returns what went wrong."""
-        return self._append({"owed": list(run_ids)})
+    def note_sent(self, runs: Iterable[RunLog]) -> list[Exception]:
+        """Notes that the service has these; returns what went wrong."""
+        return self._append({"sent": {run.run_id: run.started.isoformat() for run in runs}})
 
-    def note_sent(
-        self, run_ids: Sequence[str], *, to: Literal["offline", "online"]
-    ) -> list[Exception]:
-        """Notes that these were mirrored; returns what went wrong."""
-        return self._append({"paid": list(run_ids), "to": to})
+    def sent(self) -> dict[str, datetime]:
+        """When the run that the service has was made, by run_id. A torn line is passed over.
 
-    def standings(self) -> dict[str, Standing]:
-        """By run_id, in the order in which they were first noted. A torn line is passed over."""
-        standings: dict[str, Standing] = {}
+        A file that cannot be read says that nothing was sent.
+        """
+        sent: dict[str, datetime] = {}
         try:
-            lines = (self.folder / LEDGER_FILE).read_text(encoding="utf-8").splitlines()
-        except OSError:
+            lines = (self.folder / LEDGER_FILE).read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
             return {}
-        for line in lines:
+        except OSError as error:
+            say(f"{self.folder / LEDGER_FILE}: {error.strerror}: what W&B has is sent again")
+            return {}
+        for line in lines.splitlines():
             try:
-                entry = json.loads(line)
-                standings |= {run_id: "unsent" for run_id in _ids(entry.get("owed", ()))}
-                to: Standing = "online" if entry.get("to") == "online" else "offline"
-                standings |= {run_id: to for run_id in _ids(entry.get("paid", ()))}
-            except (ValueError, TypeError, AttributeError):
+                _read(json.loads(line), sent)
+            except (ValueError, TypeError, AttributeError, RecursionError):
                 continue  # of a killed writer
-        return standings
+        return sent
 
     def _append(self, entry: dict[str, Any]) -> list[Exception]:
         """Adds a line in one write, so that lines of many writers do not mix."""
@@ -82,8 +81,21 @@ class Ledger:
         return []
 
 
-def _ids(values: Iterable[Any]) -> list[str]:
-    return [str(value) for value in values]
+def _read(entry: dict[str, Any], sent: dict[str, datetime]) -> None:
+    """Adds what a line says; earlier versions also noted what was owed, and no times."""
+    for run_id, created in entry.get("sent", {}).items():
+        sent[run_id] = datetime.fromisoformat(created).astimezone(UTC)
+    for run_id in entry.get("owed", ()):
+        sent.pop(run_id, None)
+    if entry.get("to") == "online":
+        sent.update(dict.fromkeys(entry.get("paid", ()), _ANY_TIME))
+
+
+@dataclass
+class Patience:
+    """The seconds that training may yet wait for the service: one for all mirrors of a process."""
+
+    left: float = WAIT_SECONDS
 
 
 _log = logging.getLogger(__name__)
@@ -123,6 +135,7 @@ class Mirror:
         netrc) and offline elsewhere. Another mode wins over WANDB_MODE, as in W&B.
       labels: under what its runs are kept.
       timeout: seconds to wait for the server as a run begins, and again as it ends.
+      patience: what is left of `WAIT_SECONDS`; a run is sent only where all of its waiting fits.
     Raises: UserError, where WANDB_MODE is none of W&B's modes, or W&B would not take the labels.
     """
 
@@ -133,6 +146,7 @@ class Mirror:
         labels: Labels,
         folder: Path,
         timeout: float = 10.0,
+        patience: Patience | None = None,
     ):
         self.mode = resolve_mode(mode)
         self._labels = vars(labels)
@@ -143,6 +157,7 @@ class Mirror:
             say(f"WANDB_DIR is not used: W&B's files are kept in {self._folder / 'wandb'}")
         self.ledger = Ledger(self._folder)
         self._timeout = timeout
+        self._patience = patience or Patience()
         self._warned = False
         self._asleep_until = 0.0
 
@@ -150,40 +165,46 @@ class Mirror:
         """Mirrors runs; never raises. Returns the ids mirrored: the others are yet to be.
 
         Time: some 0.8 ms a run offline and 0.1 s online, or with charts. A server that does not
-        answer costs `timeout` once, then nothing for a minute: meanwhile none is mirrored.
+        answer costs `timeout` once, then nothing for a minute; one that is slow costs no more than
+        `WAIT_SECONDS` in all. Meanwhile none is mirrored.
         """
         if self.mode == "disabled" or not runs:
             return []
-        mirrored: list[str] = []
-        errors = self.ledger.note_unsent([run.run_id for run in runs])
+        mirrored: list[RunLog] = []
+        errors: list[Exception] = []
         for run in runs:
             if time.monotonic() < self._asleep_until:
                 continue
             try:
                 self._write(run)
-                mirrored.append(run.run_id)
+                mirrored.append(run)
             except Exception as error:
                 errors.append(error)
                 if is_outage(error):
                     self._asleep_until = time.monotonic() + RETRY_SECONDS
-        errors += self.ledger.note_sent(
-            mirrored, to="offline" if self.mode == "offline" else "online"
-        )
+        if mirrored and self.mode == "online":
+            errors += self.ledger.note_sent(mirrored)
         if errors:
             self._warn(errors[0], len(runs) - len(mirrored))
-        return mirrored
-
-    def unsent(self) -> list[str]:
-        """Ids that are yet to be mirrored, whoever failed to."""
-        standings = self.ledger.standings()
-        return [run_id for run_id, standing in standings.items() if standing == "unsent"]
+        return [run.run_id for run in mirrored]
 
     def _write(self, run: RunLog) -> None:
         log = replace(run, **self._labels)
-        if self.mode == "offline" and not log.charts:
-            write_log(log, self._folder)
+        if self.mode == "online":
+            self._send(log)
+        elif log.charts:
+            upload(log, self._folder, timeout=self._timeout, offline=True)
         else:
-            upload(log, self._folder, timeout=self._timeout, offline=self.mode == "offline")
+            write_log(log, self._folder)
+
+    def _send(self, log: RunLog) -> None:
+        if self._patience.left < 2 * self._timeout:
+            raise TimeoutError(f"training waits {WAIT_SECONDS:g} s for W&B and no longer")
+        begun = time.monotonic()
+        try:
+            upload(log, self._folder, timeout=self._timeout)
+        finally:
+            self._patience.left -= time.monotonic() - begun
 
     def _warn(self, error: Exception, num_unsent: int) -> None:
         if self._warned:

@@ -17,7 +17,7 @@ from harness.record.config_struct import own_keys, types_of_empty
 from harness.record.mirror import Ledger
 from harness.record.run_charts import Chart, charts
 from harness.record.schema import FACTS, SCORES, Predictions
-from harness.record.store import read_runs, scan, shard_paths, stored
+from harness.record.store import read_runs, scan, shard_paths, shards, stored
 from harness.record.wandb_access import describe, has_key, is_outage, labels
 from harness.record.wandb_client import contents_in, upload
 from harness.record.wandb_form import as_wandb
@@ -31,11 +31,18 @@ def sweep_folder(source: Path) -> Path:
     """The sweep folder `source` is, or whose `wandb` folder it is.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither, or nothing of it can be read.
     """
     source = Path(source)
     for folder in (source, source.absolute().parent):
         if (folder / "shards").is_dir():
+            found = shards(folder)
+            if found.damaged and not found.whole:
+                shard, told = next(iter(found.damaged.items()))
+                raise UserError(
+                    f"{folder} has no whole shard: {shard.name} is damaged ({told}); `harness "
+                    "train` trains its runs again"
+                )
             return folder
     if logs := _offline_logs(source):
         more = " and so on" if len(logs) > 1 else ""
@@ -57,19 +64,25 @@ class Sync:
     """What is to be sent of a sweep folder.
 
     Attributes:
-        everything: also what the service has already, and what was never to be mirrored.
+        everything: also what the service has already, and what is not to be mirrored.
     """
 
     folder: Path
     everything: bool = False
 
     def unsent(self) -> list[str]:
-        """Stored runs the service lacks: not mirrored yet, or to an offline folder only."""
-        known = stored(self.folder)
+        """Stored runs the service lacks: those that are to be mirrored, and that were not sent, or
+        trained again since."""
+        known = stored(self.folder, ["wandb.mode"])
         if self.everything:
             return sorted(known)
-        standings = Ledger(self.folder).standings()
-        return [one for one, standing in standings.items() if one in known and standing != "online"]
+        sent = Ledger(self.folder).sent()
+        return [
+            run_id
+            for run_id, row in known.items()
+            if row["wandb.mode"] != "disabled"
+            and (run_id not in sent or sent[run_id] < row["created"])
+        ]
 
     def send(self, *, timeout: float | None = None) -> Iterator[str]:
         """Sends what is unsent, `NUM_SENDERS` runs at a time; yields each id once sent and noted.
@@ -113,7 +126,7 @@ class _Sender:
             upload(run, self.place, timeout=self.timeout)
         except Exception as error:
             return run.run_id, error
-        self.ledger.note_sent([run.run_id], to="online")
+        self.ledger.note_sent([run])
         return run.run_id, None
 
 

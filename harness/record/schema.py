@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-FORMAT = 2
-"""Of the stored tables; the first one had flat columns (`harness.record.first_form`)."""
+FORMAT = 3
+"""Of the stored tables; the first one had flat columns (`harness.record.first_form`), and the
+second one had what its own runs were measured by (`harness.record.file_form`)."""
 
 RUN = {"run_id": pl.String(), "created": pl.Datetime("us", "UTC")}
 """What names a run, and when its row was made: of a run trained twice the later row counts."""
@@ -27,6 +28,7 @@ FACTS: dict[str, pl.DataType] = {
     "best_epoch": pl.Int64(),  # from 1; 0 where no epoch had a finite value
     "threshold": pl.Float64(),  # the tuned one, as a probability of the raw scores
     "threshold_logit": pl.Float64(),
+    "shift_invariant": pl.Boolean(),  # whether the loss leaves the logits' level alone
     "prior_shift": pl.Float64(),  # of the logit, from the prior trained under to the natural one
     "seconds": pl.Float64(),  # wall time, a run's share of its batch
     "numerics": pl.String(),
@@ -40,6 +42,7 @@ FACTS: dict[str, pl.DataType] = {
     "num_validation_positives": pl.Int64(),
     "num_test": pl.Int64(),
     "num_test_positives": pl.Int64(),
+    "test_fingerprint": pl.String(),  # of the row numbers of the test part: equal where it is
     "num_train_sampled": pl.Int64(),  # rows trained on after resampling, repeats included
     "num_train_synthetic": pl.Int64(),
     "train_prior": pl.Float64(),  # the share of positives that the batches hold

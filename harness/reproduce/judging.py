@@ -113,7 +113,13 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
         finite = d[np.isfinite(d)]
         effect = float(finite.mean()) if finite.size else np.nan
         return Verdict(claim, "undecided", effect, np.nan, np.nan, d.size, why=why)
-    seen = _EVIDENCE[claim.test](pairs)
+    evidence = _EVIDENCE[claim.test]
+    if evidence is _t and _is_constant(d):
+        if claim.test == "repeats":
+            why = "all differ by the same, which is no more than one split says"
+            return Verdict(claim, "undecided", float(d.mean()), np.nan, np.nan, d.size, why=why)
+        evidence = _signs
+    seen = evidence(pairs)
     supports, refutes = _p_values(claim, seen)
     equivalent = None
     if claim.test == "datasets" and claim.by > 0:
@@ -128,6 +134,11 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
         p=min(1.0, 2 * min(supports, refutes)),
         equivalent=equivalent,
     )
+
+
+def _is_constant(d: Floats) -> bool:
+    """Whether the differences are one number but for rounding."""
+    return bool(np.ptp(d) <= 1e-9 * np.abs(d).max())
 
 
 def _decided(verdict: Verdict, p: float, pairs: Pairs, family: int, alpha: float) -> Verdict:
@@ -156,15 +167,13 @@ def _p_values(claim: Claim, seen: _Evidence) -> tuple[float, float]:
 
 def _t(pairs: Pairs) -> _Evidence:
     d, count = pairs.differences, pairs.differences.size
-    mean, sd = float(d.mean()), float(d.std(ddof=1))
-    shape = {"sd": sd, "num_seeds": count, "test_train_ratio": pairs.ratio}
+    mean = float(d.mean())
+    shape = {"sd": float(d.std(ddof=1)), "num_seeds": count, "test_train_ratio": pairs.ratio}
     error = float(statistics.standard_error(**shape))
     half = float(statistics.half_interval(**shape))
 
     def one_sided(m: float, tail: Callable[[float, int], float]) -> float:
-        # Without spread there is nothing to test: the mean is what it is.
-        t = (mean - m) / error if error > 0 else np.sign(mean - m) * np.inf
-        return 0.5 if np.isnan(t) else float(tail(t, count - 1))
+        return float(tail((mean - m) / error, count - 1))
 
     return _Evidence(
         mean,
@@ -172,6 +181,21 @@ def _t(pairs: Pairs) -> _Evidence:
         mean + half,
         lambda m: one_sided(m, stats.t.sf),
         lambda m: one_sided(m, stats.t.cdf),
+    )
+
+
+def _signs(pairs: Pairs) -> _Evidence:
+    """Draws that all differ by the same: t has no spread to divide by, a sign test needs none.
+
+    That all lie on one side of what is typical has a chance of 2^-n.
+    """
+    mean, chance = float(pairs.differences.mean()), 0.5**pairs.differences.size
+    return _Evidence(
+        mean,
+        np.nan,
+        np.nan,
+        lambda m: chance if mean > m else 1.0,
+        lambda m: chance if mean < m else 1.0,
     )
 
 
@@ -218,6 +242,8 @@ _EVIDENCE: dict[str, Callable[[Pairs], _Evidence]] = {
 def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> int | None:
     """Units to add until the effect seen would decide; None where none would, or nobody knows."""
     claim, d = verdict.claim, pairs.differences
+    if d.size < statistics.FORECAST_FROM:
+        return None
     edges = {"higher": [claim.by], "lower": [-claim.by], "equal": [claim.by, -claim.by]}
     distance = min(abs(verdict.effect - edge) for edge in edges[claim.expect])
     if claim.test == "share":
@@ -329,6 +355,8 @@ def finding(verdict: Verdict) -> str:
 
 def _what_decides(verdict: Verdict) -> str:
     units = _UNITS[verdict.claim.test]
+    if verdict.num_units < statistics.FORECAST_FROM:
+        return f"from fewer than {statistics.FORECAST_FROM} {units} nobody can tell how many decide"
     if verdict.more is None:
         return f"no feasible number of {units} would decide an effect of this size"
     return f"about {verdict.more} more {units} would decide an effect of this size"

@@ -209,7 +209,9 @@ def _csv(observed: Observed, name: str, frame: pl.DataFrame) -> bytes:
         # Shards come in any order, with columns of their own: settings, then metrics, by name.
         frame = frame.select(*first, *sorted(wanted, key=lambda c: ("/" in c, c)))
     rounded = pl.col(pl.Float64, pl.Float32).cast(pl.Float64).round_sig_figs(DIGITS)
-    return frame.select(pl.exclude(pl.List, pl.Struct)).with_columns(rounded).write_csv().encode()
+    lists = pl.col(pl.List(pl.String)).list.join(",")
+    frame = frame.with_columns(rounded, lists).select(pl.exclude(pl.List, pl.Struct))
+    return frame.write_csv().encode()
 
 
 def _follows_from_name(frame: pl.DataFrame, column: str) -> bool:

@@ -7,8 +7,10 @@ next program compiles while this one trains.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import chain, zip_longest
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from harness import checkpoints
 from harness.config import Config, objective
 from harness.data import library
 from harness.data.dataset import Dataset
+from harness.data.fetching import say
 from harness.data.run_data import RunData
 from harness.errors import UserError
 from harness.padding import trimmed
@@ -24,6 +27,7 @@ from harness.record.collect import collect
 from harness.record.schema import Record
 from harness.run import Key, Run
 from harness.sweep import lanes, plan
+from harness.sweep.claims import Claims
 from harness.sweep.failures import caught
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
@@ -40,6 +44,16 @@ class Result:
     objectives: Mapping[str, float] = field(default_factory=dict)  # by stored column
     error: UserError | None = None
     was_stored: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Ready:
+    """A batch whose arrays are made."""
+
+    runs: Batch
+    data: Sequence[RunData]
+    stacked: Lane
+    dataset: Dataset
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,16 +79,49 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     recorder = Recorder(configs)
     with timed("identify"):
         runs = plan.resolved(configs)
-        columns = sorted({objective(config) for config in configs})
-        results = {
-            key: Result(key[1], _told(row, columns), was_stored=True)
-            for key, row in plan.stored_runs(runs, columns).items()
-        }
-        programs = list(plan.batches(run for run in runs if run.key not in results))
+        recorder.plan(runs)
+    columns = sorted({objective(config) for config in configs})
+    results: dict[Key, Result] = {}
+    waited = False
+    with Claims() as claims:
+        while left := [run for run in runs if run.key not in results]:
+            with timed("identify"), claims.deciding(left):
+                results |= {
+                    key: Result(key[1], _told(row, columns), was_stored=True)
+                    for key, row in plan.stored_runs(left, columns).items()
+                }
+                left = [run for run in left if run.key not in results]
+                free = claims.take(left)
+            if free:
+                _train_all(free, columns, results, recorder, progress)
+                claims.release()
+            elif left:
+                if not waited:
+                    say(f"another sweep is training {len(left):,} of these runs: waiting for it")
+                    waited = True
+                claims.wait(left)
+    recorder.finish()
+    return [results[run.key] for run in runs]
+
+
+def _train_all(
+    runs: Sequence[Run],
+    columns: Sequence[str],
+    results: dict[Key, Result],
+    recorder: Recorder,
+    progress: Progress,
+) -> None:
+    """Trains and stores ``runs``, and adds what became of each to ``results``."""
+    with timed("identify"):
+        programs = list(plan.batches(runs))
     total = sum(len(batch) for _, batches in programs for batch in batches)
+    # Held here: a sweep that is stopped stores what has finished before it leaves what has not.
+    batches = _one_ahead(_start(programs, results, recorder))
     with progress.training(total) as advance:
         try:
-            for started in _one_ahead(_start(programs, results)):
+            for started in batches:
+                with timed("wait for training"):
+                    _wait_for(started.outcome, recorder)
                 try:
                     finished = _finish(started)
                 except Exception as error:
@@ -83,10 +130,11 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 for run, record, saved in finished:
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, saved=saved)
+                for run, *_ in finished:
+                    recorder.describe(started.dataset, run.config)
                 advance(len(started.runs))
         finally:
             recorder.flush()
-    return [results[run.key] for run in runs]
 
 
 def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:
@@ -96,29 +144,49 @@ def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[st
 
 
 def _start(
-    programs: Sequence[tuple[Program, Sequence[Batch]]], results: dict[Key, Result]
+    programs: Sequence[tuple[Program, Sequence[Batch]]],
+    results: dict[Key, Result],
+    recorder: Recorder,
 ) -> Iterator[_Started]:
     """Starts batch after batch; each is training when it is yielded."""
     # XLA compiles and runs without Python's lock, each on a thread of its own.
-    with ThreadPoolExecutor(1) as compiler, ThreadPoolExecutor(1) as devices:
+    with _worker() as compiler, _worker() as devices:
         compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
-        try:
-            for (_, batches), following in zip_longest(programs, programs[1:]):
-                compiled = _waited_for(compiling.pop())
-                if following is not None:  # one program ahead: more would fill the memory
-                    compiling.append(compiler.submit(_compile, following[0]))
-                try:
-                    trainer = compiled.result()
-                except Exception as error:
-                    for batch in batches:
-                        _fail(batch, error, "compiling a job's program", results)
-                    continue
+        for (program, batches), following in zip_longest(programs, programs[1:]):
+            first = _prepared(batches[0], program, results)  # while the program compiles
+            compiled = compiling.pop()
+            with timed("wait for compiler"):
+                _wait_for(compiled, recorder)
+            if following is not None:  # one program ahead: more would fill the memory
+                compiling.append(compiler.submit(_compile, following[0]))
+            try:
+                trainer = compiled.result()
+            except Exception as error:
                 for batch in batches:
-                    if started := _start_batch(batch, trainer, results, devices):
-                        yield started
-        finally:
-            compiler.shutdown(cancel_futures=True)
-            devices.shutdown(cancel_futures=True)
+                    _fail(batch, error, "compiling a job's program", results)
+                continue
+            rest = (_prepared(batch, program, results) for batch in batches[1:])
+            for ready in chain([first], rest):
+                if ready is not None:
+                    yield _started(ready, trainer, devices)
+            first = ready = None  # let go of their arrays
+
+
+@contextmanager
+def _worker() -> Iterator[ThreadPoolExecutor]:
+    """A thread that is not waited for: whoever stops a sweep has its finished runs stored first."""
+    pool, stopped = ThreadPoolExecutor(1), True
+    try:
+        yield pool
+        stopped = False
+    finally:
+        pool.shutdown(wait=False, cancel_futures=stopped)
+
+
+def _wait_for(future: Future[Any], recorder: Recorder) -> None:
+    """Waits for it; what has finished before is stored in time."""
+    while wait([future], timeout=recorder.seconds_left()).not_done:
+        recorder.flush_if_due()
 
 
 def _fail(runs: Batch, error: Exception, doing: str, results: dict[Key, Result]) -> None:
@@ -131,16 +199,8 @@ def _compile(program: Program) -> lanes.Trainer:
         return lanes.Trainer(program)
 
 
-def _waited_for(compiling: Future[lanes.Trainer]) -> Future[lanes.Trainer]:
-    with timed("wait for compiler"):
-        wait([compiling])
-    return compiling
-
-
-def _start_batch(
-    batch: Batch, trainer: lanes.Trainer, results: dict[Key, Result], devices: ThreadPoolExecutor
-) -> _Started | None:
-    """The batch in training, without the runs whose data cannot give what they ask."""
+def _prepared(batch: Batch, program: Program, results: dict[Key, Result]) -> _Ready | None:
+    """The batch's arrays, without the runs whose data cannot give what they ask."""
     with timed("prepare"):
         dataset = library.datasets.get(batch[0].config.dataset)
         ready: dict[Run, Lane] = {}
@@ -153,10 +213,13 @@ def _start_batch(
         if not ready:
             return None
         data = [run.data(dataset) for run in ready]
-        stacked = trainer.stack(list(ready.values()))
+        return _Ready(list(ready), data, lanes.stacked(list(ready.values()), program), dataset)
+
+
+def _started(ready: _Ready, trainer: lanes.Trainer, devices: ThreadPoolExecutor) -> _Started:
     begun = time.perf_counter()
-    outcome = devices.submit(_train, trainer, stacked, dataset, batch[0])
-    return _Started(list(ready), data, outcome, dataset, begun)
+    outcome = devices.submit(_train, trainer, ready.stacked, ready.dataset, ready.runs[0])
+    return _Started(ready.runs, ready.data, outcome, ready.dataset, begun)
 
 
 def _train(trainer: lanes.Trainer, stacked: Lane, dataset: Dataset, one: Run) -> Outcome:
@@ -174,11 +237,9 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
     yield from held
 
 
-def _finish(
-    started: _Started,
-) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
-    with timed("wait for training"):
-        outcome = started.outcome.result()
+def _finish(started: _Started) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
+    """The records of a batch that has trained."""
+    outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.runs)
     with timed("evaluate"):
         records = collect(

@@ -20,11 +20,16 @@ from harness.data.dataset import Dataset
 from harness.models import cost
 from harness.padding import lane_shapes, stack
 from harness.run import Run
+from harness.sweep.compiled import compiled
 from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, Sizes, train_run
 
 MAX_LANES = 8
 # Bytes one device may use for its lanes.
 LANE_BUDGET = 512 * 2**20
+# Bytes of activations that a step of a device's lanes may write. Below it lanes share what a step
+# costs besides arithmetic; above it they gain nothing, leave the cache, and a batch that is not
+# full trains copies for as long as it would have taken to train the run.
+STEP_BUDGET = 1.6e6
 
 
 def lane_bytes(program: Program) -> int:
@@ -42,6 +47,11 @@ def lane_bytes(program: Program) -> int:
     floats += 4 * (sizes.validation + sizes.test)
     floats += sizes.synthetic * (sizes.features + 1)
     return 4 * (floats + program.num_steps * program.batch_size)
+
+
+def step_bytes(program: Program) -> int:
+    """Bytes of activations that one lane's step writes on the way to its logits."""
+    return 4 * program.batch_size * cost(program.model, program.inputs).activations
 
 
 def pair_bytes(program: Program) -> int:
@@ -62,12 +72,20 @@ def program_bytes(program: Program) -> int:
 
 @lru_cache(maxsize=1024)
 def lanes_per_device(program: Program) -> int:
-    """The width: a power of two up to `MAX_LANES`, as many as the budget holds, at least one."""
-    each = lane_bytes(program)
+    """The width: a power of two up to `MAX_LANES`, as many as the budgets hold, at least one.
+
+    See docs/decisions/003.
+    """
+    held, written = lane_bytes(program), step_bytes(program)
     width = MAX_LANES
-    while width > 1 and width * each > LANE_BUDGET:
+    while width > 1 and (width * held > LANE_BUDGET or width * written > STEP_BUDGET):
         width //= 2
     return width
+
+
+def stacked(lanes: Sequence[Lane], program: Program) -> Lane:
+    """A batch of ``program``: at most `width_of` lanes, all of one data set."""
+    return stack(lanes, program, width=width_of(program))
 
 
 def width_of(program: Program) -> int:
@@ -89,12 +107,13 @@ class Trainer:
     def __init__(self, program: Program):
         self.program = program
         self.width = width_of(program)
-        mesh = _mesh()
-        self._sharding = NamedSharding(mesh, PartitionSpec("lanes"))
-        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._sharding = NamedSharding(_mesh(), PartitionSpec("lanes"))
+        self._compiled = compiled(program, self._lowered, width=self.width)
+
+    def _lowered(self) -> Any:
         sharded = jax.shard_map(
-            partial(_train_lanes, program=program),
-            mesh=mesh,
+            partial(_train_lanes, program=self.program),
+            mesh=_mesh(),
             in_specs=(PartitionSpec("lanes"), PartitionSpec(), PartitionSpec()),
             out_specs=PartitionSpec("lanes"),
             check_vma=False,  # lanes never talk to each other
@@ -103,23 +122,20 @@ class Trainer:
             lambda leaf: jax.ShapeDtypeStruct(
                 (self.width, *leaf.shape), leaf.dtype, sharding=self._sharding
             ),
-            lane_shapes(program),
+            lane_shapes(self.program),
         )
-        rows, features = program.sizes.rows, program.sizes.features
-        lowered = jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
-        self._compiled = lowered.compile()
+        rows, features = self.program.sizes.rows, self.program.sizes.features
+        return jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
 
     def _shaped(self, *shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, np.float32, sharding=self._everywhere)
+        return jax.ShapeDtypeStruct(
+            shape, np.float32, sharding=NamedSharding(_mesh(), PartitionSpec())
+        )
 
     def memory(self) -> int:
         """Bytes a device needs for temporaries and arguments, by XLA's own account."""
         account: Any = self._compiled.memory_analysis()
         return account.temp_size_in_bytes + account.argument_size_in_bytes
-
-    def stack(self, lanes: Sequence[Lane]) -> Lane:
-        """A batch of at most `width` lanes, all of one data set."""
-        return stack(lanes, self.program, width=self.width)
 
     def __call__(self, stacked: Lane, data: DeviceData) -> Outcome:
         """Starts training `stack`ed lanes and returns at once; reading the result waits."""
@@ -148,6 +164,13 @@ _train_alone = jax.jit(train_run, static_argnames="program")
 
 def num_devices() -> int:
     return jax.device_count()
+
+
+def free_memory() -> int | None:
+    """Bytes that the devices have to give together; None where they share the host's memory."""
+    accounts = [device.memory_stats() for device in jax.local_devices()]
+    known = [one["bytes_limit"] - one["bytes_in_use"] for one in accounts if one]
+    return sum(known) if known else None
 
 
 class _OnDevices:

@@ -17,6 +17,7 @@ from harness.data import library
 from harness.data.dataset import Dataset
 from harness.data.fetching import say
 from harness.data.table import Table
+from harness.memory import check_fits
 from harness.models import cost
 from harness.record import store
 from harness.run import Key, Run, resolve
@@ -94,6 +95,9 @@ def groups(runs: Iterable[Run]) -> list[list[Run]]:
     """``runs`` by what can share a batch, those of one program in a row; a run given twice is one.
 
     Programs, and data sets within them, are in order of appearance.
+
+    Raises:
+      UserError: of a program that this machine's devices cannot hold.
     """
     unique: dict[Key, Run] = {}
     for run in runs:
@@ -103,12 +107,14 @@ def groups(runs: Iterable[Run]) -> list[list[Run]]:
     sharing: dict[Program, dict[Any, list[Run]]] = {}
     for run in unique.values():
         sharing.setdefault(run.program, {}).setdefault((run.sizes, run.fingerprint), []).append(run)
+    for program in sharing:
+        _check_memory(program)
     # Neighbours share their data.
     return [sorted(members, key=_by_data) for of in sharing.values() for members in of.values()]
 
 
 def batches(runs: Iterable[Run]) -> Iterator[tuple[Program, list[Batch]]]:
-    """Each program, with the batches of lanes that ``runs`` make of it."""
+    """Each program, with the batches of lanes that ``runs`` make of it. Raises as `groups`."""
     for program, sharing in groupby(groups(runs), key=lambda group: group[0].program):
         width = lanes.width_of(program)
         yield (
@@ -119,6 +125,19 @@ def batches(runs: Iterable[Run]) -> Iterator[tuple[Program, list[Batch]]]:
                 for start in range(0, len(group), width)
             ],
         )
+
+
+def _check_memory(program: Program) -> None:
+    sizes = program.sizes
+    each = lanes.program_bytes(program) + 4 * sizes.rows * (sizes.features + 1)
+    num_params = cost(program.model, program.inputs).num_params
+    check_fits(
+        each * lanes.num_devices(),
+        what=f"training {num_params:,} parameters on {sizes.rows:,} rows, {program.num_steps:,} "
+        f"steps of {program.batch_size:,},",
+        remedy="a smaller model, training.batch_size or training.num_epochs needs less",
+        free=lanes.free_memory(),
+    )
 
 
 def run_flops(run: Run) -> float:

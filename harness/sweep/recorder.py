@@ -1,24 +1,36 @@
 """Gathers finished runs and writes them a shard at a time: to the store, then to its mirror."""
 
+import math
 import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from harness import checkpoints
 from harness.config import Config, Wandb, folder_of
+from harness.data.dataset import Dataset
+from harness.data.fetching import say
+from harness.data.streams import replicate_fields
+from harness.data.table import Table
 from harness.errors import UserError
 from harness.record import store
-from harness.record.mirror import Mirror, mirror_run
+from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import labels
+from harness.run import Run
 from harness.sweep.timings import timed
 
-# A shard is written when this many runs wait or this many seconds have passed.
+# A shard is written when this many runs wait, or this much of their scores, or for this long: so
+# much of what has finished a killed process loses at most, beside the batches in training.
 RUNS_PER_SHARD = 64
+BYTES_PER_SHARD = 64 * 2**20
 SECONDS_PER_SHARD = 20.0
+
+# Of the process: a search has a recorder for each batch of jobs.
+_patience = Patience()
 
 
 class Recorder:
@@ -29,10 +41,44 @@ class Recorder:
         configs = list(configs)
         for folder in {folder_of(config) for config in configs}:
             _check_folder(folder)
+            store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
-        self._last_flush = time.perf_counter()
+        self._planned: dict[Path, int] = {}
+        self._objectives = _objectives(configs)
+        self._described: set[tuple[Path, str]] = set()
+        self._waiting_since = math.inf
+
+    def plan(self, runs: Iterable[Run]) -> None:
+        """Says in each folder, as its first shard is written, how many runs it is to have once
+        ``runs`` are trained."""
+        by_folder: dict[Path, set[str]] = defaultdict(set)
+        for run in runs:
+            by_folder[run.folder].add(run.run_id)
+        for folder, run_ids in by_folder.items():
+            self._planned[folder] = len(run_ids | store.stored(folder).keys())
+
+    def describe(self, dataset: Dataset, config: Config) -> None:
+        """Keeps what is found in the data of a run, once a folder.
+
+        Leaks are looked for in tables of the user's alone: those of others were looked at before
+        they became named data sets. Of data that seeds draw, and a sweep may draw thousands, there
+        is nothing to find.
+        """
+        place = (folder_of(config), dataset.fingerprint)
+        if place in self._described:
+            return
+        self._described.add(place)
+        if replicate_fields(type(config.dataset)) or store.has_findings(*place):
+            return
+        from harness.data.describe import found_in  # and with it what draws tables
+
+        is_own = isinstance(config.dataset, Table)
+        try:
+            store.write_findings(*place, found_in(dataset, leaks=is_own))
+        except Exception as error:  # the runs are what counts
+            say(f"{config.dataset.name}: what is found in it could not be kept ({error})")
 
     def add(
         self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
@@ -41,21 +87,43 @@ class Recorder:
 
         ``saved`` is kept beside it.
         """
+        if self._mirrors[_mirror_key(config)].mode == "disabled":
+            # Also where WANDB_MODE says so: what is owed to W&B follows from the store.
+            settings = {**record.config["wandb"], "mode": "disabled"}
+            record = replace(record, config={**record.config, "wandb": settings})
         self._waiting[folder_of(config)].append((record, config.wandb))
         if saved is not None:
             self._params[folder_of(config)].append(saved)
-        waiting = sum(map(len, self._waiting.values()))
-        if waiting >= RUNS_PER_SHARD or time.perf_counter() - self._last_flush > SECONDS_PER_SHARD:
+        self._waiting_since = min(self._waiting_since, time.monotonic())
+        waiting = [one for members in self._waiting.values() for one, _ in members]
+        if len(waiting) >= RUNS_PER_SHARD or sum(map(_size, waiting)) >= BYTES_PER_SHARD:
+            self.flush()
+        self.flush_if_due()
+
+    def seconds_left(self) -> float | None:
+        """Until what waits is to be written; None where nothing waits."""
+        if self._waiting_since == math.inf:
+            return None
+        return max(0.0, self._waiting_since + SECONDS_PER_SHARD - time.monotonic())
+
+    def flush_if_due(self) -> None:
+        """Writes everything that waits, where it has waited long enough."""
+        if self.seconds_left() == 0.0:
             self.flush()
 
     def flush(self) -> None:
         """Writes everything that waits."""
-        for folder, waiting in self._waiting.items():
+        while self._waiting:
+            folder, waiting = next(iter(self._waiting.items()))
             with timed("store"):
                 # Before the runs: a stored run that is to keep its parameters has them.
                 if self._params[folder]:
                     checkpoints.save(folder, self._params[folder])
+                if folder in self._planned:
+                    num_runs = self._planned.pop(folder)
+                    store.write_plan(folder, num_runs, self._objectives[folder])
                 store.write_shard(folder, tables([record for record, _ in waiting]))
+            del self._waiting[folder], self._params[folder]
             with timed("mirror"):
                 by_settings = defaultdict(list)
                 for record, settings in waiting:
@@ -63,9 +131,27 @@ class Recorder:
                     by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
-        self._waiting.clear()
-        self._params.clear()
-        self._last_flush = time.perf_counter()
+        self._waiting_since = math.inf
+
+    def finish(self) -> None:
+        """Keeps what the sweep asked its runs for, also where all of them were stored before."""
+        for folder, objective in self._objectives.items():
+            if (folder / "shards").is_dir() and store.planned_objective(folder) != objective:
+                store.write_plan(folder, store.planned(folder), objective)
+
+
+def _objectives(configs: Iterable[Config]) -> dict[Path, str | None]:
+    """The objective of each folder's jobs; None where they do not agree."""
+    by_folder: dict[Path, set[str]] = defaultdict(set)
+    for config in configs:
+        by_folder[folder_of(config)].add(config.evaluation.objective)
+    return {folder: of.pop() if len(of) == 1 else None for folder, of in by_folder.items()}
+
+
+def _size(record: Record) -> int:
+    """Bytes of its scores, beside which all else is small."""
+    parts = record.predictions.values()
+    return sum(scores.nbytes for part in parts for scores in part.versions.values())
 
 
 def _check_folder(folder: Path) -> None:
@@ -94,4 +180,5 @@ def _mirror(folder: Path, settings: Wandb) -> Mirror:
             sweep=folder.name,
         ),
         folder=folder,
+        patience=_patience,
     )

@@ -73,7 +73,7 @@ def compare(group: Sequence[Run], trainer: lanes.Trainer) -> list[tuple[str, boo
 
 def train_batch(runs: Sequence[Run], *, trainer: lanes.Trainer, dataset: Dataset) -> list[Outcome]:
     """The outcome of each of ``runs``, trained side by side."""
-    stacked = trainer.stack([run.lane(dataset) for run in runs])
+    stacked = lanes.stacked([run.lane(dataset) for run in runs], trainer.program)
     outcome = jax.tree.map(np.asarray, trainer(stacked, lanes.put(dataset, trainer.program)))
     own = trimmed(outcome, trainer.program, runs[0].sizes)
     return [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(runs))]

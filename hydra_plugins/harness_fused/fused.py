@@ -4,7 +4,7 @@ Kept thin and light: Hydra imports every module of this package whenever an appl
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -21,7 +21,14 @@ class FusedLauncher(Launcher):
 
     A task takes part by having a method ``sweep``, called with the list of job configurations.
     Any other task runs job by job, as under Hydra's basic launcher.
+
+    Args:
+        repeats: overrides that name several values, such as `seed=range(3)`: each job is run with
+            all of them, and returns the mean.
     """
+
+    def __init__(self, repeats: Sequence[str] = ()):
+        self._repeats = list(repeats)
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -30,8 +37,10 @@ class FusedLauncher(Launcher):
 
         task: Any = task_function
         self.task = task if hasattr(task, "sweep") else None  # where it takes all jobs at once
-        start = launching.basic_launch if self.task is None else launching.fused_launch
-        self._launch = start(hydra_context, task, config)
+        if self.task is None:
+            self._launch = launching.basic_launch(hydra_context, task, config)
+        else:
+            self._launch = launching.fused_launch(hydra_context, task, config, self._repeats)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
@@ -63,9 +72,10 @@ class FusedSweeper(Sweeper):
 
 @dataclass
 class FusedLauncherConf:
-    """The launcher's own configuration: none. Devices are chosen before JAX starts."""
+    """The launcher's own configuration: what each job is run with, for a search to get the mean."""
 
     _target_: str = "hydra_plugins.harness_fused.fused.FusedLauncher"
+    repeats: list[str] = field(default_factory=list)
 
 
 @dataclass

@@ -1,1 +1,1 @@
-"""Where logged runs come from: the store, offline W&B folders and W&B's service."""
+"""What Weights & Biases logged, as tables: its offline folders, and the runs of its service."""

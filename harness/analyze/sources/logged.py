@@ -14,6 +14,7 @@ import polars as pl
 from harness.analyze.runs import INCOMPLETE, Runs
 from harness.errors import UserError
 from harness.record.schema import FACTS, RUN, Columns, without_absent
+from harness.record.shard import write_table
 from harness.record.store import union
 from harness.record.wandb_form import (
     LoggedRun,
@@ -110,7 +111,7 @@ def _write_runs(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> None:
     )
     table = table.with_columns(status, pl.Series("shard", [shard for shard, _, _ in rows]))
     kinds = {COLUMNS: json.dumps(vars(columns))}
-    table.write_parquet(path, compression="lz4", metadata=kinds)
+    write_table(table, path, compression="lz4", metadata=kinds)
 
 
 def _read_runs(path: Path) -> tuple[pl.DataFrame, Columns]:
@@ -175,4 +176,4 @@ def _write_history(ours: Sequence[tuple[str, RunLog, Origin]], path: Path) -> No
         for name, values in columns.items():
             values.extend(own.get(name) or [None] * own_rows)
     types = HISTORY_TYPES | {name: pl.Float64 for name in columns if "/" in name}
-    pl.DataFrame(columns, schema=types).write_parquet(path, compression="zstd")
+    write_table(pl.DataFrame(columns, schema=types), path, compression="zstd")

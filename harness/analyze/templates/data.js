@@ -50,6 +50,12 @@ function cell(text, name = "", tag = "td") {
   return made;
 }
 
+function small(text) {
+  const made = document.createElement("small");
+  made.textContent = text;
+  return made;
+}
+
 function tableRow(cells) {
   const made = document.createElement("tr");
   made.append(...cells);
@@ -66,6 +72,14 @@ function fillOptions(select, values, titles = values) {
   select.disabled = values.length < 2;
 }
 
+// Small multiples as wide as their place: as many columns as leave each panel room.
+function panels(definition, width, number) {
+  const axis = 40, gap = definition.spacing;
+  const columns = Math.min(number, definition.columns, Math.max(1, Math.floor(width / 130)));
+  const each = Math.min(220, Math.floor((width - axis - gap * (columns - 1)) / columns));
+  return { columns, spec: { ...definition.spec, width: each, height: Math.min(each, 150) } };
+}
+
 const views = new Map();
 const waiting = new Map();
 
@@ -78,7 +92,9 @@ async function draw(name, values, signals = {}) {
   if (!values.length) return;
   const definition = payload.definitions[name];
   const spec = { ...definition, datasets: { ...definition.datasets, rows: values } };
-  if (definition.height.step) spec.height = definition.height.step * unique(values.map((row) => row.method)).length;
+  const methods = unique(values.map((row) => row.method)).length;
+  if (definition.facet) Object.assign(spec, panels(definition, target.clientWidth, methods));
+  else if (definition.height.step) spec.height = definition.height.step * methods;
   // ast: expressions are interpreted, so the policy need not allow eval.
   const options = {
     actions: false, ast: true, renderer: "svg", defaultStyle: false, logLevel: 1,

@@ -54,19 +54,17 @@ function showBoard(scenario) {
     const score = scores.get(row.dataset.method);
     const last = row.querySelector(".extra");
     last.hidden = inTable;
-    last.textContent = score === undefined ? "\u2013" : number(score.mean)
-      + (score.high === null ? "" : " \u00b1 " + number(score.high - score.mean));
+    last.textContent = number(score && score.mean);
+    if (score && score.low !== null) {
+      last.append(small(" (" + number(score.low) + " to " + number(score.high) + ")"));
+    }
   }
   table.tBodies[0].append(...rows);
 }
 
 function verdictCell(row) {
   const made = cell(row.verdict, "verdict " + row.verdict);
-  if (row.hint) {
-    const hint = document.createElement("small");
-    hint.textContent = ": " + row.hint;
-    made.append(hint);
-  }
+  if (row.hint) made.append(small(": " + row.hint));
   return made;
 }
 
@@ -152,6 +150,12 @@ function methodBoxes() {
   }));
 }
 
+// The selectors stay in sight where they leave room for what is selected.
+function keepSelectors() {
+  const bar = element("selectors");
+  bar.classList.toggle("tall", bar.offsetHeight > window.innerHeight / 4);
+}
+
 if (payload.scenarios.length && payload.metrics.length) {
   fillOptions(element("pick-metric"), payload.metrics.map((m) => m.id), payload.metrics.map((m) => m.title));
   element("pick-metric").value = shown.metric;
@@ -164,6 +168,8 @@ if (payload.scenarios.length && payload.metrics.length) {
   element("pick-key").addEventListener("change", update);
   for (const id of ["selectors", "methods", "charts"]) element(id).hidden = false;
   methodBoxes();
+  keepSelectors();
+  window.addEventListener("resize", keepSelectors);
   startExplorer();
   update();
 }

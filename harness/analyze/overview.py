@@ -1,0 +1,231 @@
+"""The answer first: each loss beside the baseline in what a user wants of it, and which to use.
+
+All of it is read off the table of differences: nothing is tested here.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import polars as pl
+
+from harness.analyze.groups import SCENARIO, leaves_level
+from harness.analyze.headings import heading
+from harness.analyze.question import Analysis
+from harness.analyze.wording import by_validation, place, signed
+from harness.metrics.definitions import METRICS, Calibrator
+from harness.metrics.names import known
+
+MAX_TABLES = 3
+
+RANKING, PROBABILITIES = "Ranking", "Probabilities as they come"
+CALIBRATED, DECISIONS = "Probabilities after calibration", "Decisions"
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Attributes:
+
+    word: the verdict beside the baseline (better, worse, same, differs), or open.
+    number: the difference, signed; empty where nothing was compared.
+    """
+
+    word: str
+    number: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Attributes:
+
+    title: where it holds.
+    columns: (what a user wants, the metric that stands for it).
+    rows: (method, a cell a column), the baseline left out.
+    """
+
+    title: str
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+
+
+def tables(analysis: Analysis) -> list[Overview]:
+    """Over data sets where there are several, else of the first MAX_TABLES scenarios."""
+    metrics = _metrics(analysis)
+    columns = [(wanted, heading(metric)) for wanted, metric in metrics.items()]
+    return [
+        Overview(
+            f"Beside {analysis.baseline}: {where}", columns, list(_rows(found, metrics, analysis))
+        )
+        for where, found in _tested(analysis)
+        if found.height
+    ]
+
+
+def advice(analysis: Analysis) -> str:
+    """One sentence on what to use; empty where nothing was compared.
+
+    Named is the first, in the order of `by_validation`, of those shown to be better at ranking, at
+    deciding or on the headline metric, and shown to be worse at none of these.
+    """
+    tested = _tested(analysis)
+    if len(tested) != 1 or not tested[0][1].height:
+        return ""
+    ((_, found),) = tested
+    metrics = _metrics(analysis)
+    words = {
+        method: dict(zip(metrics, (cell.word for cell in cells), strict=True))
+        for method, cells in _rows(found, metrics, analysis)
+    }
+    counted = [
+        wanted
+        for wanted, metric in metrics.items()
+        if wanted in (RANKING, DECISIONS) or metric == analysis.headline
+    ]
+    if not counted:
+        return ""
+    # First those compared on the headline: a loss whose level is noise may lack a score of it.
+    named = dict.fromkeys([*by_validation(found, analysis)["method"], *words])
+    for used in named:
+        seen = {wanted: words[used][wanted] for wanted in counted}
+        if "better" in seen.values() and "worse" not in seen.values():
+            good = " and ".join(name.lower() for name, word in seen.items() if word == "better")
+            said = f"Use {used}: better than {analysis.baseline} at {good}."
+            of_used = analysis.chosen.filter(pl.col("method") == used)
+            noise = of_used.select(leaves_level(of_used).any()).item()
+            if noise or words[used].get(PROBABILITIES) == "worse":
+                said += " Calibrate its scores before they are read as probabilities."
+            return said + _threshold(analysis, used)
+    asked = " or ".join(map(str.lower, counted))
+    said = f"Use {analysis.baseline}: no other is shown to be better at {asked} and worse at none."
+    return said + _threshold(analysis, analysis.baseline)
+
+
+def threshold_note(analysis: Analysis) -> str:
+    """What the column of thresholds means; empty where it holds none."""
+    ruled = analysis.board.drop_nulls("threshold")["rule"].unique().sort()
+    if ruled.is_empty():
+        return ""
+    rules = dict.fromkeys(_rule(rule, analysis) for rule in ruled)
+    return (
+        "Threshold: call a row positive from this probability (of the raw score) on. Each run's "
+        f"validation rows chose one for {', '.join(rules)}; this is the median over runs, and the "
+        "tables' files hold the lowest and the highest."
+    )
+
+
+def _rule(rule: str, analysis: Analysis) -> str:
+    """What chose a threshold, in words; by cost at which."""
+    return rule_name(rule) + (_costs(analysis) or " of errors" if rule == "cost" else "")
+
+
+def rule_name(rule: str) -> str:
+    """What a threshold is chosen for, in words.
+
+    >>> rule_name("cost"), rule_name("recall_at_precision")
+    ('lowest cost', 'recall at precision')
+    """
+    return "lowest cost" if rule == "cost" else rule.replace("_", " ")
+
+
+def probability(value: float | None) -> str:
+    """
+    >>> probability(0.047619), probability(0.00012), probability(None)
+    ('0.0476', '0.00012', '\N{EN DASH}')
+    """
+    return "\N{EN DASH}" if value is None else f"{value:.3g}"
+
+
+def _metrics(analysis: Analysis) -> dict[str, str]:
+    """The metric that stands for each thing wanted: the headline where it is of that kind."""
+    rules = analysis.board["rule"].unique().to_list()
+    calibrators = [name for name in get_args(Calibrator) if f"{name}/log_loss" in analysis.compared]
+    own = "platt" if "platt" in calibrators else next(iter(calibrators), "")
+    wanted = {
+        RANKING: "average_precision",
+        PROBABILITIES: "log_loss",
+        CALIBRATED: f"{own}/log_loss",
+        DECISIONS: _decided(rules, has_costs=bool(_costs(analysis))),
+    }
+    headline = known(analysis.headline)
+    needs = "" if headline is None else headline.definition.needs
+    if headline is not None and needs == "ranking":
+        wanted[RANKING] = analysis.headline
+    elif headline is not None and needs == "probabilities":
+        wanted[CALIBRATED if headline.version else PROBABILITIES] = analysis.headline
+    elif needs in ("threshold", "stated threshold"):
+        wanted[DECISIONS] = analysis.headline
+    return {name: metric for name, metric in wanted.items() if metric in analysis.compared}
+
+
+def _decided(rules: Sequence[str], *, has_costs: bool) -> str:
+    """What the chosen cut is judged by: costs where some were given, else what chose it."""
+    if has_costs or len(rules) != 1 or rules == ["cost"]:
+        return "expected_cost@tuned"
+    metric = METRICS.get({"youden": "balanced_accuracy"}.get(rules[0], rules[0]))
+    return f"{metric.name}@tuned" if metric and metric.needs == "threshold" else "f1@tuned"
+
+
+def _costs(analysis: Analysis) -> str:
+    """` at costs of 1 a false alarm and 20 a missed positive`; empty where errors are counted."""
+    pairs = analysis.board.select("cost_fp", "cost_fn", "cost_tp", "cost_tn").unique(
+        maintain_order=True
+    )
+    if pairs.height != 1:
+        return " at the costs of each setting"
+    fp, fn, tp, tn = pairs.row(0)
+    if (fp, fn, tp, tn) == (1, 1, 0, 0):
+        return ""
+    gains = f", {tp:g} a found positive and {tn:g} a passed negative" if tp or tn else ""
+    return f" at costs of {fp:g} a false alarm and {fn:g} a missed positive{gains}"
+
+
+def _threshold(analysis: Analysis, method: str) -> str:
+    """From which probability on a row is called positive, where there is one answer."""
+    of_method = analysis.board.filter(pl.col("method") == method)
+    if of_method.height != 1 or of_method["threshold"].null_count():
+        return ""
+    row = of_method.row(0, named=True)
+    return (
+        f" Call a row positive from {probability(row['threshold'])} on (chosen on validation for "
+        f"{_rule(row['rule'], analysis)})."
+    )
+
+
+def _tested(analysis: Analysis) -> list[tuple[str, pl.DataFrame]]:
+    """Where, and the comparisons there."""
+    if analysis.datasets.height:
+        number = max(analysis.datasets["num_datasets"])
+        return [(f"over {number} data sets", analysis.datasets)]
+    scenarios = analysis.board.select(SCENARIO).unique(maintain_order=True)
+    return [
+        (
+            place(row),
+            analysis.differences.join(
+                pl.DataFrame([row], schema=scenarios.schema),
+                on=SCENARIO,
+                nulls_equal=True,
+                how="semi",
+            ),
+        )
+        for row in scenarios.head(MAX_TABLES).iter_rows(named=True)
+    ]
+
+
+def _rows(
+    found: pl.DataFrame, metrics: Mapping[str, str], analysis: Analysis
+) -> Iterator[tuple[str, list[Cell]]]:
+    by_cell = {(row["method"], row["metric"]): row for row in found.iter_rows(named=True)}
+    for method in sorted(found["method"].unique()):
+        yield (
+            method,
+            [_cell(by_cell.get((method, metric))) for metric in metrics.values()],
+        )
+
+
+def _cell(row: Row | None) -> Cell:
+    if row is None:
+        return Cell("open", "")
+    word = row["verdict"] if row["verdict"] != "undecided" else "open"
+    return Cell(word, signed(row["difference"]))

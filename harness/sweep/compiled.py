@@ -1,0 +1,113 @@
+"""Compiled programs, kept from process to process: a warm start neither traces nor compiles.
+
+JAX's own cache is asked with the lowered program, which takes a second of Python to trace. Here a
+program is found by what it is traced from: the sources, the versions, devices and flags
+(`harness.identity.environment`), and the `Program`. They lie in JAX's cache folder, under the same
+switches (``JAX_COMPILATION_CACHE_DIR``, ``JAX_ENABLE_COMPILATION_CACHE``), in JAX's own form of an
+executable: a pickle, so a folder to trust as one trusts installed code.
+"""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+from jax.experimental import serialize_executable
+
+import harness
+from harness.files import whole_file
+from harness.identity import environment
+from harness.models import param_shapes
+from harness.padding import lane_shapes
+from harness.train import Curves, Outcome, Program
+
+# What a program is traced from, in this package.
+TRACED = ("train.py", "padding.py", "exact.py", "sweep/lanes.py", "losses", "models", "optimizers")
+
+MOST = 256  # programs kept, of some 2 MB each; the oldest go
+
+# Whether any is kept: not where other code stands in for what the sources say, as in tests.
+keeping = True
+
+
+def compiled(program: Program, lower: Callable[[], Any], *, width: int) -> Any:
+    """The executable of ``program`` for ``width`` lanes: the kept one, or a fresh one."""
+    place = _place(program, width) if keeping else None
+    if place is None:
+        return lower().compile()
+    with suppress(Exception):  # none, damaged, or not for this JAX: made anew
+        return serialize_executable.deserialize_and_load(
+            place.read_bytes(), *_trees(program), execution_devices=jax.devices()
+        )
+    hits = _Hits()
+    fresh = lower().compile()
+    # What came out of JAX's cache cannot be written out again; tracing is all it cost.
+    if not hits.any():
+        with suppress(Exception):  # a full disk, or a backend that cannot: nothing is lost
+            _keep(serialize_executable.serialize(fresh)[0], place)
+    return fresh
+
+
+class _Hits:
+    """Whether anything came out of JAX's cache since this was made."""
+
+    _count = 0
+
+    def __init__(self) -> None:
+        _listen()
+        self._before = _Hits._count
+
+    def any(self) -> bool:
+        return _Hits._count > self._before
+
+
+@cache
+def _listen() -> None:
+    def heard(event: str, **_: Any) -> None:
+        _Hits._count += event == "/jax/compilation_cache/cache_hits"
+
+    jax.monitoring.register_event_listener(heard)
+
+
+def _place(program: Program, width: int) -> Path | None:
+    """The file of a program; None where nothing is to be kept."""
+    settings: Any = jax.config
+    folder = settings.jax_compilation_cache_dir
+    if not folder or "://" in folder or not settings.jax_enable_compilation_cache:
+        return None
+    traced_from = (_sources(), environment(), jax.device_count(), width, program)
+    return Path(folder) / "programs" / hashlib.sha256(repr(traced_from).encode()).hexdigest()[:32]
+
+
+@cache
+def _sources() -> str:
+    """A hash of the text of what is `TRACED`."""
+    digest = hashlib.sha256()
+    root = Path(harness.__file__).parent
+    for name in TRACED:
+        place = root / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _trees(program: Program) -> tuple[Any, Any]:
+    """The structure of a program's arguments and of what it returns."""
+    leaf: Any = 0
+    leaves = dict.fromkeys(Outcome._fields, leaf)
+    leaves["curves"] = Curves(*[leaf] * len(Curves._fields))
+    leaves["params"] = dict.fromkeys(param_shapes(program.model, program.inputs), leaf)
+    arguments: Any = (lane_shapes(program), leaf, leaf), {}
+    return jax.tree.structure(arguments), jax.tree.structure(Outcome(**leaves))
+
+
+def _keep(executable: bytes, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    kept = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+    for oldest in kept[: max(0, len(kept) + 1 - MOST)]:
+        oldest.unlink(missing_ok=True)
+    with whole_file(place, durable=False) as path:
+        path.write_bytes(executable)

@@ -1,0 +1,266 @@
+"""Whatever is typed wrongly: one short line, exit code 2, at once, and nothing left behind.
+
+Generated from the schema, each key with what it cannot be; beside it flags, and paths to what is no
+table, no sweep and no log.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import pytest
+import yaml
+
+from harness.cli import LONGEST
+from harness.config import config_keys
+from harness.files import conf_dir
+from tests.conftest import TINY
+
+SECONDS = 10  # of the processor: others may be at work beside a test
+ESCAPE = "\x1b[31mred\x07"
+HUGE = "9" * 5000
+GOOD = "a,b,y\n" + "".join(f"{i},{i * i % 7},{i % 2}\n" for i in range(40))
+TABLE = ("dataset=table", "dataset.path=good.csv", "dataset.target=y")
+# What is no value of a type, as it is written on the command line.
+NO_NUMBER = ("many", "true", "[1,2]", "{a:1}", "nan", "-1e999", f"'{ESCAPE}'", "'1'")
+WRONG: Mapping[Any, tuple[str, ...]] = {
+    int: (*NO_NUMBER, "1.5", "-7777777", HUGE, "1e300"),
+    float: (*NO_NUMBER, HUGE),
+    bool: ("7", "maybe", "[true]", "1.5", f"'{ESCAPE}'"),
+    str: ("[a]", "{a:1}", f"'{ESCAPE}'"),
+    tuple: ("{a:1}", "[[a]]", f"['{ESCAPE}']"),
+    Literal: ("nonsense", "7.5", "[a]", "{a:1}", f"'{ESCAPE}'", HUGE),
+}
+# Keys that no command line sets: they follow from others, or say which choice a group is.
+LEFT_OUT = {"dataset.kind", "dataset.name"}
+
+
+def choice_with(key: str) -> tuple[str, ...] | None:
+    """The overrides that choose a part which has ``key``; None where conf/ names none."""
+    group, _, rest = key.partition(".")
+    if not rest or group in {"training", "init"}:
+        return ()
+    if group == "dataset" and rest in _keys_of(conf_dir() / "dataset" / "table.yaml"):
+        return TABLE
+    for file in sorted((conf_dir() / group).glob("*.yaml")):
+        if rest.partition(".")[0] in _keys_of(file):
+            return (f"{group}={file.stem}",)
+    synthetic = sorted((conf_dir() / "dataset" / "synthetic").glob("*.yaml"))
+    found = [file for file in synthetic if group == "dataset" and rest in _keys_of(file)]
+    return (f"dataset=synthetic/{found[0].stem}",) if found else None
+
+
+@cache
+def _keys_of(file: Path) -> frozenset[str]:
+    return frozenset(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
+
+
+def members(annotation: Any) -> Iterator[Any]:
+    """The plain types of a key: of a union each."""
+    if get_origin(annotation) in (Union, UnionType):
+        for one in get_args(annotation):
+            yield from members(one)
+    else:
+        yield get_origin(annotation) or annotation
+
+
+def wrong_values(annotation: Any) -> list[str]:
+    """What is no value of any type that a key may have."""
+    kinds = set(members(annotation)) - {type(None)}
+    if not kinds <= WRONG.keys():
+        return []
+    lists = [WRONG[kind] for kind in kinds]
+    return [value for value in lists[0] if all(value in one for one in lists)]
+
+
+def generated() -> dict[str, tuple[str, ...]]:
+    """The arguments of `harness`, by what they are called."""
+    cases: dict[str, tuple[str, ...]] = {}
+    for number, (key, annotation) in enumerate(sorted(config_keys().items())):
+        choice = choice_with(key)
+        if choice is None or key in LEFT_OUT:
+            continue
+        values = wrong_values(annotation)
+        # Two of each key, others of the next: all of them over the keys of a type.
+        for place in range(min(2, len(values))):
+            value = values[(2 * number + place) % len(values)]
+            command = ("train", "plan", "verify")[(number + place) % 3]
+            given = (command, *TINY, *choice, f"{key}={value}")
+            cases[f"{command} {key}={value[:12]!r}"] = given
+    return cases
+
+
+def paths() -> dict[str, str]:
+    """What a path may wrongly lead to, by its name in `folder_of_mistakes`."""
+    return {
+        "missing": "nowhere.csv", "folder": "folder", "folder of that name": "folder.csv",
+        "empty": "empty.csv", "bytes": "bytes.csv", "bytes of Parquet": "bytes.parquet",
+        "bytes of a log": "bytes.wandb", "unknown kind": "table.xlsx", "NUL": "a\0b.csv",
+        "escape": f"{ESCAPE}.csv", "long": "x" * 5000 + ".csv", "nothing": "",
+    }  # fmt: skip
+
+
+def folder_of_mistakes(place: Path) -> None:
+    """Writes them, and a good table."""
+    (place / "good.csv").write_text(GOOD)
+    for name in ("folder", "folder.csv"):
+        (place / name).mkdir()
+    (place / "empty.csv").touch()
+    junk = bytes(range(256)) * 9
+    for name in ("bytes.csv", "bytes.parquet", "bytes.wandb", "table.xlsx"):
+        (place / name).write_bytes(junk)
+    shards = place / "damaged" / "shards" / "1"
+    shards.mkdir(parents=True)
+    for table in ("runs", "history", "predictions"):
+        (shards / f"{table}.parquet").write_bytes(junk)
+
+
+def by_hand() -> dict[str, tuple[str, ...]]:
+    """What no schema tells: flags, paths, sizes, words."""
+    tiny, of_table = ("train", *TINY), ("data", "describe", "table")
+    cases = {
+        "no command": ("frob",),
+        "a command of control characters": (ESCAPE,),
+        "data alone": ("data",),
+        "data of no such kind": ("data", "frob"),
+        "describe nothing": ("data", "describe"),
+        "describe what is not there": ("data", "describe", "irsi"),
+        "describe without a target": (*of_table, "path=good.csv"),
+        "describe of two values": (*of_table, "path=good.csv", "target=a,y"),
+        "describe with no such key": (*of_table, "path=good.csv", "target=y", "foo=1"),
+        "describe into no picture": (*of_table, "path=good.csv", "target=y", "--output", "x.gif"),
+        "describe without a value": (*of_table, "path"),
+        "describe huge": (*of_table, "path=good.csv", "target=y", f"max_levels={HUGE}"),
+        "describe more than memory": ("data", "describe", "two_gaussians", "rows=2000000000"),
+        "fetch what is not there": ("data", "fetch", "nothing"),
+        "analyze nothing": ("analyze",),
+        "analyze into a file": ("analyze", "damaged", "--output", "good.csv"),
+        "analyze with no number": ("analyze", "damaged", "--rope", "wide"),
+        "analyze for no project": ("analyze", "damaged", "--log-wandb", "a/b/c"),
+        "analyze as no format": ("analyze", "damaged", "--format", "docx"),
+        "sync nothing": ("sync",),
+        "reproduce nothing": ("reproduce",),
+        "reproduce what is not there": ("reproduce", ESCAPE),
+        "reproduce from nowhere": ("reproduce", "all", "--experiments", "folder"),
+        "reproduce without a budget": ("reproduce", "all", "--until-decided"),
+        "reproduce with no budget": ("reproduce", "all", "--until-decided", "--budget", "9x"),
+        "completion of no shell": ("-sc", "install=tcsh"),
+        "completion of nothing": ("-sc",),
+        "no loss": (*tiny, "loss=null"),
+        "no steps": (*tiny, "-m", "seed=range(0,10,0)"),
+        "no end": (*tiny, "-m", "seed=range(nan)"),
+        "no value": (*tiny, "-m", "seed=range(0)"),
+        "no number": (*tiny, "optimizer.learning_rate=true"),
+        "NUL in a name": (*tiny, "name=a\0b"),
+        "a slash in a name": (*tiny, "name=a/b"),
+        "a root that is a file": (*tiny, "root=good.csv"),
+        "a name that is too long": (*tiny, f"name={'x' * 5000}"),
+        "more than memory": (*tiny, "dataset=two_gaussians", "dataset.rows=2000000000"),
+        "more rows than have numbers": (*tiny, "dataset=two_gaussians", "dataset.rows=3000000000"),
+        "wider than memory": (
+            *tiny, "dataset=two_gaussians", "dataset.rows=200000", "dataset.num_features=1000000",
+        ),
+        "a model beyond memory": (
+            "train", "model=mlp", "model.width=65536", "model.depth=64", "wandb=disabled",
+        ),
+        "a batch order beyond memory": (
+            *tiny, "training.num_epochs=100000", "training.steps_per_epoch=1000000",
+        ),
+        "batches beyond memory": (
+            *tiny, "training.num_epochs=100000", "training.batch_size=1048576",
+        ),
+        "cells beyond memory": (
+            *tiny, "dataset=synthetic/cells", "dataset.rows=2000000", "dataset.num_cells=1000000",
+        ),
+        "too many jobs": (*tiny, "-m", "seed=range(100000000)"),
+        "parameters of nobody": (*tiny, "init.params=runs/no/run"),
+        "a split of no rows": (*tiny, "split=kfold", "split.folds=1000000000"),
+        "held out too much": (*tiny, "split.test=1e300"),
+        "too few neighbours": (*tiny, *TABLE, "sampler=smote", "sampler.k_neighbors=1000"),
+    }  # fmt: skip
+    for command in ("train", "plan", "verify", "analyze", "sync", "reproduce", "data"):
+        for flag in ("--frob", "-q", "--frob=1", f"--{ESCAPE}"):
+            cases[f"{command} {flag!r}"] = (command, "x", flag)
+    for what, path in paths().items():
+        quoted = '"' + path.replace('"', '\\"') + '"'
+        cases[f"train on a path: {what}"] = (*tiny, *TABLE, f"dataset.path={quoted}")
+        cases[f"describe a path: {what}"] = (*of_table, f"path={quoted}", "target=y")
+        if path:
+            cases[f"analyze a path: {what}"] = ("analyze", path)
+            cases[f"sync a path: {what}"] = ("sync", path)
+            cases[f"start from a path: {what}"] = (*tiny, f"init.params={quoted}")
+            cases[f"experiments at a path: {what}"] = ("reproduce", "all", "--experiments", path)
+    for command in ("analyze", "sync"):
+        cases[f"{command} a damaged store"] = (command, "damaged")
+    for name in ("no", "blue", ESCAPE, HUGE):
+        for key in ("target", "group", "time", "positive"):
+            cases[f"{key} {name[:9]!r}"] = (*tiny, *TABLE, f'dataset.{key}="{name}"')
+        for key in ("drop", "categorical"):
+            cases[f"{key} {name[:9]!r}"] = (*tiny, *TABLE, f'dataset.{key}=["{name}"]')
+    return cases
+
+
+def complaint(code: int, out: str, err: str, seconds: float) -> str:
+    """What is wrong with an answer to a wrong input; empty where nothing is."""
+    # What is said of a table that could be read is no error.
+    lines = [line for line in err.splitlines() if not line.startswith("good.csv: ")]
+    if code != 2:
+        return f"ends with {code}, says {(out + err)[-200:]!r}"
+    if len(lines) != 1 or not lines[0].startswith("error: "):
+        return f"says {len(lines)} lines: {err[:300]!r}"
+    if len(lines[0]) > LONGEST + len("error: ") or not lines[0].isprintable():
+        return f"is no short line: {lines[0][:500]!r}"
+    return f"takes {seconds:.0f} s" if seconds > SECONDS else ""
+
+
+@pytest.mark.slow
+def test_bad_inputs_are_one_line_each(harness, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    folder_of_mistakes(tmp_path)
+    there = set(tmp_path.rglob("*"))
+    cases = generated() | by_hand()
+    assert len(cases) > 300
+    complaints = {}
+    for name, arguments in cases.items():
+        begun = time.process_time()
+        said = harness(*arguments)
+        found = complaint(said.code, said.out, said.err, time.process_time() - begun)
+        left = sorted(str(path.relative_to(tmp_path)) for path in {*tmp_path.rglob("*")} - there)
+        there |= {*tmp_path.rglob("*")}
+        if found or left:
+            complaints[name] = f"{found} leaves {left}" if left else found
+    assert not complaints, "\n".join(f"{name}: {text}" for name, text in complaints.items())
+
+
+SLOW = ("a model beyond memory", "a batch order beyond memory", "a name that is too long")
+
+
+@pytest.mark.parametrize("case", [
+    "more than memory", "analyze a damaged store",
+    *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW),
+])  # fmt: skip
+def test_some_as_a_process(case, tmp_path):
+    folder_of_mistakes(tmp_path)
+    there = set(tmp_path.rglob("*"))
+    begun = _children_time()
+    process = subprocess.run(
+        [sys.executable, "-c", "from harness.cli import main; main()", *by_hand()[case]],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    seconds = _children_time() - begun
+    assert not complaint(process.returncode, process.stdout, process.stderr, seconds)
+    assert {*tmp_path.rglob("*")} == there
+
+
+def _children_time() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

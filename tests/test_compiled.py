@@ -1,0 +1,126 @@
+"""Programs kept between processes: found again, told apart, harmless where damaged."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from harness.sweep import compiled, lanes
+from tests.runs import config, prepared, train_together
+from tests.test_architecture import reached
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where programs are kept in a test, in which JAX's own cache keeps none."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path),
+        "jax_persistent_cache_min_compile_time_secs": 1e9,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    monkeypatch.setattr(compiled, "keeping", True)
+    for values in (settings, before):
+        for name, value in values.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()  # which has its folder from when it was first used
+        if values is settings:
+            yield tmp_path / "programs"
+
+
+def unasked():
+    raise AssertionError("traced although it was kept")
+
+
+RUN = config(model={"name": "mlp", "width": 13, "depth": 1}, training__num_epochs=2)
+
+
+def test_a_kept_program_is_not_traced_again_and_gives_the_same_bits(folder, monkeypatch):
+    (fresh,) = train_together(RUN)
+    assert len(list(folder.iterdir())) == 1
+    monkeypatch.setattr(lanes.Trainer, "_lowered", lambda self: unasked())
+    (kept,) = train_together(RUN)
+    for one, other in zip(jax.tree.leaves(fresh), jax.tree.leaves(kept), strict=True):
+        assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
+    with pytest.raises(AssertionError, match="traced"):
+        train_together(config(model={"name": "mlp", "width": 14, "depth": 1}))
+
+
+def test_a_damaged_program_is_made_anew(folder):
+    (fresh,) = train_together(RUN)
+    (place,) = folder.iterdir()
+    program, made = prepared(RUN).program, []
+    for number, content in enumerate((b"", b"no executable", b"\x80\x04N."), start=1):
+        place.write_bytes(content)
+        compiled.compiled(
+            program, lambda: made.append(1) or Lowered(), width=lanes.width_of(program)
+        )
+        assert len(made) == number
+    (again,) = train_together(RUN)
+    assert np.array_equal(fresh.test_logits, again.test_logits)
+
+
+class Lowered:
+    """A program that is not worth compiling."""
+
+    def compile(self):
+        return None
+
+
+def test_a_program_has_a_place_for_all_it_is_made_from(folder, monkeypatch):
+    program = prepared(RUN).program
+    place = compiled._place(program, 8)
+    assert place is not None and place.parent == folder
+    assert place == compiled._place(replace(program), 8)
+    assert place != compiled._place(program, 4)
+    assert place != compiled._place(replace(program, batch_size=32), 8)
+    monkeypatch.setattr(compiled, "environment", lambda: "another JAX")
+    assert place != compiled._place(program, 8)
+    monkeypatch.undo()
+    monkeypatch.setattr(compiled, "_sources", lambda: "other code")
+    assert place != compiled._place(program, 8)
+
+
+def test_what_is_traced_is_all_that_training_imports():
+    counted = {name.removesuffix(".py").replace("/", ".") for name in compiled.TRACED}
+    for module in reached("harness.train") | reached("harness.padding"):
+        inner = module.removeprefix("harness").removeprefix(".")
+        no_arithmetic = inner in ("", "errors")
+        assert no_arithmetic or any(f"{inner}.".startswith(f"{one}.") for one in counted), module
+
+
+def test_the_oldest_go(folder, monkeypatch):
+    monkeypatch.setattr(compiled, "MOST", 2)
+    for age, name in enumerate("abc"):
+        compiled._keep(b"", folder / name)
+        os.utime(folder / name, (age, age))
+    assert sorted(path.name for path in folder.iterdir()) == ["b", "c"]
+
+
+@pytest.mark.slow
+def test_another_process_finds_it(tmp_path):
+    """And gives the same run: the store holds the same bits under the same id."""
+
+    def train(root: str) -> str:
+        command = [
+            sys.executable, "-c", "from harness.cli import main; main()", "train",
+            "model=logistic", "training.num_epochs=2", "wandb=disabled", f"root={root}",
+        ]  # fmt: skip
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+        environment["HARNESS_PROFILE"] = str(tmp_path / "profile.json")
+        subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True)
+        import polars as pl
+
+        (shard,) = Path(tmp_path, root).glob("*/shards/*/predictions.parquet")
+        return pl.read_parquet(shard).write_json()
+
+    first = train("one")
+    (kept,) = (tmp_path / "cache" / "programs").iterdir()
+    written = kept.stat().st_mtime_ns
+    assert train("two") == first
+    assert kept.stat().st_mtime_ns == written
