@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.cli import _one_line
@@ -13,14 +13,10 @@ from harness.data import library
 from harness.data.sources import Table
 from harness.errors import UserError, override
 from harness.sweep import engine
+from tests import test_table_fuzz
 from tests.conftest import TINY
 
-QUICK = settings(
-    max_examples=12,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+QUICK = settings(test_table_fuzz.QUICK, max_examples=12)
 LONG = settings(QUICK, max_examples=150)
 
 NAMES = ("age", " dose ", "weight (kg)", "ü", "a.b", "select", "1st", "x=y", "$", "x y")

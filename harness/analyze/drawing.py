@@ -270,11 +270,19 @@ def with_data(
     definition: Any, rows: list[dict[str, Any]], palette: Mapping[str, str], *, compared: str
 ) -> dict[str, Any]:
     """A chart's definition with its rows, a fixed width, a white ground and a legend of methods."""
-    spec: dict[str, Any] = _with_legend(copy.deepcopy(dict(definition)), palette, compared)
+    scale = {"domain": list(palette), "range": list(palette.values())}
+    colour: dict[str, Any] = {
+        "field": "method",
+        "type": "nominal",
+        "scale": scale,
+        "title": compared,
+    }
+    is_faceted = "facet" in definition  # its panels are named, and have a size of their own
+    if is_faceted:
+        colour["legend"] = None
+    spec: dict[str, Any] = _coloured(copy.deepcopy(dict(definition)), colour)
     spec["datasets"] = {**spec.get("datasets", {}), "rows": rows}
-    if "facet" in spec:  # its panels are named, and have a size of their own
-        spec = _without_legend(spec)
-    else:
+    if not is_faceted:
         spec["width"] = WIDTH
     spec["config"] = {**spec["config"], "background": "white"}
     return spec
@@ -317,25 +325,15 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
                 yield name, "thresholds", of_method.sort("logit")
 
 
-def _with_legend(node: Any, palette: Mapping[str, str], compared: str) -> Any:
-    """The colour each row carries on the page as a scale over methods, which has a legend."""
+def _coloured(node: Any, colour: Mapping[str, Any]) -> Any:
+    """The colour each row carries on the page as ``colour``, a scale over methods."""
     if isinstance(node, list):
-        return [_with_legend(item, palette, compared) for item in node]
+        return [_coloured(item, colour) for item in node]
     if not isinstance(node, dict):
         return node
     if node.get("field") == "colour":
-        scale = {"domain": list(palette), "range": list(palette.values())}
-        return {"field": "method", "type": "nominal", "scale": scale, "title": compared}
-    return {key: _with_legend(value, palette, compared) for key, value in node.items()}
-
-
-def _without_legend(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_without_legend(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    legend = {"legend": None} if node.get("field") == "method" and "scale" in node else {}
-    return {**{key: _without_legend(value) for key, value in node.items()}, **legend}
+        return dict(colour)
+    return {key: _coloured(value, colour) for key, value in node.items()}
 
 
 def _plain(table: pl.DataFrame) -> list[dict[str, Any]]:
