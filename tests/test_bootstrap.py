@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm, t
 
-from harness.metrics.bootstrap import _resampled, intervals
+from harness.metrics import bootstrap as resampling
 from harness.metrics.decision_metrics import decide, decision_metrics
 from harness.metrics.evaluate import score_metrics
-from harness.metrics.probability_metrics import probability_metrics
+from harness.metrics.probability_metrics import line_of, probability_metrics
 from harness.metrics.ranked_rows import rank_rows
 from harness.metrics.ranking_metrics import auroc, average_precision, ranking_metrics
 from harness.metrics.settings import Costs
@@ -19,6 +19,18 @@ def rows(n=200, seed=0, decimals=8):
     return np.round(rng.normal(size=n) + 1.5 * labels, decimals), labels
 
 
+def intervals(*, logits, statistics, **given):
+    """Of one version of the scores."""
+    of = {"raw": logits}
+    return resampling.intervals(logits=of, statistics={"raw": statistics}, **given)["raw"]
+
+
+def resampled(logits, labels, num_resamples, seed):
+    """The ranking of all resamples, in one chunk."""
+    (drawn,) = resampling._drawn(labels, num_resamples, seed)
+    return resampling._Groups.of(logits).ranking(drawn, labels)
+
+
 def decided(ranking):
     return decision_metrics(decide(ranking, 0.5), beta=2.0, costs=Costs())
 
@@ -27,11 +39,11 @@ def decided(ranking):
 def test_each_resample_is_scored_as_if_its_rows_stood_alone(decimals):
     """The rankings of resamples against the rows they stand for, written out and ranked anew."""
     logits, labels = rows(60, decimals=decimals)
-    (ranking,) = _resampled(logits, labels, 5, seed=3)
+    ranking = resampled(logits, labels, 5, seed=3)
     for i in range(5):
         positives, negatives = ranking.group_positives[i], ranking.group_negatives[i]
         written = {
-            "logits": np.repeat(ranking.logits[i], positives + negatives)[None],
+            "logits": np.repeat(ranking.logits[0], positives + negatives)[None],
             "labels": np.concatenate(
                 [[1] * p + [0] * q for p, q in zip(positives, negatives, strict=True)]
             )[None],
@@ -45,26 +57,29 @@ def test_each_resample_is_scored_as_if_its_rows_stood_alone(decimals):
 
 def test_resampled_scores_match_scores_of_the_written_out_rows():
     logits, labels = rows(60)
-    (ranking,) = _resampled(logits, labels, 4, seed=3)
-    resampled = probability_metrics(ranking, num_bins=15, line=True, decompose=True)
-    resampled |= ranking_metrics(
+    ranking = resampled(logits, labels, 4, seed=3)
+    original = line_of(rank_rows(logits=[logits], labels=[labels], valid=[labels >= 0]))
+    measured = probability_metrics(
+        ranking, num_bins=15, line=True, decompose=True, original=original
+    )
+    measured |= ranking_metrics(
         ranking, max_fpr=0.1, alerts=0.05, min_precision=0.9, min_recall=0.9
     )
     for i in range(4):
         sizes = ranking.group_positives[i] + ranking.group_negatives[i]
-        written = np.repeat(ranking.logits[i], sizes)[None]
+        written = np.repeat(ranking.logits[0], sizes)[None]
         of = [
             [1] * p + [0] * (n - p) for p, n in zip(ranking.group_positives[i], sizes, strict=True)
         ]
         targets = np.concatenate(of)[None].astype(int)
         alone = score_metrics(logits=written, labels=targets, valid=targets >= 0)
         for name, values in alone.items():
-            np.testing.assert_allclose(resampled[name][i], values[0], 1e-7, 1e-9, err_msg=name)
+            np.testing.assert_allclose(measured[name][i], values[0], 1e-7, 1e-9, err_msg=name)
 
 
 def test_the_prevalence_stands_still():
     logits, labels = rows()
-    (ranking,) = _resampled(logits, labels, 50, seed=0)
+    ranking = resampled(logits, labels, 50, seed=0)
     assert (ranking.num_positives == labels.sum()).all()
     assert (ranking.num_rows == len(labels)).all()
 
@@ -165,5 +180,4 @@ def test_chunks_change_nothing(monkeypatch):
     assert whole["f1"][0] < whole["f1"][1]
     monkeypatch.setattr("harness.metrics.bootstrap._CHUNK", 7 * len(logits))
     chunked = intervals(**given, num_resamples=100, level=0.9)
-    for name, value in whole.items():  # other draws of the same rows
-        assert chunked[name] == pytest.approx(value, abs=0.05)
+    assert chunked == whole

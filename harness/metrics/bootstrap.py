@@ -1,6 +1,7 @@
 """Intervals of test metrics: how far they would move with other rows of the same kinds."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -9,21 +10,23 @@ from scipy.stats import norm, t
 
 from harness.metrics.ranked_rows import Array, Counts, Ranking
 
-# Values held at once, so that memory does not grow with rows times resamples.
-_CHUNK = 4_000_000
+# Values held at once: they stay in a core's own cache, and memory does not grow with rows times
+# resamples.
+_CHUNK = 60_000
 
 Name = TypeVar("Name", bound=Hashable)
+Statistic = TypeVar("Statistic", bound=Hashable)
 
 
 def intervals(
     *,
-    logits: Array,
+    logits: Mapping[Name, Array],
     labels: NDArray,
-    statistics: Callable[[Ranking], Mapping[Name, Array]],
+    statistics: Mapping[Name, Callable[[Ranking], Mapping[Statistic, Array]]],
     num_resamples: int,
     level: float,
     seed: int = 0,
-) -> dict[Name, tuple[float, float]]:
+) -> dict[Name, dict[Statistic, tuple[float, float]]]:
     """Expanded percentile bootstrap intervals of one run's metrics: their low and their high end.
 
     Positives and negatives are drawn with replacement each among themselves, so that the
@@ -37,8 +40,10 @@ def intervals(
     and .944. BCa, which costs a score for each row left out, gave .945 and .922.
 
     Args:
-        logits, labels: (n,) the valid rows of a part, in the order of the data; finite.
-        statistics: metrics of a ranking of many "runs", here resamples, each (runs,).
+        logits: by version of the scores, (n,) of the valid rows of a part, in the order of the
+            data; finite.
+        labels: (n,).
+        statistics: by version, metrics of a ranking of many "runs", here resamples, each (runs,).
         num_resamples: the more, the less the interval's ends waver: 1000 will do.
         level: how often the truth shall lie between the ends, in (0, 1). Where a metric is not
             defined for all resamples, and with a single row of a class, its interval is NaN.
@@ -47,18 +52,24 @@ def intervals(
         Hesterberg, What teachers should know about the bootstrap (2015), on expanded percentiles.
     """
     tail = _tail(level, min(int((labels == label).sum()) for label in (0, 1)))
-    parts: dict[Name, list[Array]] = {}
-    for ranking in _resampled(logits, labels, num_resamples, seed):
-        for name, values in statistics(ranking).items():
-            parts.setdefault(name, []).append(values)
-    found: dict[Name, tuple[float, float]] = {}
+    groups = {version: _Groups.of(scores) for version, scores in logits.items()}
+    parts: dict[Name, dict[Statistic, list[Array]]] = {version: {} for version in logits}
+    for drawn in _drawn(labels, num_resamples, seed):
+        for version, of_version in groups.items():
+            for name, values in statistics[version](of_version.ranking(drawn, labels)).items():
+                parts[version].setdefault(name, []).append(values)
+    return {
+        version: {name: _ends(np.concatenate(chunks), tail) for name, chunks in found.items()}
+        for version, found in parts.items()
+    }
+
+
+def _ends(values: Array, tail: float) -> tuple[float, float]:
     if np.isnan(tail):
-        return dict.fromkeys(parts, (tail, tail))
+        return tail, tail
     with np.errstate(invalid="ignore"):  # infinite slopes have no distance
-        for name, chunks in parts.items():
-            low, high = np.quantile(np.concatenate(chunks), [tail, 1 - tail])
-            found[name] = float(low), float(high)
-    return found
+        low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _tail(level: float, size: int) -> float:
@@ -72,38 +83,51 @@ def _tail(level: float, size: int) -> float:
     return float(norm.cdf(np.sqrt(size / (size - 1)) * t.ppf((1 - level) / 2, size - 1)))
 
 
-def _resampled(logits: Array, labels: NDArray, num_resamples: int, seed: int) -> Iterator[Ranking]:
-    order = np.argsort(-logits, kind="stable")
-    descending = logits[order]
-    ends = np.flatnonzero(np.append(descending[1:] != descending[:-1], True))
-    group_of = np.empty(len(logits), dtype=np.int64)
-    group_of[order] = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
-    rng = np.random.default_rng(seed)
-    size = max(1, _CHUNK // len(logits))
+def _drawn(labels: NDArray, num_resamples: int, seed: int) -> Iterator[Counts]:
+    """Chunks of (resamples, n): how often each row was drawn; of each label as often as it has
+    rows. A stream of random numbers a label, so that how many are held at once changes nothing."""
+    streams = [np.random.default_rng([seed, label]) for label in (0, 1)]
+    size = max(1, _CHUNK // len(labels))
     for first in range(0, num_resamples, size):
         num = min(size, num_resamples - first)
-        drawn = [_draws(group_of[labels == label], len(ends), num, rng) for label in (1, 0)]
-        yield _ranking(descending[ends], *drawn)
+        counts = np.zeros((num, len(labels)), dtype=np.int64)
+        for label, stream in enumerate(streams):
+            rows = np.flatnonzero(labels == label)
+            at = stream.integers(0, max(1, len(rows)), size=(num, len(rows)))
+            at += len(rows) * np.arange(num)[:, None]
+            drawn = np.bincount(at.ravel(), minlength=num * len(rows))
+            counts[:, rows] = drawn.reshape(num, len(rows))
+        yield counts
 
 
-def _draws(groups: NDArray, num_groups: int, num: int, rng: np.random.Generator) -> Counts:
-    """(num, num_groups): how often rows of each group were drawn; as many draws as rows."""
-    rows = rng.integers(0, len(groups), size=(num, len(groups)))
-    at = groups[rows] + num_groups * np.arange(num)[:, None]
-    return np.bincount(at.ravel(), minlength=num * num_groups).reshape(num, num_groups)
+@dataclass(frozen=True)
+class _Groups:
+    """Rows by descending logit: their order, where each group of equal logits starts, its logit."""
 
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    logits: Array
 
-def _ranking(logits: Array, positives: Counts, negatives: Counts) -> Ranking:
-    """One column a group, none of them padding; some groups have no row."""
-    shape = positives.shape
-    return Ranking(
-        logits=np.broadcast_to(logits, shape),
-        is_end=np.ones(shape, dtype=bool),
-        true_positives=np.cumsum(positives, axis=1),
-        false_positives=np.cumsum(negatives, axis=1),
-        group_positives=positives,
-        group_negatives=negatives,
-        num_positives=positives.sum(axis=1),
-        num_negatives=negatives.sum(axis=1),
-        usable=np.ones(shape[0], dtype=bool),
-    )
+    @classmethod
+    def of(cls, logits: Array) -> "_Groups":
+        order = np.argsort(-logits, kind="stable")
+        descending = logits[order]
+        starts = np.flatnonzero(np.append(True, descending[1:] != descending[:-1]))
+        return cls(order, starts, descending[starts])
+
+    def ranking(self, drawn: Counts, labels: NDArray) -> Ranking:
+        """One column a group, none of them padding; some groups have no row."""
+        sorted_counts, positive = drawn[:, self.order], labels[self.order] == 1
+        positives = np.add.reduceat(sorted_counts * positive, self.starts, axis=1)
+        negatives = np.add.reduceat(sorted_counts * ~positive, self.starts, axis=1)
+        return Ranking(
+            logits=self.logits[None],
+            is_end=np.ones((1, len(self.logits)), dtype=bool),
+            true_positives=np.cumsum(positives, axis=1),
+            false_positives=np.cumsum(negatives, axis=1),
+            group_positives=positives,
+            group_negatives=negatives,
+            num_positives=positives.sum(axis=1),
+            num_negatives=negatives.sum(axis=1),
+            usable=np.ones(len(drawn), dtype=bool),
+        )

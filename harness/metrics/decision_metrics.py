@@ -62,10 +62,12 @@ def threshold_metrics(
 def decide(ranking: Ranking, threshold_logits: ArrayLike) -> Confusion:
     """What becomes of the rows of each run at its threshold, (runs,) or a scalar, a logit."""
     thresholds = np.asarray(threshold_logits, dtype=np.float64)
-    thresholds = np.broadcast_to(thresholds, len(ranking.logits))
-    taken = ranking.is_end & (ranking.logits >= thresholds[:, None])
-    tp = np.where(taken, ranking.true_positives, 0).max(axis=1)
-    fp = np.where(taken, ranking.false_positives, 0).max(axis=1)
+    taken = ranking.is_end & (ranking.logits >= thresholds.reshape(-1, 1))
+    # The last group taken holds the counts of all above it.
+    last = taken.shape[1] - 1 - np.argmax(taken[:, ::-1], axis=1)
+    runs, any_taken = np.arange(ranking.num_runs), taken.any(axis=1)
+    tp = np.where(any_taken, ranking.true_positives[runs, last], 0)
+    fp = np.where(any_taken, ranking.false_positives[runs, last], 0)
     return Confusion(
         tp=tp,
         fp=fp,

@@ -9,20 +9,22 @@ run that has a non-finite logit on a valid row (dropping such rows would score a
 the rows it survived), or no valid row at all.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from harness.metrics.bootstrap import intervals
 from harness.metrics.calibration import CALIBRATORS, Fitted
 from harness.metrics.decision_metrics import decide, decision_metrics, net_benefit
 from harness.metrics.names import ENDS, MetricName, threshold_fact
-from harness.metrics.probability_metrics import probability_metrics
+from harness.metrics.probability_metrics import Line, line_of, probability_metrics
 from harness.metrics.ranked_rows import Array, Ranking, rank_rows
 from harness.metrics.ranking_metrics import ranking_metrics
 from harness.metrics.settings import Evaluation
@@ -125,21 +127,34 @@ def _measured(
             criterion=evaluation.threshold, ranking=ranking, settings=evaluation
         )
     metrics: dict[str, Array] = {}
+    resampled: dict[str, _Resampled] = {}
     for version, scores, rows in _versions(scored, ranking, chosen):
         thresholds = stated if version else raw
         measure = partial(_values, part=part, version=version, evaluation=evaluation)
-        values = measure(scores, thresholds)
+        metrics |= {str(name): value for name, value in measure(scores, thresholds).items()}
         if part == "test" and evaluation.bootstrap:
-            values |= _intervals(
-                logits=rows(),
-                scored=scored,
-                usable=scores.usable,
-                thresholds=thresholds,
-                measure=measure,
-                evaluation=evaluation,
-            )
-        metrics |= {str(name): value for name, value in values.items()}
+            resampled[version] = _Resampled(scores, rows(), thresholds, measure)
+    metrics |= {str(name): value for name, value in _intervals(scored, resampled, evaluation)}
     return metrics
+
+
+@dataclass(frozen=True, eq=False)
+class _Resampled:
+    """A version of the scores whose resamples are measured: ranked, by row, at these cuts."""
+
+    scores: Ranking
+    rows: Array
+    thresholds: Mapping[str, ArrayLike]
+    measure: Callable[..., dict[MetricName, Array]]
+
+    def of(self, run: int) -> Callable[[Ranking], dict[MetricName, Array]]:
+        """What measures resamples of a run, at the run's own cuts."""
+        cuts = {
+            rule: values if np.ndim(values) == 0 else np.asarray(values)[run]
+            for rule, values in self.thresholds.items()
+        }
+        original = line_of(self.scores.of(np.array([run])))
+        return partial(self.measure, thresholds=cuts, original=original)
 
 
 def _versions(
@@ -156,34 +171,36 @@ def _versions(
 
 
 def _intervals(
-    *,
-    logits: Array,
-    scored: Scored,
-    usable: NDArray[np.bool_],
-    thresholds: Mapping[str, ArrayLike],
-    measure: Callable[..., dict[MetricName, Array]],
-    evaluation: Evaluation,
-) -> dict[MetricName, Array]:
-    """Bootstrap intervals of what ``measure`` gives, run by run; NaN where there is no model."""
-    columns: dict[MetricName, Array] = {}
-    for run in np.flatnonzero(usable):
+    scored: Scored, resampled: Mapping[str, _Resampled], evaluation: Evaluation
+) -> Iterator[tuple[MetricName, Array]]:
+    """Bootstrap intervals of all versions, run by run; NaN where there is no model."""
+
+    def of_run(run: int) -> Mapping[str, Mapping[MetricName, tuple[float, float]]]:
+        versions = {name: of for name, of in resampled.items() if of.scores.usable[run]}
+        if not versions:
+            return {}
         valid = scored.valid[run]
-        cuts = {
-            rule: values if np.ndim(values) == 0 else np.asarray(values)[run]
-            for rule, values in thresholds.items()
-        }
-        found = intervals(
-            logits=np.asarray(logits[run, valid], dtype=np.float64),
+        return intervals(
+            logits={
+                name: np.asarray(of.rows[run, valid], dtype=np.float64)
+                for name, of in versions.items()
+            },
             labels=scored.labels[run, valid],
-            statistics=partial(measure, thresholds=cuts),
+            statistics={name: of.of(run) for name, of in versions.items()},
             num_resamples=evaluation.bootstrap,
             level=evaluation.bootstrap_level,
         )
-        for name, interval in found.items():
-            for end, value in zip(ENDS, interval, strict=True):
-                column = columns.setdefault(replace(name, end=end), np.full(len(usable), np.nan))
-                column[run] = value
-    return columns
+
+    columns: dict[MetricName, Array] = {}
+    num_runs = len(scored.logits)
+    # NumPy lets go of the interpreter while it counts, so that runs share the cores.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for run, found in enumerate(pool.map(of_run, range(num_runs))):
+            for name, interval in (item for of in found.values() for item in of.items()):
+                for end, value in zip(ENDS, interval, strict=True):
+                    column = columns.setdefault(replace(name, end=end), np.full(num_runs, np.nan))
+                    column[run] = value
+    yield from columns.items()
 
 
 def _values(
@@ -193,14 +210,16 @@ def _values(
     part: Part,
     version: str,
     evaluation: Evaluation,
+    original: Line | None = None,
 ) -> dict[MetricName, Array]:
-    """All metrics of one version of the scores of a part."""
+    """All metrics of one version of the scores of a part; ``original`` as in `calibration_line`."""
     named = partial(MetricName, split=part, version=version)
     plain = probability_metrics(
         ranking,
         num_bins=evaluation.ece_bins,
         line=part == "test" and version in ("", "corrected"),
         decompose=evaluation.decompositions and not version,
+        original=original,
     )
     if not version:
         plain |= ranking_metrics(

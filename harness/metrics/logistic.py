@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from harness.metrics.ranked_rows import Array, Ranking
 
@@ -32,13 +31,61 @@ class Groups:
     starts: NDArray[np.int64]
     run_of: NDArray[np.int64]
 
-    def sums(self, values: Array) -> Array:
-        """(runs,) sums of (groups,) values."""
-        return np.add.reduceat(values, self.starts)
+    @property
+    def num_runs(self) -> int:
+        return len(self.starts)
+
+    def sums(self, values: Array, column: Array | None = None) -> Array:
+        """(runs,) sums of (groups,) values, or of their products with a column."""
+        return np.add.reduceat(values if column is None else values * column, self.starts)
+
+    def at_groups(self, values: Array) -> Array:
+        """(runs,) values, at the groups of each run."""
+        return values[self.run_of]
+
+    def range_of(self, values: Array) -> tuple[Array, Array]:
+        """(runs,) least and largest of (groups,) values."""
+        least, largest = np.minimum.reduceat, np.maximum.reduceat
+        return least(values, self.starts), largest(values, self.starts)
+
+
+@dataclass(frozen=True)
+class SharedGroups:
+    """Runs that have their logits in common, as resamples of the same rows do.
+
+    What `Groups` has, with (groups,) columns for all runs and (runs, groups) values. Sums are those
+    of `einsum`, whose order depends on the number of groups alone.
+
+    Attributes:
+        logits: (groups,)
+        positives, negatives: (runs, groups), weights in rows of each label; a group may have none.
+    """
+
+    logits: Array
+    positives: Array
+    negatives: Array
+
+    @property
+    def num_runs(self) -> int:
+        return len(self.positives)
+
+    def sums(self, values: Array, column: Array | None = None) -> Array:
+        if column is None:
+            return np.einsum("rg->r", values)
+        return np.einsum("rg,g->r", values, column)
+
+    def at_groups(self, values: Array) -> Array:
+        return values[:, None]
+
+    def of(self, runs: NDArray[np.bool_]) -> "SharedGroups":
+        return SharedGroups(self.logits, self.positives[runs], self.negatives[runs])
+
+    def range_of(self, values: Array) -> tuple[Array, Array]:
+        return np.full(self.num_runs, values.min()), np.full(self.num_runs, values.max())
 
 
 def groups_of(ranking: Ranking) -> Groups:
-    """The groups of a ranking whose runs are all usable."""
+    """The groups of a ranking whose runs are all usable and have logits of their own."""
     ends = ranking.is_end
     num_groups = ends.sum(axis=1)
     return Groups(
@@ -50,11 +97,21 @@ def groups_of(ranking: Ranking) -> Groups:
     )
 
 
+def shared_groups_of(ranking: Ranking) -> SharedGroups:
+    """Those of a ranking whose runs share their logits."""
+    return SharedGroups(
+        logits=ranking.logits[0],
+        positives=ranking.group_positives.astype(np.float64),
+        negatives=ranking.group_negatives.astype(np.float64),
+    )
+
+
 def fit_logistic(
-    groups: Groups,
+    groups: Groups | SharedGroups,
     features: Sequence[Array] = (),
     *,
     intercept: bool = True,
+    start: Array | None = None,
 ) -> Array:
     """The maximum-likelihood coefficients of each run, by damped Newton steps.
 
@@ -65,19 +122,29 @@ def fit_logistic(
     Args:
         features: (groups,) each, of about unit scale.
         intercept: without it there is no w_0.
+        start: the coefficients of a problem close to these, as the original rows' is to that of
+            their resamples: it saves steps. By default zeros.
 
     Returns:
         (runs, intercept + features), the intercept first.
     """
-    shape = (len(groups.starts), intercept + len(features))
+    shape = (groups.num_runs, intercept + len(features))
     accepted, step = np.zeros(shape), np.zeros(shape)
+    if start is not None:
+        accepted += start
     before = np.full(shape[0], -np.inf)  # slope along the step where it started
     scale, running = np.ones(shape[0]), np.ones(shape[0], dtype=bool)
-    rows = groups.positives + groups.negatives
-    enough = 1e-10 * groups.sums(rows)
+    gradient, hessian = np.zeros(shape), np.zeros((*shape, shape[1]))
+    enough = 1e-10 * groups.sums(groups.positives + groups.negatives)
     for _ in range(_MAX_STEPS):
         coefficients = accepted + scale[:, None] * step
-        gradient, hessian = _derivatives(groups, features, intercept, rows, coefficients)
+        # Of resamples, a few take twice as many steps as the rest.
+        if isinstance(groups, SharedGroups) and 2 * running.sum() < groups.num_runs:
+            gradient[running], hessian[running] = _derivatives(
+                groups.of(running), features, intercept, coefficients[running]
+            )
+        else:
+            gradient, hessian = _derivatives(groups, features, intercept, coefficients)
         too_far = running & ((gradient * step).sum(axis=1) > -_TOO_STEEP * before)
         moved = running & ~too_far
         scale = np.where(too_far, scale / 2, 1.0)
@@ -95,19 +162,26 @@ def fit_logistic(
     return accepted
 
 
-def fit_intercept(groups: Groups, offset: Array) -> Array:
-    """(runs,) maximum-likelihood w_0 of t = w_0 + offset; every run has both labels.
+def fit_intercept(groups: Groups | SharedGroups, start: Array | None = None) -> Array:
+    """(runs,) maximum-likelihood w_0 of t = w_0 + logit; every run has both labels.
 
-    Newton's steps within a shrinking bracket, which saturated offsets call for: halved instead
+    Newton's steps within a shrinking bracket, which saturated logits call for: halved instead
     where a step leaves it or is not half the last one.
+
+    Args:
+        start: as in `fit_logistic`; by default the bracket's middle.
     """
     middle = np.log(groups.sums(groups.positives) / groups.sums(groups.negatives))
-    low = middle - np.maximum.reduceat(offset, groups.starts)
-    high = middle - np.minimum.reduceat(offset, groups.starts)
-    at, last, running = (low + high) / 2, high - low, np.ones(len(low), dtype=bool)
+    lowest, highest = groups.range_of(groups.logits)
+    low, high = middle - highest, middle - lowest
+    at = (low + high) / 2 if start is None else np.clip(start, low, high)
+    last, running = high - low, np.ones(len(low), dtype=bool)
     for _ in range(_MAX_STEPS):
-        t = at[groups.run_of] + offset
-        probs, complements = expit(t), expit(-t)  # both, so that a saturated sum keeps its digits
+        t = groups.at_groups(at) + groups.logits
+        # Both tails, so that a saturated sum keeps its digits. Beyond 700 they would leave float64.
+        odds_against = np.exp(-np.clip(t, -700, 700, out=t), out=t)
+        probs = 1 / (1 + odds_against)
+        complements = odds_against * probs
         of_negatives, of_positives = groups.negatives * probs, groups.positives * complements
         excess = groups.sums(of_negatives - of_positives)
         low, high = np.where(excess < 0, at, low), np.where(excess > 0, at, high)
@@ -126,42 +200,45 @@ def fit_intercept(groups: Groups, offset: Array) -> Array:
 
 
 def _derivatives(
-    groups: Groups,
+    groups: Groups | SharedGroups,
     features: Sequence[Array],
     intercept: bool,
-    rows: Array,
     coefficients: Array,
 ) -> tuple[Array, Array]:
     """(runs, k) gradients and (runs, k, k) Hessians.
 
     A hint of a ridge keeps the Hessians regular, and the steps finite where all is saturated.
     """
+    rows = groups.positives + groups.negatives
     t = np.zeros_like(rows)
     for weights, column in zip(coefficients[:, intercept:].T, features, strict=True):
-        t = t + weights[groups.run_of] * column
+        t += groups.at_groups(weights) * column
     if intercept:
-        t = t + coefficients[groups.run_of, 0]
+        t += groups.at_groups(coefficients[:, 0])
+    # In place: with many runs, memory for new arrays costs more than the arithmetic.
+    probs = np.negative(t, out=t)
     with np.errstate(over="ignore"):  # then the probability is 0
-        probs = 1 / (1 + np.exp(-t))
-    predicted = rows * probs
-    residuals, curvature = predicted - groups.positives, predicted * (1 - probs)
+        np.exp(probs, out=probs)
+    probs += 1
+    np.divide(1, probs, out=probs)
+    residuals = rows * probs
+    curvature = np.subtract(1, probs, out=probs)
+    curvature *= residuals
+    residuals -= groups.positives
     # A column of ones stands for itself, without the arithmetic.
     columns: list[Array | None] = [*([None] * intercept), *features]
     size = len(columns)
-    gradient = np.empty((len(groups.starts), size))
-    hessian = np.empty((len(groups.starts), size, size))
+    gradient = np.empty((groups.num_runs, size))
+    hessian = np.empty((groups.num_runs, size, size))
     for i in range(size):
-        gradient[:, i] = groups.sums(_times(residuals, columns[i]))
-        bent = _times(curvature, columns[i])
+        gradient[:, i] = groups.sums(residuals, columns[i])
+        feature = columns[i]
+        bent = curvature if feature is None else curvature * feature
         for j in range(i, size):
-            hessian[:, i, j] = hessian[:, j, i] = groups.sums(_times(bent, columns[j]))
+            hessian[:, i, j] = hessian[:, j, i] = groups.sums(bent, columns[j])
     diagonal = range(size)
     hessian[:, diagonal, diagonal] += 1e-10 * groups.sums(rows)[:, None]
     return gradient, hessian
-
-
-def _times(values: Array, column: Array | None) -> Array:
-    return values if column is None else values * column
 
 
 def standardised(values: Array, groups: Groups) -> tuple[Array, Array, Array]:

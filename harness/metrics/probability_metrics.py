@@ -11,12 +11,38 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import xlog1py, xlogy
 
-from harness.metrics.logistic import fit_intercept, fit_logistic, groups_of, standardised
+from harness.metrics.logistic import (
+    fit_intercept,
+    fit_logistic,
+    groups_of,
+    shared_groups_of,
+    standardised,
+)
 from harness.metrics.ranked_rows import Array, Ranking
 
 
+@dataclass(frozen=True)
+class Line:
+    """A run's fitted lines, and the scale they were fitted on: where those of its resamples start.
+
+    Attributes:
+        intercept: the `calibration_intercept`.
+        coefficients: (2,) of the regression on logits in units of `spread` about `mean`.
+    """
+
+    intercept: Array
+    coefficients: Array
+    mean: float
+    spread: float
+
+
 def probability_metrics(
-    ranking: Ranking, *, num_bins: int, line: bool, decompose: bool
+    ranking: Ranking,
+    *,
+    num_bins: int,
+    line: bool,
+    decompose: bool,
+    original: Line | None = None,
 ) -> dict[str, Array]:
     """Proper scores and calibration errors, and where asked for `calibration_line` and
     `decompositions`.
@@ -30,7 +56,7 @@ def probability_metrics(
         values = proper_scores(ranking, probs)
         values |= calibration_errors(ranking, probs, num_bins=num_bins)
         if line:
-            values |= calibration_line(ranking)
+            values |= calibration_line(ranking, original)
         if decompose:
             values |= decompositions(ranking, values)
     return ranking.where_usable(values)
@@ -210,24 +236,35 @@ def isotonic_fit(ranking: Ranking, run: int) -> tuple[Array, Array]:
     best, by the pool-adjacent-violators algorithm. Both (groups,)."""
     from scipy.optimize import isotonic_regression  # late: few runs ask for it
 
-    ends = np.flatnonzero(ranking.is_end[run])[::-1]
+    ends = ranking.ends(run)[::-1]
     positives = ranking.group_positives[run, ends]
     sizes = positives + ranking.group_negatives[run, ends]
     # A resample may have left a group no row: it then weighs next to nothing.
     weights = np.maximum(sizes, 1e-9)
-    return ranking.logits[run, ends], isotonic_regression(positives / weights, weights=weights).x
+    logits = ranking.logits[0 if ranking.shares_logits else run, ends]
+    return logits, isotonic_regression(positives / weights, weights=weights).x
 
 
 def _recalibrated(ranking: Ranking) -> Array:
     """(runs, width) isotonic shares at each group's end; 0 elsewhere."""
-    best = np.zeros_like(ranking.logits)
-    for run in np.flatnonzero(ranking.usable):
-        ends = np.flatnonzero(ranking.is_end[run])[::-1]
-        best[run, ends] = isotonic_fit(ranking, int(run))[1]
+    best = np.zeros(ranking.group_positives.shape)
+    for run in map(int, np.flatnonzero(ranking.usable)):
+        best[run, ranking.ends(run)[::-1]] = isotonic_fit(ranking, run)[1]
     return best
 
 
-def calibration_line(ranking: Ranking) -> dict[str, Array]:
+def line_of(ranking: Ranking) -> Line | None:
+    """The line of the only run of a ranking; None where it has none."""
+    (both,) = _has_both(ranking)
+    if not both:
+        return None
+    groups = groups_of(ranking)
+    centred, mean, spread = standardised(groups.logits, groups)
+    coefficients = fit_logistic(groups, [centred])[0]
+    return Line(fit_intercept(groups), coefficients, float(mean[0]), float(spread[0]))
+
+
+def calibration_line(ranking: Ranking, original: Line | None = None) -> dict[str, Array]:
     """`calibration_intercept` and `calibration_slope` of logit P(y=1) given z.
 
     - `calibration_intercept`: the maximum-likelihood a in sigmoid(a + z), 0 for the calibrated:
@@ -239,30 +276,48 @@ def calibration_line(ranking: Ranking) -> dict[str, Array]:
     NaN with one class; the slope also where all logits are equal, and +-inf where a cut separates
     the classes without error.
 
+    Args:
+        original: of the run whose resamples these are. Newton's steps then start from its line, a
+            few of which suffice (Davidson and MacKinnon 1999); they go on to the end all the same.
+
     References:
         Cox, Two further applications of a model for binary regression (1958); Van Calster et al.,
-        Calibration: the Achilles heel of predictive analytics (2019).
+        Calibration: the Achilles heel of predictive analytics (2019); Davidson and MacKinnon,
+        Bootstrap testing in nonlinear models (1999), on starting where the original ends.
     """
-    intercept = np.full(len(ranking.logits), np.nan)
-    slope = np.full(len(ranking.logits), np.nan)
-    both = ranking.usable & (ranking.num_positives > 0) & (ranking.num_negatives > 0)
+    intercept = np.full(ranking.num_runs, np.nan)
+    slope = np.full(ranking.num_runs, np.nan)
+    both = _has_both(ranking)
     if both.any():
         chosen = ranking.of(both)
-        groups = groups_of(chosen)
-        intercept[both] = fit_intercept(groups, groups.logits)
-        slope[both] = _slope(chosen)
+        if original is None:
+            intercept[both] = fit_intercept(groups_of(chosen))
+        else:
+            intercept[both] = fit_intercept(shared_groups_of(chosen), original.intercept)
+        slope[both] = _slope(chosen, original)
     return {"calibration_intercept": intercept, "calibration_slope": slope}
 
 
-def _slope(ranking: Ranking) -> Array:
+def _has_both(ranking: Ranking) -> NDArray[np.bool_]:
+    return ranking.usable & (ranking.num_positives > 0) & (ranking.num_negatives > 0)
+
+
+def _slope(ranking: Ranking, original: Line | None) -> Array:
     """Of runs with both classes."""
     above, below = separation(ranking)
     slope = np.where(above, np.inf, np.where(below, -np.inf, np.nan))
     mixed = ~above & ~below & (ranking.is_end.sum(axis=1) > 1)
-    if mixed.any():
+    if not mixed.any():
+        return slope
+    if original is None:
         groups = groups_of(ranking.of(mixed))
         centred, _, spread = standardised(groups.logits, groups)
         slope[mixed] = fit_logistic(groups, [centred])[:, 1] / spread
+    else:
+        shared = shared_groups_of(ranking.of(mixed))
+        centred = (shared.logits - original.mean) / original.spread
+        fitted = fit_logistic(shared, [centred], start=original.coefficients)
+        slope[mixed] = fitted[:, 1] / original.spread
     return slope
 
 
@@ -273,11 +328,12 @@ def separation(ranking: Ranking) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     both where all logits are equal.
     """
     positives, negatives = ranking.group_positives > 0, ranking.group_negatives > 0
-    scores = ranking.logits
-    lowest_positive = np.where(positives, scores, np.inf).min(axis=1)
-    highest_positive = np.where(positives, scores, -np.inf).max(axis=1)
-    lowest_negative = np.where(negatives, scores, np.inf).min(axis=1)
-    highest_negative = np.where(negatives, scores, -np.inf).max(axis=1)
+    scores = np.broadcast_to(ranking.logits, positives.shape)
+    runs, last = np.arange(ranking.num_runs), scores.shape[1] - 1
+    highest_positive = scores[runs, np.argmax(positives, axis=1)]
+    highest_negative = scores[runs, np.argmax(negatives, axis=1)]
+    lowest_positive = scores[runs, last - np.argmax(positives[:, ::-1], axis=1)]
+    lowest_negative = scores[runs, last - np.argmax(negatives[:, ::-1], axis=1)]
     varied = ranking.is_end.sum(axis=1) > 1
     above = varied & (lowest_positive >= highest_negative)
     below = varied & (highest_positive <= lowest_negative)

@@ -23,7 +23,8 @@ class Ranking:
     """The rows of each run sorted by logit, highest first, with padding last.
 
     Rows with equal logits are a group, which a threshold can only take whole; its counts stand at
-    its last row (`is_end`). All arrays are (runs, width), but the last three, which are (runs,).
+    its last row (`is_end`). All arrays are (runs, width), but the last three, which are (runs,);
+    `logits` and `is_end` are (1, width) where runs share them, as resamples of one run do.
 
     Attributes:
         logits: descending; 0 on padding, and throughout a run that is not `usable`.
@@ -45,8 +46,20 @@ class Ranking:
     usable: NDArray[np.bool_]
 
     @property
+    def num_runs(self) -> int:
+        return len(self.usable)
+
+    @property
+    def shares_logits(self) -> bool:
+        return len(self.logits) < self.num_runs
+
+    @property
     def num_rows(self) -> Counts:
         return self.num_positives + self.num_negatives
+
+    def ends(self, run: int) -> NDArray[np.int64]:
+        """(groups,) columns of a run's groups."""
+        return np.flatnonzero(self.is_end[0 if self.shares_logits else run])
 
     def total(self, terms: Array) -> Array:
         """(runs,) sums of (runs, width) terms, each over the run's own rows and nothing beside."""
@@ -92,7 +105,13 @@ class Ranking:
 
     def of(self, runs: NDArray) -> "Ranking":
         """Some runs of the batch, by position or mask."""
-        return Ranking(**{name: values[runs] for name, values in vars(self).items()})
+        shared = ("logits", "is_end") if self.shares_logits else ()
+        return Ranking(
+            **{
+                name: values if name in shared else values[runs]
+                for name, values in vars(self).items()
+            }
+        )
 
 
 def rank_rows(*, logits: ArrayLike, labels: ArrayLike, valid: ArrayLike) -> Ranking:

@@ -79,7 +79,7 @@ def choose_threshold_from_ranking(
     if criterion not in get_args(Criterion):
         choices = ", ".join(get_args(Criterion))
         raise ValueError(f"criterion must be one of {choices}, got {criterion!r}")
-    none = np.zeros((len(ranking.logits), 1), dtype=np.int64)
+    none = np.zeros((ranking.num_runs, 1), dtype=np.int64)
     values = _objective(criterion, settings)(
         np.hstack([none, ranking.true_positives]),
         np.hstack([none, ranking.false_positives]),
