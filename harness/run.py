@@ -17,7 +17,7 @@ import numpy as np
 from harness import checkpoints
 from harness.config import Config, Init, folder_of
 from harness.data.dataset import Dataset
-from harness.data.run_data import RunData, held_out_sizes, most_synthetic, run_data
+from harness.data.run_data import Draw, RunData, held_out_sizes, most_synthetic, run_data
 from harness.errors import UserError
 from harness.identity import run_id
 from harness.losses import pack
@@ -74,8 +74,7 @@ class Run:
           UserError: the data cannot give what the config asks, such as too few positives.
         """
         config = self.config
-        return run_data(
-            dataset,
+        draw = Draw(
             split=config.split,
             split_seed=_split_seed(config),
             imbalance=config.imbalance,
@@ -86,6 +85,7 @@ class Run:
             num_steps=self.program.num_epochs * self.sizes.steps_per_epoch,
             batch_size=self.program.batch_size,
         )
+        return run_data(dataset, draw)
 
     def lane(self, dataset: Dataset) -> Lane:
         """The run's arrays, in its own sizes; those that its program has no use for are None.

@@ -11,7 +11,7 @@ import pytest
 from harness.data.imbalance import induce_positive_rate
 from harness.data.packages import Wheel
 from harness.data.reading import open_reader
-from harness.data.run_data import run_data
+from harness.data.run_data import Draw, run_data
 from harness.data.sampler import SMOTE, RandomOversampler, RandomUndersampler, TrainingPart
 from harness.data.sources import Table
 from harness.data.splits import Split, part_size
@@ -442,9 +442,11 @@ def test_made_rows_have_one_level_of_each_category(write, sampler, numbers):
 
 def training_part_of(dataset, asked):
     return run_data(
-        dataset, split=asked.split, split_seed=0, imbalance=asked.imbalance,
-        sampler=asked.sampler, batching=asked.batching, seed=0, impute="median", num_steps=4,
-        batch_size=16,
+        dataset,
+        Draw(
+            split=asked.split, split_seed=0, imbalance=asked.imbalance, sampler=asked.sampler,
+            batching=asked.batching, seed=0, impute="median", num_steps=4, batch_size=16,
+        ),
     )  # fmt: skip
 
 

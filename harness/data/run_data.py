@@ -69,27 +69,29 @@ class RunData:
     synthetic_labels: np.ndarray  # (m,) float32
 
 
-def run_data(
-    dataset: Dataset,
-    *,
-    split: Splitter,
-    split_seed: int,
-    imbalance: Imbalance,
-    sampler: Any,
-    batching: Any,
-    seed: int,
-    impute: Impute,
-    num_steps: int,
-    batch_size: int,
-) -> RunData:
-    """What a run of ``num_steps`` steps trains and is judged on.
+@dataclass(frozen=True)
+class Draw:
+    """How a run draws its data: all that decides it but the data set."""
+
+    split: Splitter
+    split_seed: int
+    imbalance: Imbalance
+    sampler: Any
+    batching: Any
+    seed: int
+    impute: Impute
+    num_steps: int
+    batch_size: int
+
+
+def run_data(dataset: Dataset, draw: Draw) -> RunData:
+    """What a run of ``draw.num_steps`` steps trains and is judged on.
 
     Raises:
       UserError: the data cannot give what is asked, such as too few positives.
     """
-    drawn = (split, split_seed, imbalance, sampler, batching, seed, impute)
-    some = _shared if 4 * num_steps * batch_size <= SMALL else _shared_large
-    return some(dataset, *drawn, num_steps, batch_size)
+    some = _shared if 4 * draw.num_steps * draw.batch_size <= SMALL else _shared_large
+    return some(dataset, draw)
 
 
 def held_out_sizes(dataset: Dataset, split: Splitter, *, seed: int) -> tuple[int, int]:
@@ -134,20 +136,9 @@ def most_synthetic(dataset: Dataset, split: Splitter, sampler: Any) -> int:
     return commoner
 
 
-def _run_data(
-    dataset: Dataset,
-    splitter: Splitter,
-    split_seed: int,
-    imbalance: Imbalance,
-    sampler: Any,
-    batching: Any,
-    seed: int,
-    impute: Impute,
-    num_steps: int,
-    batch_size: int,
-) -> RunData:
-    labels = dataset.labels
-    natural = splitter.split(dataset, seed=split_seed)
+def _run_data(dataset: Dataset, draw: Draw) -> RunData:
+    labels, imbalance = dataset.labels, draw.imbalance
+    natural = draw.split.split(dataset, seed=draw.split_seed)
     split = natural
     if imbalance.positive_rate is not None:
         split = induce_positive_rate(
@@ -155,9 +146,9 @@ def _run_data(
             labels=labels,
             positive_rate=imbalance.positive_rate,
             where=imbalance.where,
-            seed=split_seed,
+            seed=draw.split_seed,
         )
-    scaling = fitted_scaling(dataset, rows=split.train, impute=impute)
+    scaling = fitted_scaling(dataset, rows=split.train, impute=draw.impute)
     part = TrainingPart(
         rows=split.train,
         labels=labels[split.train],
@@ -167,14 +158,14 @@ def _run_data(
         cardinalities=dataset.cardinalities,
         categories=dataset.categories,
     )
-    resampled = sampler.resample(part, seed=seed)
+    resampled = draw.sampler.resample(part, seed=draw.seed)
     visited, visited_labels = resampled.visited()
-    batches = batching.batches(
+    batches = draw.batching.batches(
         rows=visited,
         labels=visited_labels,
-        batch_size=batch_size,
-        num_steps=num_steps,
-        seed=seed,
+        batch_size=draw.batch_size,
+        num_steps=draw.num_steps,
+        seed=draw.seed,
     )
     natural_rate = float(
         labels[(natural if imbalance.where == "train" else split).train].mean(dtype=np.float64)

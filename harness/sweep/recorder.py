@@ -45,7 +45,7 @@ class Recorder:
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
-        self._planned: dict[Path, int] = {}
+        self._planned: dict[Path, set[str]] = defaultdict(set)
         self._objectives = _objectives(configs)
         self._described: set[tuple[Path, str]] = set()
         self._waiting_since = math.inf
@@ -53,11 +53,8 @@ class Recorder:
     def plan(self, runs: Iterable[Run]) -> None:
         """Says in each folder, as its first shard is written, how many runs it is to have once
         ``runs`` are trained."""
-        by_folder: dict[Path, set[str]] = defaultdict(set)
         for run in runs:
-            by_folder[run.folder].add(run.run_id)
-        for folder, run_ids in by_folder.items():
-            self._planned[folder] = len(run_ids | store.stored(folder).keys())
+            self._planned[run.folder].add(run.run_id)
 
     def describe(self, dataset: Dataset, config: Config) -> None:
         """Keeps what is found in the data of a run, once a folder.
@@ -120,8 +117,8 @@ class Recorder:
                 if self._params[folder]:
                     checkpoints.save(folder, self._params[folder])
                 if folder in self._planned:
-                    num_runs = self._planned.pop(folder)
-                    store.write_plan(folder, num_runs, self._objectives[folder])
+                    run_ids = self._planned.pop(folder) | store.stored(folder).keys()
+                    store.write_plan(folder, len(run_ids), self._objectives[folder])
                 store.write_shard(folder, tables([record for record, _ in waiting]))
             del self._waiting[folder], self._params[folder]
             with timed("mirror"):
