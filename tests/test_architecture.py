@@ -41,9 +41,13 @@ ALLOWED = {
         "padding", "train",
     },
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics"},
+    "predict": {
+        "errors", "files", "keys", "config", "checkpoints", "data", "losses", "models", "metrics",
+        "run", "record",
+    },
     "sweep": {
         "errors", "files", "devices", "memory", "config", "checkpoints", "data", "identity",
-        "models", "padding", "run", "train", "record",
+        "models", "padding", "run", "train", "record", "predict",
     },
     "analyze": {"errors", "files", "keys", "data", "metrics", "record"},
     "reproduce": {
@@ -51,8 +55,8 @@ ALLOWED = {
         "analyze",
     },
     "cli": {
-        "errors", "files", "devices", "config", "data", "metrics", "sweep", "analyze", "record",
-        "reproduce",
+        "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
+        "record", "reproduce",
     },
 }  # fmt: skip
 
@@ -61,6 +65,7 @@ HOLDERS = {
     "hydra": {"cli", "config"},
     "omegaconf": {"cli", "config"},
     "wandb": {"record"},
+    "safetensors": {"checkpoints"},
     "matplotlib": set(),
     "torch": set(),
     "pickle": set(),
