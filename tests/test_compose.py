@@ -21,6 +21,7 @@ COMPOSED = [file for file in FILES if file not in KEEL[1:-1]]
 # What a choice needs before it is a run: keys its file leaves to the user.
 NEEDED = {
     "dataset=table": ("dataset.path=t.csv", "dataset.target=y"),
+    "dataset=memory": ("dataset.contents=0", "dataset.target=y"),
     "dataset=openml": ("dataset.id=61",),
 }
 NO_GROUP = {".", "experiment", "dataset_suite"}  # patches of the whole configuration

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Discriminator
 
 from harness.data.dataset import Dataset, Overview, standardised
+from harness.data.in_memory import Memory
 from harness.data.openml import OpenML
 from harness.data.packages import Mislabelled, Wheel
 from harness.data.synthetic import SYNTHETIC, Generated
@@ -58,9 +59,9 @@ class Sklearn:
 
 # Told apart by `kind`.
 AnySource = Annotated[
-    Sklearn | Generated | Table | Wheel | Mislabelled | OpenML, Discriminator("kind")
+    Sklearn | Generated | Table | Memory | Wheel | Mislabelled | OpenML, Discriminator("kind")
 ]
-DATASETS = (Sklearn, *SYNTHETIC, Table, Wheel, Mislabelled, OpenML)
+DATASETS = (Sklearn, *SYNTHETIC, Table, Memory, Wheel, Mislabelled, OpenML)
 
 
 def _load_sklearn(config: Sklearn) -> Dataset:

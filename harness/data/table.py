@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from annotated_types import Ge, Le
@@ -241,9 +241,25 @@ class CsvTable(TableDescription):
         return CsvFormat(self.header, self.delimiter, self.decimal, self.encoding)
 
 
+class OwnTable:
+    """A table of the user's own: what will be done with it is said, and leaks are looked for.
+
+    `place` is what it is called there.
+    """
+
+    place: Any
+    target: Text
+
+    def announcement(self, dataset: Dataset) -> list[str]:
+        """What a run will do with the table, in a few lines."""
+        from harness.data.describe import announcement
+
+        return announcement(dataset, self.place, self.target)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Table(CsvTable):
-    """A table of the user's: .csv, .tsv, .parquet or .arrow. `~` in ``path`` is the home folder.
+class Table(OwnTable, CsvTable):
+    """A table file: .csv, .tsv, .parquet or .arrow. `~` in ``path`` is the home folder.
 
     An empty ``name`` is that of the file.
     """
@@ -256,15 +272,13 @@ class Table(CsvTable):
         if not self.name:
             object.__setattr__(self, "name", Path(self.path).stem or "table")
 
+    @property
+    def place(self) -> str:
+        return Path(self.path).name
+
     def load(self) -> Dataset:
         """Reads it. Raises UserError for a table it is not."""
         return self.dataset(table_at(self.path, self.format))
-
-    def announcement(self, dataset: Dataset) -> list[str]:
-        """What a run will do with the table, in a few lines."""
-        from harness.data.describe import announcement
-
-        return announcement(dataset, Path(self.path).name, self.target)
 
     def state(self) -> tuple[int, int] | None:
         """Changes where the file does; None where there is none."""

@@ -16,7 +16,7 @@ from harness.config import Config, objective
 from harness.data import library
 from harness.data.dataset import Dataset
 from harness.data.fetching import say
-from harness.data.table import Table
+from harness.data.table import OwnTable
 from harness.memory import check_fits
 from harness.models import cost
 from harness.record import store
@@ -56,7 +56,7 @@ def resolved(configs: Sequence[Config]) -> list[Run]:
 
 def _announce(source: Any, dataset: Dataset) -> None:
     """Says what will be done with a table of the user's, before it is."""
-    if isinstance(source, Table):
+    if isinstance(source, OwnTable):
         for line in source.announcement(dataset):
             say(line)
 

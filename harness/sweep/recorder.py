@@ -13,7 +13,7 @@ from harness.config import Config, Wandb, folder_of
 from harness.data.dataset import Dataset
 from harness.data.fetching import say
 from harness.data.streams import replicate_fields
-from harness.data.table import Table
+from harness.data.table import OwnTable
 from harness.errors import UserError
 from harness.predict import Model
 from harness.record import store
@@ -72,7 +72,7 @@ class Recorder:
             return
         from harness.data.describe import found_in  # and with it what draws tables
 
-        is_own = isinstance(config.dataset, Table)
+        is_own = isinstance(config.dataset, OwnTable)
         try:
             store.write_findings(*place, found_in(dataset, leaks=is_own))
         except Exception as error:  # the runs are what counts

@@ -1,0 +1,182 @@
+"""Data of the user's own process: arrays and data frames, read as a table file is.
+
+A configuration names such data by its contents (`Memory.contents`), which says what a run was
+trained on and finds it for as long as somebody holds the `Frame`. Nothing of it is written.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from weakref import WeakValueDictionary
+
+import numpy as np
+import polars as pl
+from narwhals.stable import v2 as nw
+from polars.exceptions import PolarsError
+
+from harness.data.dataset import Dataset
+from harness.data.table import OwnTable, TableDescription
+from harness.data.table_file import TableFile
+from harness.data.target import Text
+from harness.errors import UserError
+
+TARGET = "target"  # what a column of labels is called that has no name
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A table in memory and 16 hexadecimal digits of its contents, by which a run names it."""
+
+    table: pl.DataFrame
+    contents: str
+
+
+# Who trains on a frame holds it; the last one to let go of it frees the memory.
+_HELD: WeakValueDictionary[str, Frame] = WeakValueDictionary()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory(OwnTable, TableDescription):
+    """A table that a Python session holds. ``contents``: see `Frame`."""
+
+    kind: Literal["memory"] = "memory"
+    contents: Text
+
+    @property
+    def place(self) -> str:
+        return self.name
+
+    def load(self) -> Dataset:
+        """Reads it. Raises UserError for a table it is not, or one that is gone."""
+        frame = _HELD.get(self.contents)
+        if frame is None:
+            raise UserError(
+                f"dataset.contents={self.contents}: {self.name!r} lived in the memory of a Python "
+                "session: give it to harness.train(data=...) again, or save it for dataset=table"
+            )
+        return self.dataset(TableFile(self.name, frame.table, kind="in-memory"))
+
+
+def held(data: Any, target: Any) -> tuple[Frame, str]:
+    """``data`` as a `Frame`, to be held while it is trained on, and its target column's name.
+
+    Args:
+      data: a data frame (Polars, pandas, Arrow or another that narwhals knows), a mapping of names
+        to columns, or a NumPy array (rows, columns), whose columns are called x1, x2, ...
+      target: the name of a column, or the labels themselves, one a row.
+
+    Raises:
+      UserError: it is none of these.
+    """
+    table = _table(data)
+    if not isinstance(target, str):
+        labels = _labels(target, table.height)
+        if labels.name in table.columns:
+            raise UserError(
+                f"data has a column {labels.name!r}, as the labels given apart are called: drop "
+                "it, or name it as the target"
+            )
+        table = table.with_columns(labels)
+        target = labels.name
+    contents = _contents(table)
+    return _HELD.setdefault(contents, Frame(table, contents)), target
+
+
+def _table(data: Any) -> pl.DataFrame:
+    if isinstance(data, pl.LazyFrame):
+        return data.collect()
+    if isinstance(data, np.ndarray):
+        if data.ndim != 2:
+            raise UserError(f"data is an array of shape {data.shape}: give (rows, columns)")
+        names = [f"x{index}" for index in range(1, data.shape[1] + 1)]
+        return pl.DataFrame({name: _series(name, data[:, i]) for i, name in enumerate(names)})
+    if isinstance(data, Mapping):
+        columns = {str(name): _series(str(name), values) for name, values in data.items()}
+        if len({len(column) for column in columns.values()}) > 1:
+            raise UserError("data has columns of different lengths: give one value a row in each")
+        return pl.DataFrame(columns)
+    try:
+        frame = nw.from_native(data, eager_only=True)
+    except TypeError:
+        raise UserError(
+            f"data is {_kind(data)}: give a data frame (Polars, pandas, Arrow), a NumPy array "
+            "(rows, columns) or a mapping of names to columns"
+        ) from None
+    return _polars(frame)
+
+
+def _polars(frame: Any) -> pl.DataFrame:
+    native = nw.to_native(frame)
+    if isinstance(native, pl.DataFrame):
+        return native
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        raise UserError("data has two columns of one name: rename or drop one")
+    try:
+        return frame.to_polars().rename(str)
+    except ImportError:  # pandas without PyArrow
+        columns = (frame[name] for name in frame.columns)
+        return pl.DataFrame([_column(n, one) for n, one in zip(names, columns, strict=True)])
+
+
+def _column(name: str, column: Any) -> pl.Series:
+    cells = zip(column.to_list(), column.is_null().to_list(), strict=True)
+    values = _series(name, np.array([None if gone else cell for cell, gone in cells], object))
+    is_category = isinstance(column.dtype, nw.Categorical | nw.Enum)
+    return values.cast(pl.Categorical) if is_category else values
+
+
+def _labels(target: Any, num_rows: int) -> pl.Series:
+    """Labels that were given apart, by their own name if they have one."""
+    try:
+        column = nw.from_native(target, series_only=True)
+    except TypeError:
+        labels = _series(TARGET, target)
+    else:
+        labels = _polars(column.alias(str(column.name or TARGET)).to_frame()).to_series()
+    if len(labels) != num_rows:
+        raise UserError(f"target has {len(labels)} labels and data {num_rows} rows: give one a row")
+    return labels
+
+
+def _series(name: str, values: Any) -> pl.Series:
+    """Any sequence of values; texts among numbers make all of it text, as in a file."""
+    if isinstance(values, pl.Series):
+        return values.alias(name)
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise UserError(f"{name} has shape {array.shape}: give one value a row")
+    cells: Any = array
+    if array.dtype.kind == "O":
+        cells = [None if one is None or one != one else one for one in array.tolist()]
+        if any(isinstance(one, str) for one in cells):
+            cells = [None if one is None else str(one) for one in cells]
+    try:
+        return pl.Series(name, cells, strict=False)
+    except (PolarsError, TypeError, ValueError) as error:
+        raise UserError(f"column {name!r} cannot be read ({str(error)[:120]})") from None
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__module__.partition('.')[0]} {type(value).__name__}"
+
+
+def _contents(table: pl.DataFrame) -> str:
+    """16 hexadecimal digits of names, types and values, however they lie in memory."""
+    digest = hashlib.sha256()
+    for column in table:
+        digest.update(repr((column.name, str(column.dtype), len(column))).encode())
+        digest.update(column.is_null().to_numpy().tobytes())
+        if isinstance(column.dtype, pl.Categorical | pl.Enum | pl.Decimal):
+            column = column.cast(pl.String)
+        if column.dtype == pl.String:
+            digest.update(column.str.len_bytes().fill_null(0).to_numpy().tobytes())
+            digest.update("".join(column.drop_nulls()).encode())
+        elif column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Null):
+            digest.update(repr(column.to_list()).encode())
+        else:
+            numbers = column.to_physical()
+            nothing = False if numbers.dtype == pl.Boolean else 0
+            digest.update(numbers.fill_null(nothing).to_numpy().tobytes())
+    return digest.hexdigest()[:16]

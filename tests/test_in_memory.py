@@ -1,0 +1,128 @@
+"""Arrays and data frames become data sets by the road of a table file, named by their contents."""
+
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+
+from harness.data.in_memory import Memory, held
+from harness.data.table import Table
+from harness.errors import UserError
+from harness.sweep import plan
+from tests.runs import config
+
+COLUMNS = {
+    "age": [31.5, None, 48.0, 22.0, 67.0, 54.0] * 4,
+    "plan": ["a", "b", None, "a", "?", "b"] * 4,
+    "since": ["2024-01-31", "2023-12-01", "2020-02-29", None, "2021-05-05", "2022-02-02"] * 4,
+    "member": [True, False, True, True, False, False] * 4,
+    "nothing": [None] * 24,
+    "left": ["no", "no", "yes", "no", "no", "yes"] * 4,
+}
+
+
+def memory(data, target, **described):
+    """The data set, and what keeps its frame alive."""
+    frame, name = held(data, target)
+    return Memory(name="data", contents=frame.contents, target=name, **described).load(), frame
+
+
+def loaded(data, target="left", **described):
+    return memory(data, target, **described)[0]
+
+
+def test_a_frame_is_read_as_its_file_is(tmp_path):
+    frame = pl.DataFrame(COLUMNS)
+    frame.write_csv(tmp_path / "data.csv")
+    frame.write_parquet(tmp_path / "data.parquet")
+    here = loaded(frame)
+    for name in ("data.csv", "data.parquet"):
+        there = Table(path=str(tmp_path / name), target="left").load()
+        assert there.fingerprint == here.fingerprint
+        assert there.columns == here.columns
+        assert (there.positive_label, there.positive_reason) == ("yes", here.positive_reason)
+    assert {column.name: column.kind for column in here.columns} == {
+        "age": "number", "plan": "category", "since": "date", "member": "boolean",
+        "nothing": "dropped",
+    }  # fmt: skip
+
+
+def test_all_kinds_of_frames_are_one():
+    frame = pl.DataFrame(COLUMNS).drop("nothing")
+    features, labels = frame.drop("left"), frame["left"]
+    same = [
+        (frame.lazy(), "left"),
+        ({name: COLUMNS[name] for name in frame.columns}, "left"),
+        ({name: np.array(COLUMNS[name], object) for name in frame.columns}, "left"),
+        (features, labels),
+        (features, labels.to_list()),
+        (features, np.array(labels.to_list())),
+    ]
+    prints = {loaded(data, target).fingerprint for data, target in same}
+    assert prints == {loaded(frame).fingerprint}
+
+
+@pytest.mark.parametrize("library", ["pandas", "pyarrow"])
+def test_frames_of_other_libraries(library):
+    module = pytest.importorskip(library)
+    make = module.DataFrame if library == "pandas" else module.table
+    assert loaded(make(COLUMNS)).fingerprint == loaded(pl.DataFrame(COLUMNS)).fingerprint
+
+
+def test_an_array_has_columns_by_number():
+    values = np.random.default_rng(0).normal(size=(20, 3))
+    values[2, 1] = np.nan
+    dataset = loaded(values, np.arange(20) % 2 == 1)
+    assert dataset.feature_names == ("x1", "x2", "x3") and dataset.has_missing
+    assert dataset.labels.tolist() == [0, 1] * 10 and dataset.positive_label == "true"
+
+
+def test_contents_are_values_and_not_how_they_lie():
+    frame = pl.DataFrame(COLUMNS)
+    rechunked = pl.concat([frame.head(5), frame.slice(5)], rechunk=False)
+    copied = pl.read_ipc(io.BytesIO(frame.write_ipc(None).getvalue()))
+    one = held(frame, "left")[0]
+    assert all(held(other, "left")[0] is one for other in (rechunked, copied))
+    for other in (
+        frame.reverse(),
+        frame.rename({"age": "years"}),
+        frame.with_columns(pl.col("age").fill_null(0.0)),
+        frame.with_columns(pl.col("plan").fill_null("")),
+        frame.with_columns(pl.col("age").cast(pl.Float32)),
+    ):
+        assert held(other, "left")[0].contents != one.contents
+
+
+def test_what_is_gone_is_said_in_one_line():
+    dataset, frame = memory(pl.DataFrame(COLUMNS).reverse(), "left")
+    source = Memory(name="churn", contents=frame.contents, target="left")
+    assert source.load().fingerprint == dataset.fingerprint
+    del frame
+    with pytest.raises(UserError, match=r"'churn' lived in the memory of a Python session: give"):
+        source.load()
+
+
+@pytest.mark.parametrize(
+    ("data", "target", "said"),
+    [
+        ([[1, 2]], "y", "data is a builtins list: give a data frame"),
+        (np.zeros(3), "y", "shape .3,.: give .rows, columns."),
+        (np.zeros((3, 2)), [0, 1], "2 labels and data 3 rows"),
+        ({"a": [1, 2], "b": [1]}, "b", "columns of different lengths"),
+        ({"a": [[1], [2]], "y": [0, 1]}, "y", "a has shape"),
+        ({"target": [1.0, 2.0]}, [0, 1], "drop it, or name it"),
+        ({"age": [1.0, 2.0], "y": [0, 1]}, "agee", "no column 'agee'"),
+        ({"age": [1.0, 2.0], "y": [0, 0]}, "y", "a binary target needs exactly two"),
+    ],
+)
+def test_mistakes_are_one_line(data, target, said):
+    with pytest.raises(UserError, match=said):
+        loaded(data, target)
+
+
+def test_a_sweep_says_what_it_does_with_a_frame(capsys):
+    frame, _ = held(COLUMNS, "left")
+    source = {"kind": "memory", "name": "churn", "contents": frame.contents, "target": "left"}
+    plan.resolved([config(dataset=source)])
+    assert "churn: 24 rows, 4 columns" in capsys.readouterr().err
