@@ -119,6 +119,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.indicator": (on(TABLE), False, True),
     "dataset.group": (on(TABLE), "ward", None),
     "dataset.time": (on(TABLE), "day", None),
+    "dataset.hold_out": (on(TABLE), 0.0, 0.2),
     "dataset.date_format": (on(TABLE), None, "%Y-%m-%d"),
     "dataset.delimiter": (on(TABLE), None, ","),
     "dataset.decimal": (on(TABLE | {"path": "patients.tsv"}), ".", ","),

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -128,6 +128,17 @@ class Dataset:
                 found.append((start, end))
             start = end
         return tuple(one for one in found if one[0] < one[1])
+
+    def of_rows(self, rows: NDArray[np.int32]) -> "Dataset":
+        """These rows alone, in this order. Raises UserError where they are no data set."""
+        return replace(
+            self,
+            features=self.features[rows],
+            labels=self.labels[rows],
+            posterior=None if self.posterior is None else self.posterior[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            times=None if self.times is None else self.times[rows],
+        )
 
     @property
     def positive_rate(self) -> float:

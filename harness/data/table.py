@@ -6,18 +6,21 @@ follows is the same for all: the same content under the same description gives t
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 import polars as pl
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 
 from harness.data.dataset import Dataset, Overview, SourceColumn
 from harness.data.encoding import MISSING_MARKS, Encoding, encoded
 from harness.data.fetching import file_state
 from harness.data.matrix import Matrix
 from harness.data.reading import Reader, open_reader
+from harness.data.splits import Rows
+from harness.data.splitters import GroupHoldout, Holdout, TimeSplit
 from harness.data.table_file import CsvFormat, TableFile, table_at
 from harness.data.target import (
     OptionalText,
@@ -54,6 +57,10 @@ class TableDescription:
     case. ``indicator`` adds, for each column of numbers with missing values, one that says which
     they are. ``group`` and ``time`` are for splitting and are no features.
 
+    ``hold_out`` keeps a share of the rows from every run, for one last test: the latest by
+    ``time``, else whole groups of ``group``, else rows of both labels in their proportion. Which
+    they are follows from the table alone.
+
     ``rows``, ``features`` (columns, before text is encoded) and ``positives`` are checked on every
     load; None checks nothing.
     """
@@ -72,6 +79,7 @@ class TableDescription:
     indicator: bool = False
     group: OptionalText = None
     time: OptionalText = None
+    hold_out: Annotated[float, Ge(0), Lt(0.5)] = 0.0
     date_format: str | None = None
     rows: Count = None
     features: Count = None
@@ -102,10 +110,37 @@ class TableDescription:
         )
 
     def dataset(self, table: TableFile) -> Dataset:
-        """The data set of ``table``.
+        """The data set of ``table``, without the rows that are held out.
 
         Raises UserError for a table that is not as described, or of which nothing can be learned.
         """
+        whole = self._whole(table)
+        if not self.hold_out:
+            return whole
+        seen, last = self._parts(whole)
+        how = f"the latest by {self.time!r}" if self.time else "no run sees them"
+        note = f"{len(last):,} of {whole.num_rows:,} rows are held out ({how})"
+        _LOG.warning("%s: %s", table.place, note)
+        return replace(whole.of_rows(seen), notes=(*whole.notes, note))
+
+    def held_out(self, table: TableFile) -> Dataset:
+        """The rows of ``table`` that `hold_out` keeps from every run. Raises as `dataset`."""
+        whole = self._whole(table)
+        return whole.of_rows(self._parts(whole)[1])
+
+    def _parts(self, whole: Dataset) -> tuple[Rows, Rows]:
+        """The rows that runs may see, and those that none does; both ascending."""
+        share = self.hold_out
+        if self.time is not None:
+            split: TimeSplit | GroupHoldout | Holdout = TimeSplit(validation=share, test=share)
+        elif self.group is not None:
+            split = GroupHoldout(validation=share, test=share)
+        else:
+            split = Holdout(validation=share, test=share)
+        parts = split.split(whole, seed=0)
+        return np.sort(np.concatenate([parts.train, parts.validation])), np.sort(parts.test)
+
+    def _whole(self, table: TableFile) -> Dataset:
         encoding = self.cells
         texts = {*self.categorical, *filter(None, [self.group])}
         reader = open_reader(table, marks=encoding.marks, texts=texts)
