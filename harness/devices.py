@@ -8,8 +8,10 @@ choice the user made wins: `HARNESS_DEVICES=N` (at least two), or JAX's own `JAX
 import hashlib
 import os
 import platform
+import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from harness.errors import UserError
 from harness.files import cache_dir
@@ -36,6 +38,43 @@ def configure() -> None:
     # A program compiled before loads in a quarter of the time it compiles in.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache_dir()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+
+
+def configure_late() -> bool:
+    """As `configure`, where JAX may have been imported before; False where it has started too.
+
+    Nothing changes then: programs were compiled, and arrays laid out, for what was set.
+    """
+    if "jax" not in sys.modules:
+        configure()
+        return True
+    import jax
+
+    settings: Any = jax.config
+    given = settings.jax_num_cpu_devices
+    try:  # it takes another number until it has started
+        jax.config.update("jax_num_cpu_devices", given + 1)
+        jax.config.update("jax_num_cpu_devices", given)
+    except RuntimeError:
+        return False
+    configure()
+    # Read from the environment as JAX was imported, where the user may have set them since.
+    if given < 0:
+        jax.config.update("jax_num_cpu_devices", int(os.environ["JAX_NUM_CPU_DEVICES"]))
+    if settings.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    return True
+
+
+def differences() -> list[str]:
+    """What JAX, which has started, has of other devices and flags than `configure` gives it."""
+    import jax
+
+    if jax.default_backend() != "cpu":
+        return []
+    found = [] if jax.device_count() >= FEWEST else ["one CPU device"]
+    flags = os.environ.get("XLA_FLAGS", "")
+    return found if "xla_cpu_multi_thread_eigen" in flags else [*found, f"without {_CPU_FLAGS}"]
 
 
 def describe() -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from harness.losses import packed_shapes
 from harness.models import param_shapes, without_padding
 from harness.optimizers import plateau_shapes
-from harness.train import Lane, Outcome, Program, Sizes
+from harness.training import Lane, Outcome, Program, Sizes
 
 # Data up to this size is padded; see docs/decisions/012.
 MOST_ROWS = 8192

@@ -24,7 +24,7 @@ from harness.losses import pack
 from harness.models import Inputs, param_shapes, takes_padding
 from harness.optimizers import Optimizer, learning_rates, plateau_rule
 from harness.padding import rounded_features, rounded_rows, started_shapes
-from harness.train import SELECT_BY, Lane, Program, Sizes
+from harness.training import SELECT_BY, Lane, Program, Sizes
 
 # Rows of a batch for a loss of pairs: each pair takes a few numbers, a gigabyte in all.
 MOST_ROWS_PAIRED = 8192

@@ -12,7 +12,7 @@ from harness.data.run_data import RunData
 from harness.padding import trimmed
 from harness.run import Run, resolve
 from harness.sweep import lanes, plan
-from harness.train import Lane, Outcome, Program
+from harness.training import Lane, Outcome, Program
 
 SMALL: dict[str, Any] = {
     "dataset": {"kind": "sklearn", "name": "breast_cancer", "positive": "malignant"},

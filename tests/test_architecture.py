@@ -32,13 +32,13 @@ ALLOWED = {
     "optimizers": {"errors", "exact"},
     "metrics": set(),
     "data": {"errors", "exact", "files", "memory"},
-    "train": {"losses", "models", "optimizers"},
-    "config": {"errors", "metrics", "losses", "models", "optimizers", "data"},
+    "training": {"losses", "models", "optimizers"},
+    "config": {"errors", "files", "metrics", "losses", "models", "optimizers", "data"},
     "identity": {"errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers"},
-    "padding": {"losses", "models", "optimizers", "train"},
+    "padding": {"losses", "models", "optimizers", "training"},
     "run": {
         "errors", "config", "checkpoints", "data", "identity", "losses", "models", "optimizers",
-        "padding", "train",
+        "padding", "training",
     },
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics"},
     "predict": {
@@ -47,16 +47,19 @@ ALLOWED = {
     },
     "sweep": {
         "errors", "files", "devices", "memory", "config", "checkpoints", "data", "identity",
-        "models", "padding", "run", "train", "record", "predict",
+        "models", "padding", "run", "training", "record", "predict",
     },
     "analyze": {"errors", "files", "keys", "data", "metrics", "record"},
     "reproduce": {
         "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
         "analyze",
     },
+    "interface": {
+        "errors", "files", "devices", "config", "data", "metrics", "sweep", "analyze", "predict",
+    },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
-        "record", "reproduce",
+        "record", "reproduce", "interface",
     },
 }  # fmt: skip
 
@@ -109,14 +112,15 @@ def reached(module: str) -> set[str]:
         one = waiting.pop()
         if one not in seen:
             seen.add(one)
-            waiting += ours(one) & MODULES.keys()
+            # What the package itself offers it imports when it is asked for.
+            waiting += ours(one) & MODULES.keys() if one != "harness" else ()
     return seen
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_what_its_part_may(module):
     if module == "harness":
-        assert ours(module) == set()
+        assert {part(name) for name in ours(module)} == {"errors", "interface"}
         return
     here = part(module)
     assert here in ALLOWED, f"{module} belongs to no part: say in ALLOWED what it may import"
@@ -137,8 +141,8 @@ def test_parts_form_no_cycle():
 
 
 def test_modules_form_no_cycle():
-    for module in MODULES:
-        for name in ours(module) - {module}:
+    for module in MODULES.keys() - {"harness"}:
+        for name in ours(module) - {module, "harness"}:
             assert module not in reached(name), f"{module} and {name} import each other"
 
 
@@ -161,12 +165,12 @@ def outside(module: str) -> set[str]:
     return {name.partition(".")[0] for one in reached(module) for name in imported(one)}
 
 
-@pytest.mark.parametrize("module", ["harness.train", "harness.run", "harness.analyze"])
+@pytest.mark.parametrize("module", ["harness.training", "harness.run", "harness.analyze"])
 def test_hydra_is_not_within_reach(module):
     assert outside(module) & {"hydra", "omegaconf"} == set()
 
 
-@pytest.mark.parametrize("module", ["harness.train", "harness.run"])
+@pytest.mark.parametrize("module", ["harness.training", "harness.run"])
 def test_wandb_is_not_within_reach_of_training(module):
     assert "wandb" not in outside(module)
 
@@ -177,7 +181,7 @@ def test_analysis_loads_wandb_only_for_what_wandb_logged():
 
 
 def test_training_is_not_within_reach_of_analysis():
-    trains = {"harness.train", "harness.losses", "harness.models", "harness.run"}
+    trains = {"harness.training", "harness.losses", "harness.models", "harness.run"}
     assert reached("harness.analyze") & trains == set()
 
 

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import TypeAdapter
 
-from harness.cli.expanding import group_choices
 from harness.config.composing import Composer
+from harness.config.expanding import group_choices
 from harness.data.named import Catalogue
 from harness.data.sources import AnySource
 from harness.files import conf_dir

@@ -88,7 +88,7 @@ def test_a_program_has_a_place_for_all_it_is_made_from(folder, monkeypatch):
 
 def test_what_is_traced_is_all_that_training_imports():
     counted = {name.removesuffix(".py").replace("/", ".") for name in compiled.TRACED}
-    for module in reached("harness.train") | reached("harness.padding"):
+    for module in reached("harness.training") | reached("harness.padding"):
         inner = module.removeprefix("harness").removeprefix(".")
         no_arithmetic = inner in ("", "errors")
         assert no_arithmetic or any(f"{inner}.".startswith(f"{one}.") for one in counted), module

@@ -15,7 +15,7 @@ from harness.data.dataset import Dataset
 from harness.optimizers import OPTIMIZERS
 from harness.padding import stack
 from harness.run import resolve
-from harness.train import Outcome, train_run
+from harness.training import Outcome, train_run
 from tests.runs import config
 
 WRITTEN = Path(__file__).with_name("golden.json")

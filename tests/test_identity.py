@@ -71,8 +71,8 @@ ARITHMETIC = {
         EVERY - {"cnn", "logistic"},
     ),
     "the head": ("models/heads.py", "__call__(inputs)[:, 0]", "__call__(inputs)[:, 0] * 2", EVERY),
-    "training": ("train.py", "value < best.value", "value <= best.value", EVERY),
-    "a constant": ("train.py", "EVALUATION_CHUNK = 2048", "EVALUATION_CHUNK = 1024", EVERY),
+    "training": ("training.py", "value < best.value", "value <= best.value", EVERY),
+    "a constant": ("training.py", "EVALUATION_CHUNK = 2048", "EVALUATION_CHUNK = 1024", EVERY),
     "an import": (
         "losses/focusing.py",
         "import sigmoid, softplus",
@@ -83,11 +83,11 @@ ARITHMETIC = {
     "the width": ("sweep/lanes.py", "MAX_LANES = 8", "MAX_LANES = 16", EVERY),
 }
 WRITING = {
-    "a comment": ("train.py", "def train_run(", "# A comment.\n\n\ndef train_run("),
+    "a comment": ("training.py", "def train_run(", "# A comment.\n\n\ndef train_run("),
     "a docstring": ("losses/focusing.py", '"""-alpha_t', '"""Focal: -alpha_t'),
     "an annotation": ("losses/base.py", "def signed(logits: Rows", "def signed(logits: object"),
     "a field's type": ("losses/focusing.py", "gamma: NonNegative", "gamma: Positive"),
-    "layout": ("train.py", "SELECT_BY = (", "SELECT_BY = (\n    "),
+    "layout": ("training.py", "SELECT_BY = (", "SELECT_BY = (\n    "),
     "an error's words": ("models/convolutional.py", "use fewer", "use fewer blocks"),
     "for the type checker": (
         "losses/base.py",
@@ -262,11 +262,11 @@ def test_choices_of_a_configuration_are_all_in_the_table():
 
 def test_a_root_that_moved_is_an_error():
     with pytest.raises(LookupError, match=r"harness\.train\.gone is nowhere defined"):
-        code.code_hash(["harness.train.gone"])
+        code.code_hash(["harness.training.gone"])
 
 
 def test_a_class_made_while_running_is_refused():
-    made = type("Made", (), {"__module__": "harness.train"})
+    made = type("Made", (), {"__module__": "harness.training"})
     with pytest.raises(UserError, match=r"harness\.train\.Made stands nowhere in its file"):
         code.code_hash([made])
 

@@ -10,7 +10,7 @@ from harness.identity import run_id
 from harness.models import MLP, LogisticRegression
 from harness.padding import stack
 from harness.sweep import lanes, plan
-from harness.train import Sizes
+from harness.training import Sizes
 from tests.runs import config, groups, prepared, runs_of
 
 BASE = config()

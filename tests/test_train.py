@@ -164,11 +164,11 @@ def test_dropout_trains_on_thinned_networks_and_predicts_with_whole_ones():
 
 
 def test_large_parts_are_evaluated_in_chunks(monkeypatch):
-    from harness import train
+    from harness import training
 
     one = config()
     _, whole, _ = train_alone(one)
-    monkeypatch.setattr(train, "EVALUATION_CHUNK", 50)
+    monkeypatch.setattr(training, "EVALUATION_CHUNK", 50)
     lanes._train_alone.clear_cache()
     _, chunked, _ = train_alone(one)
     lanes._train_alone.clear_cache()

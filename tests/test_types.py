@@ -12,7 +12,7 @@ from jaxtyping import TypeCheckError, jaxtyped
 
 from harness.losses import LOSSES, BatchLoss, mean_loss, mean_loss_and_gradient, pack
 from harness.padding import stack
-from harness.train import Curves, Lane, Outcome, Program, train_run
+from harness.training import Curves, Lane, Outcome, Program, train_run
 from tests.runs import config, prepared
 from tests.test_golden import data
 

@@ -21,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 from rich.console import Console  # noqa: E402
 
 from harness.cli import searching  # noqa: E402
-from harness.cli.overrides import check_overrides, completed, explained  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
+from harness.config.jobs import check_some  # noqa: E402
+from harness.config.overrides import check_overrides, completed, explained  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.files import conf_dir  # noqa: E402
 
@@ -185,39 +186,18 @@ class Task:
 
 
 def _train(configs: Configs) -> list[Any]:
-    from harness.config import folder_of, objective, parse
-    from harness.sweep.engine import run_sweep
-    from harness.sweep.progress import Progress
-    from harness.sweep.timings import timed, write_profile
+    from harness.config import objective
+    from harness.interface.sweeps import trained
+    from harness.sweep.timings import write_profile
 
-    console = Console(stderr=True)
-    with timed("compose"):
-        parsed = [parse(config) for config in configs]
-    _check_some(parsed)
-    results = run_sweep(parsed, progress=Progress(console))
+    done = trained(configs)
     write_profile()
-    # A run asked for twice is one.
-    by_place = zip(map(folder_of, parsed), results, strict=True)
-    runs = {(folder, result.run_id): result for folder, result in by_place}.values()
-    failed = sum(result.error is not None for result in runs)
-    kept = sum(result.was_stored for result in runs)
-    folders = ", ".join(sorted({str(folder_of(config)) for config in parsed}))
-    trained = len(runs) - kept - failed
-    if len(runs) > failed or len(runs) > 1:  # of a single run that failed, the error says all
-        said = f"{trained} trained, {kept} already stored, {failed} failed: {folders}"
-        Console().print(said, soft_wrap=True)
+    if len(done.runs) > done.num_failed or len(done.runs) > 1:  # of one that failed, the error says
+        Console().print(str(done), soft_wrap=True)
     return [
         result.error or _sortable(result.objectives[objective(config)], config)
-        for result, config in zip(results, parsed, strict=True)
+        for config, result in zip(done.configs, done.results, strict=True)
     ]
-
-
-def _check_some(configs: Sequence[Any]) -> None:
-    if not configs:
-        raise UserError(
-            "the sweep is empty: an override names no value, such as seed=range(0), or a "
-            "dataset=glob(...) that matches none"
-        )
 
 
 def _sortable(value: float | None, config: Any) -> float:
@@ -231,10 +211,10 @@ def _sortable(value: float | None, config: Any) -> float:
 
 def _plan(configs: Configs) -> list[Any]:
     from harness.config import parse
-    from harness.sweep.estimate import show_plan
+    from harness.sweep.estimate import planned
 
-    _check_some(configs)
-    show_plan([parse(config) for config in configs], console=Console())
+    check_some(configs)
+    Console().print(planned([parse(config) for config in configs]), soft_wrap=True)
     return [None] * len(configs)
 
 
@@ -242,13 +222,13 @@ def _verify(configs: Configs) -> list[Any]:
     from harness.config import parse
     from harness.sweep.verify import verify
 
-    _check_some(configs)
+    check_some(configs)
     verify([parse(config) for config in configs], console=Console())
     return [None] * len(configs)
 
 
 def _show(configs: Configs) -> list[Any]:
-    _check_some(configs)
+    check_some(configs)
     first = OmegaConf.to_yaml(OmegaConf.create(dict(configs[0])))
     print(f"# job 1 of {len(configs)}\n{first}", end="")
     return [None] * len(configs)

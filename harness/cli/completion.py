@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import redirect_stderr, suppress
 from io import StringIO
 
-from harness.cli.overrides import choices
+from harness.config.overrides import choices
 from harness.errors import UserError
 
 SHELLS = ("bash", "fish", "zsh")

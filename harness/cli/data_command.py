@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from harness.cli.overrides import completed, read_value
 from harness.cli.terminal import Parser, wide_console
+from harness.config.overrides import completed, read_value
 from harness.data.named import Catalogue, listing
 from harness.errors import UserError
 from harness.files import conf_dir

@@ -6,7 +6,6 @@ records a sweep beside its runs once it was sound.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from hydra.core.plugins import Plugins
@@ -17,15 +16,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from harness.cli import searching
-from harness.cli.expanding import expand
 from harness.config.composing import Composer
+from harness.config.expanding import expand
+from harness.config.jobs import record
 from harness.data.fetching import say
 from harness.errors import UserError
-from harness.files import whole_file
 from harness.sweep.failures import reasons
 from harness.sweep.timings import timed
-
-HIDDEN = "(not recorded)"
 
 Launch = Callable[[Sequence[Sequence[str]], int], Sequence[JobReturn]]
 
@@ -124,7 +121,7 @@ def run_grid(sweeper: Sweeper, arguments: Sequence[str]) -> list[Sequence[JobRet
     fused = getattr(launcher, "task", None)
     if fused is None:
         sweeper.validate_batch_is_legal(jobs)
-        _record(config)
+        record(config)
     try:
         returns = launcher.launch(jobs, initial_job_idx=0)
     except KeyboardInterrupt:
@@ -159,23 +156,4 @@ def _error(job: JobReturn) -> Exception | None:
 
 def _record_of(task: SweepTask | None, config: DictConfig) -> None:
     if task is not None and task.stores_runs:
-        _record(config)
-
-
-def _record(config: DictConfig) -> None:
-    folder = Path(str(config.hydra.sweep.dir)).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "multirun.yaml") as path:
-        OmegaConf.save(_without_secrets(config), path)
-
-
-def _without_secrets(config: DictConfig) -> DictConfig:
-    """Without the values of `hydra.job.env_set`, which may be keys, wherever Hydra repeats them."""
-    plain: Any = OmegaConf.to_container(config)
-    hydra = plain["hydra"]
-    hydra["job"]["env_set"] = dict.fromkeys(hydra["job"]["env_set"], HIDDEN)
-    overrides = hydra["overrides"]["hydra"]
-    hydra["overrides"]["hydra"] = [
-        f"{text.partition('=')[0]}={HIDDEN}" if "env_set" in text else text for text in overrides
-    ]
-    return OmegaConf.create(plain)
+        record(config)

@@ -28,7 +28,7 @@ EVERY_RUN = (
     "harness.sweep.lanes.Trainer",
     "harness.sweep.lanes.stacked",
     "harness.sweep.lanes.put",
-    "harness.train.train_run",
+    "harness.training.train_run",
     "harness.record.collect._corrected",
     "harness.record.collect._shift",
     "harness.record.collect._evaluate",

@@ -31,7 +31,7 @@ def collect(
 
     Args:
       runs: and their ``data``.
-      outcome: `harness.train.Outcome` of numpy arrays with a leading lane axis, in the runs' own
+      outcome: `harness.training.Outcome` of numpy arrays with a leading lane axis, in the runs' own
         sizes; lanes beyond the runs are filling.
       seconds: wall time a run.
     """

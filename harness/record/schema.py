@@ -56,7 +56,7 @@ CURVES = {
     "validation_log_loss": "validation/log_loss",
     "validation_brier": "validation/brier",
 }
-"""The curves, one value an epoch: by their field of `harness.train.Curves`, what each is called."""
+"""What each curve, a value an epoch, is called: by its field of `harness.training.Curves`."""
 
 SCORES = ("logits", "corrected_logits", "calibrated_logits")
 """The versions of a row's score: as the network gives it, under the natural prior, and by the

@@ -22,10 +22,18 @@ from harness.files import whole_file
 from harness.identity import environment
 from harness.models import param_shapes
 from harness.padding import lane_shapes
-from harness.train import Curves, Outcome, Program
+from harness.training import Curves, Outcome, Program
 
 # What a program is traced from, in this package.
-TRACED = ("train.py", "padding.py", "exact.py", "sweep/lanes.py", "losses", "models", "optimizers")
+TRACED = (
+    "training.py",
+    "padding.py",
+    "exact.py",
+    "sweep/lanes.py",
+    "losses",
+    "models",
+    "optimizers",
+)
 
 MOST = 256  # programs kept, of some 2 MB each; the oldest go
 

@@ -33,7 +33,7 @@ from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
 from harness.sweep.timings import timed
-from harness.train import Lane, Outcome, Program
+from harness.training import Lane, Outcome, Program
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
 """`harness plan`: what a sweep would compile, hold and cost. Trains nothing."""
 
+import html
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from io import StringIO
 
 import jax
 import jax.numpy as jnp
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,14 +16,92 @@ from harness import devices
 from harness.config import Config
 from harness.run import Run
 from harness.sweep import lanes, plan
+from harness.training import Program
 
 # Measured with benchmarks/ on two CPU cores; a guide, not a promise.
 SECONDS_TO_COMPILE = 5.0
 SHARE_OF_PEAK = 0.45
 
 
-def show_plan(configs: Sequence[Config], *, console: Console) -> None:
-    """Prints the programs of ``configs``: their lanes, memory and estimated time.
+@dataclass(frozen=True)
+class Group:
+    """What shares a program: what it is, on which data, and what it holds and costs.
+
+    Attributes:
+      lanes: side by side on each device.
+      memory: bytes on all devices together.
+      seconds: to compile and to train.
+    """
+
+    program: str
+    data: tuple[str, ...]
+    runs: int
+    lanes: int
+    batches: int
+    memory: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What training a sweep would compile, hold and cost; `str` is what `harness plan` prints.
+
+    Attributes:
+      jobs: runs asked for, of which ``stored`` there are already and ``runs`` are to be trained.
+      memory: bytes of the largest program.
+      flops: operations a second that this machine was measured to do.
+    """
+
+    jobs: int
+    stored: int
+    runs: int
+    groups: tuple[Group, ...]
+    flops: float
+    devices: str
+
+    @property
+    def compilations(self) -> int:
+        return len(self.groups)
+
+    @property
+    def memory(self) -> int:
+        return max((group.memory for group in self.groups), default=0)
+
+    @property
+    def seconds(self) -> float:
+        return sum(group.seconds for group in self.groups)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
+        for one in self.groups:
+            table.add_row(
+                escape(one.program),
+                escape("\n".join(one.data)),
+                str(one.runs),
+                f"{one.lanes} x {lanes.num_devices()}",
+                str(one.batches),
+                f"{one.memory / 2**20:.0f} MiB",
+                f"{one.seconds:.0f}",
+            )
+        yield table
+        yield (
+            f"{self.jobs} jobs: {self.stored} already stored, "
+            f"{self.runs} to train in {self.compilations} compilation(s), "
+            f"about {self.seconds:.0f} s at {self.flops / 1e9:.0f} GFLOP/s."
+        )
+        yield f"Devices: {escape(self.devices)}"
+
+    def __str__(self) -> str:
+        console = Console(width=160, file=StringIO(), record=True)
+        console.print(self, soft_wrap=True)
+        return console.export_text()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(str(self))}</pre>"
+
+
+def planned(configs: Sequence[Config]) -> Plan:
+    """The plan of ``configs``. Trains nothing.
 
     Raises:
       UserError: as `plan.resolved` does.
@@ -29,35 +110,32 @@ def show_plan(configs: Sequence[Config], *, console: Console) -> None:
     done = plan.stored_runs(runs, [])
     missing = [run for run in runs if run.key not in done]
     peak = _matmul_rate()
-    table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
-    seconds, num_programs, num_missing = 0.0, 0, 0
-    for program, batches in plan.batches(missing):
-        width = lanes.width_of(program)
-        flops = sum(width * plan.run_flops(batch[0]) for batch in batches)
-        cost = SECONDS_TO_COMPILE + flops / (peak * SHARE_OF_PEAK)
-        members = sum(map(len, batches))
-        seconds, num_programs, num_missing = seconds + cost, num_programs + 1, num_missing + members
-        table.add_row(
-            _describe(batches[0][0]),
-            "\n".join(dict.fromkeys(_data(batch[0]) for batch in batches)),
-            str(members),
-            f"{lanes.lanes_per_device(program)} x {lanes.num_devices()}",
-            str(len(batches)),
-            f"{lanes.program_bytes(program) * lanes.num_devices() / 2**20:.0f} MiB",
-            f"{cost:.0f}",
-        )
-    console.print(table)
-    console.print(
-        f"{len(configs)} jobs: {len(runs) - len(missing)} already stored, "
-        f"{num_missing} to train in {num_programs} compilation(s), "
-        f"about {seconds:.0f} s at {peak / 1e9:.0f} GFLOP/s.",
-        soft_wrap=True,
+    groups = tuple(_group(*one, peak=peak) for one in plan.batches(missing))
+    return Plan(
+        jobs=len(configs),
+        stored=len(runs) - len(missing),
+        runs=sum(group.runs for group in groups),
+        groups=groups,
+        flops=peak,
+        devices=devices.describe(),
     )
-    console.print(f"Devices: {devices.describe()}", soft_wrap=True)
+
+
+def _group(program: Program, batches: Sequence[plan.Batch], *, peak: float) -> Group:
+    flops = sum(lanes.width_of(program) * plan.run_flops(batch[0]) for batch in batches)
+    return Group(
+        program=_describe(batches[0][0]),
+        data=tuple(dict.fromkeys(_data(batch[0]) for batch in batches)),
+        runs=sum(map(len, batches)),
+        lanes=lanes.lanes_per_device(program),
+        batches=len(batches),
+        memory=lanes.program_bytes(program) * lanes.num_devices(),
+        seconds=SECONDS_TO_COMPILE + flops / (peak * SHARE_OF_PEAK),
+    )
 
 
 def _data(run: Run) -> str:
-    return f"{escape(run.config.dataset.name)} {run.sizes.rows} x {run.sizes.features}"
+    return f"{run.config.dataset.name} {run.sizes.rows} x {run.sizes.features}"
 
 
 def _describe(run: Run) -> str:

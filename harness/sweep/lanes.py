@@ -21,7 +21,7 @@ from harness.models import cost
 from harness.padding import lane_shapes, stack
 from harness.run import Run
 from harness.sweep.compiled import compiled
-from harness.train import EVALUATION_CHUNK, Lane, Outcome, Program, Sizes, train_run
+from harness.training import EVALUATION_CHUNK, Lane, Outcome, Program, Sizes, train_run
 
 MAX_LANES = 8
 # Bytes one device may use for its lanes.

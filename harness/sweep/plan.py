@@ -23,7 +23,7 @@ from harness.record import store
 from harness.run import Key, Run, resolve
 from harness.sweep import lanes
 from harness.sweep.failures import caught
-from harness.train import Program
+from harness.training import Program
 
 Batch = Sequence[Run]
 """Runs that train together: a unit of work."""

@@ -20,7 +20,7 @@ from harness.errors import UserError
 from harness.padding import trimmed
 from harness.run import Run
 from harness.sweep import lanes, plan
-from harness.train import Outcome
+from harness.training import Outcome
 
 SAMPLE = 4  # runs of each program and data set
 

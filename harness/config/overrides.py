@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 
-from harness.cli.expanding import check_number, count
+from harness.config.expanding import check_number, count
 from harness.errors import UserError, listed, none_of, override, shown
 from harness.files import conf_dir
 

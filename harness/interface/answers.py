@@ -1,0 +1,73 @@
+"""The answer to a sweep as a value: what a terminal prints and a notebook shows."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+
+import polars as pl
+from rich.console import Console
+
+from harness.analyze import Analysis, export, overview
+
+_WIDTH = 160
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Each loss beside the baseline, and which to use: first what it says, then its tables.
+
+    Attributes:
+      analysis: all that was computed.
+      advice: one sentence on what to use; empty where nothing was compared.
+    """
+
+    analysis: Analysis
+    advice: str
+
+    @property
+    def verdicts(self) -> Sequence[overview.Overview]:
+        """Better, same, worse, differs or open, in each thing that a user wants of a loss."""
+        return overview.tables(self.analysis)
+
+    @property
+    def tables(self) -> Mapping[str, pl.DataFrame]:
+        """Every table of `harness analyze` with all its columns, by the name of its file."""
+        return export.frames(self.analysis)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the sources lack, and which runs do not count."""
+        return self.analysis.notes
+
+    def __str__(self) -> str:
+        console = Console(width=_WIDTH, file=StringIO(), color_system=None)
+        with console.capture() as captured:
+            for note in self.notes:
+                console.print(note, markup=False, highlight=False, soft_wrap=True)
+            export.print_tables(console, self.analysis)
+        return captured.get()
+
+    def _repr_html_(self) -> str:
+        return "".join(self._parts())
+
+    def _parts(self) -> Iterator[str]:
+        if self.advice:
+            yield f"<p><b>{html.escape(self.advice)}</b></p>"
+        for table in export.overview_tables(self.analysis):
+            yield _html(table)
+        yield _html(export.leaderboard_table(self.analysis, self.analysis.metrics))
+        yield "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+
+
+def _html(table: export.TextTable) -> str:
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in table.headings)
+    rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows[: export.MAX_ROWS])
+    return (
+        f"<table><caption>{html.escape(table.title)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
+
+
+def _cell(text: str) -> str:
+    return f"<td>{html.escape(text).replace(chr(10), '<br>')}</td>"

@@ -1,0 +1,161 @@
+"""`harness.train` and its like: the command line's sweeps as values."""
+
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+from IPython import display
+from rich.console import Console
+
+import harness as package
+from harness import devices
+from harness.config.jobs import jobs_of
+from harness.errors import UserError
+from harness.interface import session, sweeps
+from harness.sweep.progress import Progress
+from tests.conftest import TINY
+
+ASKED = (*TINY, "loss=bce,focal", "seed=range(2)")
+
+
+def frame_of(num_rows: int = 200) -> pl.DataFrame:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(num_rows, 2))
+    label = np.where(values[:, 0] + random.normal(size=num_rows) > 0.5, "yes", "no")
+    return pl.DataFrame({"a": values[:, 0], "b": values[:, 1], "label": label})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A sweep over a frame, in a folder of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("session"))
+        yield package.train(*ASKED, data=frame_of(), target="label", name="mine", folder="runs/one")
+
+
+def test_importing_the_package_is_light():
+    code = (
+        "import sys, harness; harness.UserError, dir(harness);"
+        "sys.exit(bool({'jax', 'polars', 'hydra', 'numpy', 'sklearn'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_python_and_the_command_line_share_runs(trained, harness, tmp_path):
+    frame_of().write_csv(tmp_path / "mine.csv")
+    asked = [*ASKED, "dataset=table", "dataset.path=mine.csv", "dataset.target=label"]
+    said = harness("train", "-m", *asked, "name=one")
+    assert said.out.startswith("4 trained")
+    again = package.train(*ASKED, data=frame_of(), target="label", folder="runs/one")
+    assert again.run_ids == trained.run_ids
+    assert set(again.table()["run_id"]) == trained.run_ids
+    assert set(package.load("runs/one").table()["run_id"]) == trained.run_ids
+
+
+def test_jobs_are_those_of_hydras_application(hydra_sweep):
+    jobs = jobs_of(["loss=bce,focal", "experiment=demo", "seed=range(3)"])
+    assert len(jobs.configs) == 3 * 3 * 2 * 2
+    for at in (0, len(jobs.configs) - 1):
+        composed = hydra_sweep.compose(["experiment=demo", *jobs.overrides[at]])
+        assert composed == jobs.configs[at]
+
+
+def test_a_sweep_in_hand(trained):
+    table = trained.table()
+    assert table.height == 4 and set(table["loss.name"]) == {"bce", "focal"}
+    assert set(table["dataset.kind"]) == {"memory"} and set(table["dataset.name"]) == {"mine"}
+    assert repr(trained).startswith("<4 runs of")
+    answer = trained.answer(metrics=("log_loss",))
+    assert answer.advice.startswith("Use ") and answer.advice.split(".")[0] in str(answer)
+    assert {name for name, _ in answer.verdicts[0].rows} == {"focal"}
+    assert "<td>focal</td>" in answer._repr_html_() and "<td>focal</td>" in trained._repr_html_()
+    assert answer.tables["leaderboard"].height == 2
+    with pytest.raises(UserError, match=r"metrik.*: a question has metrics"):
+        trained.answer(metrik="log_loss")
+
+
+def test_the_report_is_where_the_command_puts_it(trained, tmp_path):
+    assert trained.report(tmp_path / "there").read_text().startswith("<!doctype html>")
+    assert (trained.sources[0].name, trained.errors) == ("one", ())
+
+
+def test_a_plan_is_a_value_and_reads_as_the_command_prints_it(harness):
+    plan = package.plan(*ASKED)
+    assert (plan.jobs, plan.stored, plan.runs, plan.compilations) == (4, 0, 4, 1)
+    assert plan.memory == plan.groups[0].memory > 0 and plan.seconds > 0
+    printed = harness("plan", "-m", *ASKED).out
+    assert "4 to train in 1 compilation(s)" in printed and "4 to train in 1 compi" in str(plan)
+    assert plan.groups[0].program.split(",")[0] in printed
+    assert "<pre>" in plan._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "given", "said"),
+    [
+        (["loss=bec"], {}, "loss=bec: loss/bec is none of .* did you mean bce"),
+        (["loss.gama=2"], {}, "loss.gama: no such key"),
+        (["seed=range(0)"], {}, "the sweep is empty"),
+        ([3], {}, "3 is no override: give texts"),
+        (["hydra/sweeper=optuna"], {}, "the command line's"),
+        ([], {"target": "y"}, "target describes data: give data="),
+        ([], {"data": {"a": [1, 2]}}, "data has no target"),
+        ([], {"data": {"a": [1, 2]}, "target": [0, 1], "positiv": 1}, "dataset.positiv: no such"),
+        (["dataset=pima"], {"data": {"a": [1, 2]}, "target": [0, 1]}, "give one of them"),
+        (["name=x"], {"folder": "y"}, "is given beside name="),
+    ],
+)
+def test_mistakes_are_one_line(overrides, given, said):
+    with pytest.raises(UserError, match=said) as refused:
+        package.plan(*TINY, *overrides, **given)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_fails_is_said_and_what_does_not_is_kept(tmp_path, capsys):
+    few = ["split.test=.2,190"]
+    asked = dict(data=frame_of(), target="label", folder=tmp_path / "few")
+    sweep = package.train(*TINY, *few, **asked)
+    assert sweep.table().height == 1 and len(sweep.errors) == 1
+    assert "1 job failed, split.test=190: split: validation 40" in capsys.readouterr().err
+    with pytest.raises(UserError, match="leave no training row"):
+        package.train(*TINY, "split.test=190", **asked)
+
+
+def test_values_are_written_as_overrides():
+    written = sweeps._written
+    assert written("k", ["a", "b c", 1]) == 'k=[a,"b c",1]' and written("k", True) == "k=true"
+    assert written("k", None) == "k=null" and written("k", ">50K") == 'k=">50K"'
+
+
+def test_jax_that_has_started_is_left_alone_and_said(monkeypatch, capsys):
+    jax.devices()
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert not devices.configure_late()
+    session._say_differences.cache_clear()
+    session.ready()
+    session.ready()
+    said = capsys.readouterr().err
+    assert said.count("JAX had started before (without --xla_cpu_multi_thread_eigen") == 1
+    session._say_differences.cache_clear()
+
+
+def test_64_bits_are_refused():
+    with jax.enable_x64(True), pytest.raises(UserError, match=r"update\('jax_enable_x64', False"):
+        session.ready()
+
+
+def test_a_notebook_shows_progress(monkeypatch):
+    shown = []
+
+    class Line:
+        def update(self, what):
+            shown.append(what.data)
+
+    monkeypatch.setattr(display, "display", lambda what, display_id: Line())
+    with Progress(Console(force_jupyter=True)).training(10) as advance:
+        advance(4)
+        advance(4)  # too soon
+        advance(2)
+    assert [text.partition("> ")[2].split(" runs")[0] for text in shown] == ["4 of 10", "10 of 10"]
