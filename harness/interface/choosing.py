@@ -1,0 +1,341 @@
+"""The whole question in one call: which loss, at which threshold, at what cost, and the model.
+
+A search is an ordinary sweep: all losses with the same learning rates, on the same folds. Rounds of
+folds are added while the budget lasts. The model of the loss to use is trained once more and judged
+on rows that no run has seen.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from harness.config import parse
+from harness.data.fetching import say
+from harness.errors import UserError
+from harness.interface.sweeps import Sweep, compose, train
+from harness.metrics.settings import Costs
+
+if TYPE_CHECKING:
+    from harness.data.dataset import Dataset
+    from harness.interface.answers import Answer
+    from harness.predict import Model
+
+LOSSES = ("bce", "weighted_bce", "focal", "logit_adjustment", "brier")
+"""What is tried by default: what guides advise for imbalance, beside BCE, and the other proper one."""
+
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+"""Learning rates of Adam; each loss is given all of them."""
+
+FOLDS, MOST_ROUNDS = 5, 6
+HOLD_OUT = 0.2
+SHARE_OF_BUDGET = 0.85  # for the search; the rest is for the model and the report
+RESAMPLES, LEVEL = 2000, 0.95
+
+
+@dataclass(frozen=True, eq=False)
+class LastTest:
+    """What the model does on the rows that no run has seen.
+
+    Attributes:
+      rows, positives: how many there are.
+      flagged, found: rows called positive, and positives among these.
+      cost: of the decisions, by 1,000 rows: its value and the ends of its 95% interval.
+      none, all: what it would cost to flag none, and all, by 1,000 rows.
+      metrics: of the scores, by name (`harness.metrics`).
+    """
+
+    rows: int
+    positives: int
+    flagged: int
+    found: int
+    cost: tuple[float, float, float]
+    none: float
+    all: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The answer to a table; `str` says it.
+
+    Attributes:
+      loss: the one to use, and the learning_rate that was best for it on validation.
+      sweep: the search's runs, with `answer` its comparison of the losses.
+      model: trained with that loss, its folder ``model_folder``.
+      test: its last test.
+      report: the page.
+    """
+
+    loss: str
+    learning_rate: float
+    sweep: Sweep
+    answer: "Answer"
+    model: "Model"
+    model_folder: Path
+    test: LastTest
+    report: Path
+    costs: Costs | None
+    when: str
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def lines(self) -> list[str]:
+        """The answer in a few sentences."""
+        test, cut = self.test, self.model.threshold
+        positive = self.model.labels[1]
+        of = f"{test.rows:,} rows that no run has seen{self.when}, {test.positives:,} of them"
+        found = f"{test.found:,} of the {test.positives:,}"
+        said = [
+            self.answer.advice,
+            f"Flag a row from probability {cut:.3g} on.",
+            f"On {of} {positive!r}, that flags {test.flagged:,} rows, {found} among them.",
+        ]
+        if self.costs is not None:
+            value, low, high = test.cost
+            said.append(
+                f"It costs {value:.3g} per 1,000 rows (95% interval {low:.3g} to {high:.3g}; "
+                f"{self.costs.false_positive:g} a false alarm, {self.costs.false_negative:g} a "
+                f"missed positive), against {test.none:.3g} when none is flagged and "
+                f"{test.all:.3g} when all are."
+            )
+            if low <= min(test.none, test.all) <= high:
+                cheaper = "none" if test.none <= test.all else "all"
+                said.append(f"That is not shown to be cheaper than flagging {cheaper}.")
+        if test.positives < 100:
+            said.append(
+                f"All of this rests on {test.positives} positives: the interval is of such rows "
+                "alone, and other times may differ more."
+            )
+        return [line for line in said if line]
+
+
+def choose(
+    data: Any,
+    *,
+    target: str,
+    cost_fp: float | None = None,
+    cost_fn: float | None = None,
+    budget: float = 300.0,
+    losses: Sequence[str] = LOSSES,
+    overrides: Sequence[str] = (),
+    folder: Path | str | None = None,
+    **described: Any,
+) -> Choice:
+    """Which loss should train a classifier of ``target``, and a model of it.
+
+    Args:
+      data: a table file's path, or what `harness.train` takes as data.
+      target: its column of labels.
+      cost_fp, cost_fn: what a false alarm and a missed positive cost; both or none.
+      budget: seconds; the search stops adding folds when they are nearly spent. Ctrl-C does too.
+      losses: what is compared; with the first beside `bce` where that is not among them.
+      overrides: more of the command line's, such as ``"model=logistic"``.
+      folder: of the sweep; by default runs/choose-<name of the data>.
+      described: what else there is to say of the data, by the keys of `conf/dataset/table.yaml`:
+        ``positive="yes", time="month", group="customer"``.
+
+    Raises:
+      UserError: of a mistake, before anything is trained; or that nothing could be trained.
+    """
+    begun = time.monotonic()
+    costs = _costs(cost_fp, cost_fn)
+    given = _Given(data, target, {"hold_out": HOLD_OUT, **described}, tuple(overrides), costs)
+    place = Path(folder) if folder is not None else Path("runs") / f"choose-{given.name}"
+    sweep = _searched(given, losses, place, begun, budget)
+    answer = sweep.answer()
+    loss = answer.recommended
+    rate = _best_rate(sweep, loss, given.objective)
+    say(f"training the model: {loss} at learning rate {rate:g}")
+    final, source = _final(given, loss, rate, place / "model")
+    report = sweep.report()
+    return Choice(
+        loss=loss,
+        learning_rate=rate,
+        sweep=sweep,
+        answer=answer,
+        model=final[1],
+        model_folder=final[0],
+        test=_last_test(final[1], source, costs or Costs()),
+        report=report,
+        costs=costs,
+        when=f" (the latest by {described['time']!r})" if described.get("time") else "",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """What was asked."""
+
+    data: Any
+    target: str
+    described: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    costs: Costs | None
+
+    @property
+    def name(self) -> str:
+        if name := self.described.get("name"):
+            return str(name)
+        return Path(self.data).stem if isinstance(self.data, (str, Path)) else "data"
+
+    @property
+    def objective(self) -> str:
+        return "average_precision" if self.costs is None else "expected_cost@tuned"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return {"data": self.data, "target": self.target, **self.described}
+
+    def evaluation(self) -> list[str]:
+        if self.costs is None:
+            return []
+        return [
+            f"evaluation.costs.false_positive={self.costs.false_positive}",
+            f"evaluation.costs.false_negative={self.costs.false_negative}",
+            "evaluation.threshold=cost",
+            f"evaluation.objective={self.objective}",
+        ]
+
+
+def _costs(fp: float | None, fn: float | None) -> Costs | None:
+    if fp is None and fn is None:
+        return None
+    if fp is None or fn is None:
+        lacking = "a false alarm (cost_fp)" if fp is None else "a missed positive (cost_fn)"
+        raise UserError(f"costs: say what {lacking} costs too")
+    try:
+        return Costs(false_positive=float(fp), false_negative=float(fn))
+    except ValueError as error:
+        raise UserError(f"costs: {error}") from None
+
+
+def _searched(
+    given: _Given, losses: Sequence[str], place: Path, begun: float, budget: float
+) -> Sweep:
+    """Rounds of folds of all losses, until the budget is nearly spent or somebody stops it."""
+    split = "group_kfold" if given.described.get("group") else "kfold"
+    asked = dict.fromkeys(["bce", *losses])
+    swept = [
+        f"loss={','.join(asked)}",
+        f"optimizer.learning_rate={','.join(map(str, RATES))}",
+        f"split={split}",
+        f"split.folds={FOLDS}",
+        f"split.fold=range({FOLDS})",
+        *given.evaluation(),
+        *given.overrides,
+    ]
+    jobs = len(asked) * len(RATES) * FOLDS
+    sweep: Sweep | None = None
+    longest = 0.0
+    for number in range(1, MOST_ROUNDS + 1):
+        spent = time.monotonic() - begun
+        if sweep is not None and spent + longest > SHARE_OF_BUDGET * budget:
+            break
+        say(f"round {number} of up to {MOST_ROUNDS}: {jobs} runs, {spent:.0f} s of {budget:g} s used")
+        started = time.monotonic()
+        try:
+            # All seeds so far: what is stored is not trained again, and the record is whole.
+            sweep = train(*swept, f"seed=range({number})", folder=place, **given.arguments)
+        except KeyboardInterrupt:
+            if sweep is None:
+                raise
+            say(f"stopped: the answer is that of {number - 1} rounds")
+            break
+        took = time.monotonic() - started
+        longest = took if number > 1 else 0.0  # the first round compiles
+    assert sweep is not None
+    return sweep
+
+
+def _best_rate(sweep: Sweep, loss: str, objective: str) -> float:
+    """Of the loss's learning rates the one that is best on validation, in the mean over folds."""
+    from harness.metrics.names import parse as parse_metric
+
+    metric = f"validation/{objective}"
+    sign = parse_metric(metric).definition.sign
+    by_rate = (
+        sweep.table()
+        .filter(pl.col("loss.name") == loss)
+        .group_by("optimizer.learning_rate")
+        .agg(pl.col(metric).fill_nan(None).mean())
+        .drop_nulls()
+        .sort("optimizer.learning_rate")
+    )
+    if by_rate.is_empty():
+        raise UserError(f"no run of {loss} has a {objective} on validation: see the report")
+    return float(by_rate.sort(metric, descending=sign > 0, maintain_order=True).row(0)[0])
+
+
+def _final(
+    given: _Given, loss: str, rate: float, place: Path
+) -> tuple[tuple[Path, "Model"], "Dataset"]:
+    """The model's folder, the model, and the rows that it is to be judged on."""
+    from harness.predict import Model
+
+    split = "group" if given.described.get("group") else "holdout"
+    asked = [
+        f"loss={loss}",
+        f"optimizer.learning_rate={rate}",
+        f"split={split}",
+        "split.test=0.1",
+        "training.save_model=true",
+        *given.evaluation(),
+        *given.overrides,
+    ]
+    sweep = train(*asked, folder=place, **given.arguments)
+    (run_id,) = sweep.run_ids or ()
+    jobs, frame = compose(asked, folder=place, **given.arguments)
+    source: Any = parse(jobs.configs[0]).dataset
+    rows: Dataset = source.load_held_out()
+    del frame  # held until here
+    folder = place / "models" / run_id
+    return (folder, Model.load(folder)), rows
+
+
+def _last_test(model: "Model", rows: "Dataset", costs: Costs) -> LastTest:
+    from harness.metrics.bootstrap import intervals
+    from harness.metrics.decision_metrics import decide, decision_metrics
+    from harness.metrics.ranked_rows import rank_rows
+    from harness.metrics.ranking_metrics import auroc, average_precision
+
+    logits = model.logits_of(rows.features).astype(np.float64)
+    cut = model.description.threshold.logit
+    ranking = rank_rows(
+        logits=logits[None], labels=rows.labels[None], valid=np.ones((1, rows.num_rows), bool)
+    )
+
+    def decided(ranking: Any) -> Mapping[str, Any]:
+        return decision_metrics(decide(ranking, cut), beta=2.0, costs=costs)
+
+    found = intervals(
+        logits={"": logits},
+        labels=rows.labels,
+        statistics={"": decided},
+        num_resamples=RESAMPLES,
+        level=LEVEL,
+    )[""]
+    confusion = decide(ranking, cut)
+    metrics = {name: float(value[0]) for name, value in decided(ranking).items()}
+    metrics |= {
+        "auroc": float(auroc(ranking)[0]),
+        "average_precision": float(average_precision(ranking)[0]),
+    }
+    low, high = found["expected_cost"]
+    positives, negatives = rows.num_positives, rows.num_rows - rows.num_positives
+    each = 1000 / rows.num_rows
+    return LastTest(
+        rows=rows.num_rows,
+        positives=positives,
+        flagged=int(confusion.tp[0] + confusion.fp[0]),
+        found=int(confusion.tp[0]),
+        cost=(1000 * metrics["expected_cost"], 1000 * low, 1000 * high),
+        none=each * costs.false_negative * positives,
+        all=each * costs.false_positive * negatives,
+        metrics=metrics,
+    )
