@@ -41,19 +41,26 @@ ALLOWED = {
         "padding", "training",
     },
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics"},
+    "predict": {
+        "errors", "files", "keys", "config", "checkpoints", "data", "losses", "models", "metrics",
+        "run", "record",
+    },
     "sweep": {
         "errors", "files", "devices", "memory", "config", "checkpoints", "data", "identity",
-        "models", "padding", "run", "training", "record",
+        "models", "padding", "run", "training", "record", "predict",
     },
     "analyze": {"errors", "files", "keys", "data", "metrics", "record"},
     "reproduce": {
         "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
         "analyze",
     },
-    "interface": {"errors", "devices", "config", "data", "sweep", "analyze"},
+    "interface": {
+        "errors", "devices", "config", "checkpoints", "data", "losses", "metrics", "predict", "run",
+        "padding", "sweep", "training", "record", "analyze",
+    },
     "cli": {
-        "errors", "files", "devices", "config", "data", "metrics", "sweep", "analyze", "record",
-        "reproduce", "interface",
+        "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
+        "record", "reproduce", "interface",
     },
 }  # fmt: skip
 
@@ -62,6 +69,7 @@ HOLDERS = {
     "hydra": {"cli", "config"},
     "omegaconf": {"cli", "config"},
     "wandb": {"record"},
+    "safetensors": {"checkpoints"},
     "matplotlib": set(),
     "torch": set(),
     "pickle": set(),

@@ -481,10 +481,10 @@ def test_a_sampler_that_knows_no_categories_says_so(harness, write):
 @pytest.mark.parametrize("name", ["ablation[2]", "what?*", "{a,b}", "[!x]"])
 def test_a_folder_with_signs_of_patterns_works_everywhere(harness, write, name):
     write(rows_of([0, 1] * 30))
-    given = (f'name="{name}"', "wandb=offline", "training.save_params=true")
+    given = (f'name="{name}"', "wandb=offline", "training.save_model=true")
     train(harness, *given)
     assert "1 already stored" in train(harness, *given).out
-    (params,) = Path("runs", name, "params").iterdir()
+    (params,) = Path("runs", name, "models").iterdir()
     started = (f'init.params="runs/{name}/{params.name}"', "seed=1")
     assert "1 trained" in train(harness, *given, *started).out
     folder = f"runs/{name}"
@@ -514,8 +514,8 @@ def test_a_table_with_signs_of_patterns_is_read(write, name):
 ])  # fmt: skip
 def test_parameters_start_no_run_of_other_columns(harness, write, header, said):
     write(rows_of([0, 1] * 30))
-    train(harness, "training.save_params=true", "name=first")
-    (params,) = Path("runs/first/params").iterdir()
+    train(harness, "training.save_model=true", "name=first")
+    (params,) = Path("runs/first/models").iterdir()
     write(rows_of([0, 1] * 30, header=header))
     given = (f"init.params=runs/first/{params.name}", "name=second", "seed=1")
     answer = train(harness, *given, code=2 if said else 0)

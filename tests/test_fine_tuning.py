@@ -28,7 +28,7 @@ def train(*configs):
 def source(tmp_path_factory):
     """A sweep folder with one run that kept its parameters; the run's config and id."""
     root = tmp_path_factory.mktemp("source")
-    one = replace(config(training__save_params=True, training__num_epochs=6), root=str(root))
+    one = replace(config(training__save_model=True, training__num_epochs=6), root=str(root))
     (result,) = train(one)
     return root / "default", one, result.run_id
 
@@ -56,29 +56,29 @@ def test_a_run_starts_where_its_source_was_best(source):
 
 def test_starting_points_are_found_by_run_folder_and_id(source):
     folder, _, run_id = source
-    at = (folder / "params" / run_id).absolute()
+    at = (folder / "models" / run_id).absolute()
     for name in (run_id, f"{folder}/{run_id}", str(at)):
         assert checkpoints.find(name, folder) == at
-    with pytest.raises(UserError, match=r"init.params=nowhere.*training.save_params=true"):
+    with pytest.raises(UserError, match=r"init.params=nowhere.*training.save_model=true"):
         checkpoints.find("nowhere", folder)
 
 
 def test_no_code_is_kept(source):
     folder, _, run_id = source
-    names = {path.suffix for path in (folder / "params" / run_id).rglob("*") if path.is_file()}
+    names = {path.suffix for path in (folder / "models" / run_id).rglob("*") if path.is_file()}
     assert names & {".pkl", ".pickle", ".py", ".pt"} == set()
 
 
 def test_a_damaged_checkpoint_is_one_error(source, tmp_path):
     folder, _, run_id = source
-    copy = tmp_path / "params" / "damaged"
+    copy = tmp_path / "models" / "damaged"
     copy.parent.mkdir()
-    os.system(f"cp -r {folder / 'params' / run_id} {copy}")
-    (copy / "manifest.ocdbt").write_bytes(b"torn")
+    os.system(f"cp -r {folder / 'models' / run_id} {copy}")
+    (copy / "model.safetensors").write_bytes(b"torn")
     with pytest.raises(UserError, match="cannot read"):
         checkpoints.load(checkpoints.find("damaged", tmp_path))
     for text in ("{", "[" * 200_000):
-        (copy / "features.json").write_text(text)
+        (copy / "model.json").write_text(text)
         with pytest.raises(UserError, match="cannot read"):
             checkpoints.check_features(copy, ["a"], source="init.params=damaged")
 
@@ -138,7 +138,7 @@ def test_fine_tuned_lanes_fuse_and_keep_their_bits(source):
 
 def test_identity_is_that_of_the_parameters_wherever_they_lie(source, tmp_path):
     folder, _, run_id = source
-    os.system(f"cp -r {folder / 'params' / run_id} {tmp_path / 'moved'}")
+    os.system(f"cp -r {folder / 'models' / run_id} {tmp_path / 'moved'}")
 
     def identity(**init):
         return prepared(config(init=init)).run.run_id
@@ -146,7 +146,7 @@ def test_identity_is_that_of_the_parameters_wherever_they_lie(source, tmp_path):
     there, moved = f"{folder}/{run_id}", str(tmp_path / "moved")
     assert identity(params=there) == identity(params=moved)
     assert len({identity(), identity(params=there), identity(params=there, fresh_head=True)}) == 3
-    assert prepared(config(training__save_params=True)).run.run_id == identity()
+    assert prepared(config(training__save_model=True)).run.run_id == identity()
 
 
 @pytest.mark.parametrize(
@@ -167,19 +167,19 @@ def test_other_models_are_refused(source, model, says):
 def test_a_stored_run_that_owes_its_parameters_is_trained_again(tmp_path):
     small = {"model": {"name": "logistic"}, "training__num_epochs": 2}
     plain = replace(config(**small), root=str(tmp_path))
-    keeps = replace(config(**small, training__save_params=True), root=str(tmp_path))
+    keeps = replace(config(**small, training__save_model=True), root=str(tmp_path))
     (first,) = train(plain)
-    assert not (tmp_path / "default" / "params").exists()
+    assert not (tmp_path / "default" / "models").exists()
     (second,) = train(keeps)
     assert second.run_id == first.run_id and not second.was_stored
     assert dict(second.objectives) == dict(first.objectives)
     (third,) = train(keeps)
     assert third.was_stored
-    (stored,) = (tmp_path / "default" / "params").iterdir()
+    (stored,) = (tmp_path / "default" / "models").iterdir()
     assert stored.name == first.run_id
 
 
 def test_the_command_line_says_what_is_missing(harness):
     said = harness("train", "init.params=0123456789abcdef", "wandb=disabled")
     assert said.code == 2 and said.err.count("\n") == 1
-    assert "training.save_params=true" in said.err
+    assert "training.save_model=true" in said.err

@@ -126,7 +126,7 @@ def test_what_is_no_part_of_a_run_is_no_setting(tmp_path):
             values = {**every_key.BASE, "seed": seed, "name": name, "root": f"elsewhere/{name}"}
             values |= {"wandb": {"project": name}, "rerun": name == "b"}
             values |= {"evaluation": {"objective": "auroc" if name == "b" else "brier"}}
-            values["training"] = {**values["training"], "save_params": name == "b"}
+            values["training"] = {**values["training"], "save_model": name == "b"}
             configs.append(parse(values))
     every_key.record(configs, tmp_path / "both")
     analysis = answer(load(tmp_path / "both"), Question())

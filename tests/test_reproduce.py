@@ -368,7 +368,7 @@ def test_a_sweep_may_start_from_another(harness, tmp_path):
         "model.prior_bias": False,
         "optimizer.learning_rate": 0.5,
         "training.steps_per_epoch": 20,
-        "training.save_params": True,
+        "training.save_model": True,
     }
     sweeps = {
         "pretrain": {"set": pretrain, "seeds": 2},

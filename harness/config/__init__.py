@@ -7,6 +7,7 @@ those who compose.
 from harness.config.schema import (
     AnyDataset,
     AnyLoss,
+    AnyModel,
     Config,
     Init,
     Training,
@@ -22,6 +23,7 @@ from harness.config.schema import (
 __all__ = [
     "AnyDataset",
     "AnyLoss",
+    "AnyModel",
     "Config",
     "Init",
     "Training",

@@ -60,14 +60,15 @@ class Training:
     ``steps_per_epoch`` empty is one pass over the training part as it was before imbalance and
     resampling, so that runs that differ in those take the same number of steps.
     ``patience`` stops a run after so many epochs without a better validation value; 0 never stops.
-    ``save_params`` keeps the best epoch's parameters of each run, to start others from (`Init`).
+    ``save_model`` keeps each run's model, of its best epoch: to predict with, and to start other
+    runs from (`Init`).
     """
 
     num_epochs: Annotated[int, Ge(1), Le(100_000)] = 50
     steps_per_epoch: Annotated[int, Ge(1), Le(1_000_000)] | None = None
     batch_size: Annotated[int, Ge(1), Le(1_048_576)] = 256
     patience: Annotated[int, Ge(0), Le(100_000)] = 0
-    save_params: bool = False
+    save_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Init:
     """What a run starts from: random parameters, or another run's best epoch (fine-tuning).
 
     ``params`` is that run: its run_id in this sweep's folder, ``<sweep folder>/<run_id>``, or the
-    folder its parameters lie in. ``fresh_head`` takes all but the head from there.
+    folder its model lies in. ``fresh_head`` takes all but the head from there.
     ``freeze_body`` trains the head alone (a linear probe), whatever the body started from.
     """
 

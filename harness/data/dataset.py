@@ -27,6 +27,8 @@ class SourceColumn:
     num_features: int
     note: str = ""
     levels: tuple[str, ...] = ()  # of a category: those of its features; of one feature, not it, it
+    codes: tuple[str, ...] = ()  # of a category or code: its levels by their code, from 1 on
+    has_other: bool = False  # whether the last code is of all that are rarer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,7 @@ class Dataset:
     splitting and enter no model.  columns and notes: what the source's columns became.
     draw: which of several random draws this is, where such may happen to be equal.
     positive_reason: why `positive_label` is the positive one, where that was chosen.
+    negative_label: the other one, empty where there are several.
     Raises UserError where `check` does.
     """
 
@@ -67,6 +70,7 @@ class Dataset:
     positive_label: str
     source: str
     licence: str
+    negative_label: str = ""
     posterior: NDArray[np.float64] | None = None
     application: str = ""
     raw: FeatureSummary | None = None

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import rankdata
 
+from harness.data.columns import places
 from harness.data.dataset import Dataset, SourceColumn, blocks
 from harness.data.splits import stratified_split
 from harness.data.standardise import standardised_column
@@ -228,27 +229,9 @@ def describe(dataset: Dataset) -> Description:
 
 
 def _columns(dataset: Dataset) -> Iterator[Column]:
-    for source, features in _places(dataset):
+    for source, features in places(dataset):
         make = _category if source.kind == "category" else _number
         yield make(dataset, source, features)
-
-
-def _places(dataset: Dataset) -> Iterator[tuple[SourceColumn, slice]]:
-    """Each column that became features, and which."""
-    start = 0
-    for source in dataset.columns or _unnamed(dataset):
-        if source.num_features:
-            features = slice(start, start + source.num_features)
-            start = features.stop
-            yield source, features
-
-
-def _unnamed(dataset: Dataset) -> Iterator[SourceColumn]:
-    """A column a feature, of data sets that do not say where theirs came from."""
-    first_code = dataset.num_features - len(dataset.cardinalities)
-    for index, name in enumerate(dataset.feature_names):
-        missing = int(np.isnan(dataset.features[:, index]).sum()) if dataset.has_missing else 0
-        yield SourceColumn(name, "number" if index < first_code else "code", missing, 1)
 
 
 def alone(
@@ -270,7 +253,7 @@ def alone(
 def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     values = np.ascontiguousarray(dataset.features[:, features.start])
     if dataset.raw is None:
-        summary = standardised_column(values.astype(np.float64))[1]
+        summary = standardised_column(values.astype(np.float64))[1][:4]
     else:
         raw, index = dataset.raw, features.start
         summary = (raw.mean[index], raw.std[index], raw.min[index], raw.max[index])
@@ -358,7 +341,7 @@ def found_soon(dataset: Dataset) -> list[str]:
     if dataset.features.size <= MOST_ANNOUNCED:
         return findings(describe(dataset))
     some = _drawn(dataset.num_rows, max(1, MOST_ANNOUNCED // dataset.num_features))
-    aurocs = [(one.name, alone(dataset, one, at, some)) for one, at in _places(dataset)]
+    aurocs = [(one.name, alone(dataset, one, at, some)) for one, at in places(dataset)]
     leaks = [_leak(name, auroc) for name, auroc in aurocs if auroc >= LEAK_AUROC]
     few = _few(dataset.num_positives, dataset.num_rows)
     return [*leaks, *few, *_known_when_read(dataset)]

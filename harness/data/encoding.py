@@ -237,11 +237,16 @@ def _as_dates(text: pl.Series, date_format: str | None) -> pl.Series | None:
     """Days since 1970, null where a cell is no date; None where most are none."""
     if date_format is None and not _mostly(text, ISO_DATE):
         return None
+    days = _days_of_text(text, date_format)
+    return days if 2 * days.null_count() <= len(text) + text.null_count() else None
+
+
+def _days_of_text(text: pl.Series, date_format: str | None) -> pl.Series:
+    """Days since 1970, null where a cell is no date."""
     try:
-        dates = text.str.to_datetime(date_format, strict=False, time_unit="us")
-    except PolarsError:
-        return None
-    return _days(dates) if 2 * dates.null_count() <= len(text) + text.null_count() else None
+        return _days(text.str.to_datetime(date_format, strict=False, time_unit="us"))
+    except PolarsError:  # of no cell can a format be guessed
+        return pl.Series(text.name, [None] * len(text), dtype=pl.Float64)
 
 
 def _check_dressed(text: pl.Series, is_text: pl.Series, table: TableFile) -> None:
@@ -314,18 +319,114 @@ def levels_of(text: pl.Series, *, max_levels: int) -> Levels:
 
 
 def one_hot(levels: Levels) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Level names, and what each code becomes: float64 (1 + levels, features) of 0 and 1.
+    """Level names, and the `one_hot_table` of their codes."""
+    has_missing = bool((levels.codes == 0).any())
+    names = (*levels.names, MISSING_LEVEL) if has_missing else levels.names
+    return names, one_hot_table(len(levels.names), has_missing=has_missing)
+
+
+def one_hot_table(num_levels: int, *, has_missing: bool) -> NDArray[np.float64]:
+    """What each code becomes: float64 (1 + levels, features) of 0 and 1.
 
     A feature each, and one for missing values where there are any; of two, the first is left out.
     A single level is a feature that does not vary, as a column of one number is.
     """
-    codes = list(range(1, len(levels.names) + 1))
-    names = [*levels.names]
-    if (levels.codes == 0).any():
-        codes.append(0)
-        names.append(MISSING_LEVEL)
+    codes = [*range(1, num_levels + 1), *([0] if has_missing else [])]
     if len(codes) == 2:
         codes = codes[1:]
-    table = np.zeros((len(levels.names) + 1, len(codes)))
+    table = np.zeros((num_levels + 1, len(codes)))
     table[codes, range(len(codes))] = 1.0
-    return tuple(names), table
+    return table
+
+
+def standardised_levels(
+    table: NDArray[np.float64], mean: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """``table``, of 0 and 1, with features of mean 0 and variance 1 where theirs is ``mean``."""
+    std = np.sqrt(mean * (1 - mean))
+    varies = std != 0  # else one level is in every row
+    return np.divide(table - mean, std, out=np.zeros_like(table), where=varies).astype(np.float32)
+
+
+def numbers_as(
+    column: pl.Series, kind: str, *, encoding: Encoding, table: TableFile
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """New rows of a column that `encoded` found to be of this ``kind``, not to be guessed again.
+
+    Returns:
+      (n,) numbers as there, NaN where missing; and (n,) which cells are no such number, NaN too.
+
+    Raises:
+      UserError: the whole column is of another type.
+    """
+    dtype = column.dtype
+    if dtype == pl.Null:
+        return np.full(len(column), np.nan), np.zeros(len(column), np.bool_)
+    if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
+        text = _text(column, encoding, table)
+        numbers = _read_as(text, kind, encoding, table)
+        bad = (numbers.is_null() & text.is_not_null()).to_numpy()
+    elif dtype in TIME_TYPES if kind == "date" else dtype.is_numeric() or dtype == pl.Boolean:
+        numbers = _days(column) if kind == "date" else column.cast(pl.Float64)
+        bad = np.zeros(len(column), np.bool_)
+    else:
+        table.fail(f"column {column.name!r} is {dtype}, where training had a {kind}: convert it")
+    values = numbers.cast(pl.Float64).to_numpy().copy()
+    if kind == "number":
+        values[np.isin(values, _numbers_among(encoding.marks))] = np.nan
+    bad |= np.isinf(values)
+    values[bad] = np.nan
+    return values, bad
+
+
+def _read_as(text: pl.Series, kind: str, encoding: Encoding, table: TableFile) -> pl.Series:
+    """Float64, null where the text is nothing of this ``kind``."""
+    if kind == "date":
+        return _days_of_text(text, encoding.date_format)
+    numbers = _as_numbers(text, table.decimal)
+    if kind == "boolean":
+        words = text.str.to_lowercase().replace_strict(
+            ["true", "false"], [1.0, 0.0], default=None, return_dtype=pl.Float64
+        )
+        numbers = words.fill_null(numbers)
+    return numbers
+
+
+def codes_as(
+    column: pl.Series,
+    levels: tuple[str, ...],
+    *,
+    has_other: bool,
+    encoding: Encoding,
+    table: TableFile,
+) -> tuple[NDArray[np.uint32], pl.Series]:
+    """New rows of a category whose levels are known.
+
+    Returns:
+      (n,) codes as `Levels` has them. A level that is not among them is the last where that stands
+      for the rarest (``has_other``), and missing elsewhere. And the texts of such cells.
+    """
+    text = _text(_spelled_as(column, levels), encoding, table)
+    named = levels[:-1] if has_other else levels
+    codes = text.replace_strict(
+        pl.Series(named, dtype=pl.String),
+        pl.Series(range(1, len(named) + 1), dtype=pl.UInt32),
+        default=0,
+        return_dtype=pl.UInt32,
+    ).to_numpy().copy()  # fmt: skip
+    unknown = (codes == 0) & text.is_not_null().to_numpy()
+    if has_other:
+        codes[unknown] = len(levels)
+    return codes, text.filter(pl.Series(unknown))
+
+
+def _spelled_as(column: pl.Series, levels: tuple[str, ...]) -> pl.Series:
+    """Numbers as text the way a whole column of them was, whatever some rows of it look like."""
+    if not column.dtype.is_numeric():
+        return column
+    if any("." in level for level in levels):
+        return column.cast(pl.Float64).fill_nan(None).cast(pl.String)
+    if not column.dtype.is_float():
+        return column
+    whole = column.set((column != column.floor()) | (column.abs() >= 2**53), None).fill_nan(None)
+    return whole.cast(pl.Int64).cast(pl.String).fill_null(column.fill_nan(None).cast(pl.String))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.data.dataset import SourceColumn, blocks
-from harness.data.encoding import Column, Levels, one_hot
+from harness.data.encoding import Column, Levels, one_hot, standardised_levels
 from harness.data.standardise import FeatureSummary, standardised_column, summary_of
 from harness.data.table_file import TableFile
 from harness.memory import check_fits
@@ -23,7 +23,7 @@ class _Part:
 
     source: SourceColumn
     names: tuple[str, ...]
-    summary: NDArray[np.float64]  # (features, 4): mean, std, min, max
+    summary: NDArray[np.float64]  # (features, 6), as `summary_of` takes it
     index: NDArray
     values: NDArray[np.float32] | None = None
     cardinality: int | None = None
@@ -163,18 +163,25 @@ def _one_hot_part(column: Column, levels: Levels) -> _Part:
     counts = np.bincount(levels.codes, minlength=len(table))
     mean = counts @ table / counts.sum()
     std = np.sqrt(mean * (1 - mean))
-    constant = std == 0  # one level in every row
-    values = np.divide(table - mean, std, out=np.zeros_like(table), where=~constant)
-    summary = np.stack([mean, std, np.where(constant, mean, 0.0), np.ones_like(mean)], axis=1)
-    source = SourceColumn(column.name, "category", column.missing, len(names), column.note, shown)
-    values = values.astype(np.float32)
+    values = standardised_levels(table, mean)
+    none = np.zeros_like(mean)
+    low = np.where(std == 0, mean, 0.0)  # one level in every row
+    summary = np.stack([mean, std, low, np.ones_like(mean), none, none], axis=1)
+    source = SourceColumn(
+        column.name, "category", column.missing, len(names), column.note, shown, *_codes(levels)
+    )
     return _Part(source, names, summary, levels.codes, values)
 
 
 def _code_part(column: Column, levels: Levels) -> _Part:
     codes = levels.codes.astype(np.float32)
     wide = codes.astype(np.float64)
-    summary = np.array([[wide.mean(), wide.std(), wide.min(), wide.max()]])
-    source = SourceColumn(column.name, "code", column.missing, 1, column.note)
+    summary = np.array([[wide.mean(), wide.std(), wide.min(), wide.max(), 0.0, 0.0]])
+    source = SourceColumn(column.name, "code", column.missing, 1, column.note, (), *_codes(levels))
     size = len(levels.names) + 1
     return _Part(source, (column.name,), summary, codes, cardinality=size)
+
+
+def _codes(levels: Levels) -> tuple[tuple[str, ...], bool]:
+    """The levels' names, and whether the last of them is what the rarest became."""
+    return levels.names, levels.num_found > len(levels.names)

@@ -83,6 +83,9 @@ def _load_sklearn(config: Sklearn) -> Dataset:
         feature_names=tuple(str(name) for name in bunch.feature_names),
         positive_label=config.positive,
         positive_reason="by dataset.positive",
+        negative_label=next(one for one in classes if one != config.positive)
+        if len(classes) == 2
+        else "",
         source=source,
         licence="CC BY 4.0",
         application=application,

@@ -303,6 +303,7 @@ def _generated(
         labels=labels.astype(np.int8),
         feature_names=tuple(f"x{index}" for index in range(raw.shape[1])),
         positive_label="1",
+        negative_label="0",
         posterior=posterior,
         raw=summary,
         source=_SOURCE,

@@ -91,17 +91,22 @@ class TableDescription:
             application=self.application,
         )
 
-    def dataset(self, table: TableFile) -> Dataset:
-        """The data set of ``table``.
-
-        Raises UserError for a table that is not as described, or of which nothing can be learned.
-        """
-        encoding = Encoding(
+    @property
+    def cells(self) -> Encoding:
+        """How its cells are read."""
+        return Encoding(
             categorical=self.categorical,
             marks=_marks(self.missing),
             max_levels=self.max_levels,
             date_format=self.date_format,
         )
+
+    def dataset(self, table: TableFile) -> Dataset:
+        """The data set of ``table``.
+
+        Raises UserError for a table that is not as described, or of which nothing can be learned.
+        """
+        encoding = self.cells
         texts = {*self.categorical, *filter(None, [self.group])}
         reader = open_reader(table, marks=encoding.marks, texts=texts)
         self._check_roles(reader)
@@ -129,6 +134,7 @@ class TableDescription:
             feature_names=matrix.names,
             positive_label=labels.positive,
             positive_reason=labels.reason,
+            negative_label=labels.negative,
             source=self.source or table.short_name,
             licence=self.licence,
             application=self.application,

@@ -95,12 +95,13 @@ _NEGATED = r"(?:no|not|non)[ _-]+"
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """values: int8 (n,), 1 where the target is `positive`, for the `reason` given; `note` says what
-    else there is."""
+    """values: int8 (n,), 1 where the target is `positive`, for the `reason` given; `negative` is
+    the other label, empty where there are several, and `note` says what else there is."""
 
     values: NDArray[np.int8]
     positive: str
     reason: str
+    negative: str = ""
     note: str = ""
 
 
@@ -140,6 +141,7 @@ def labels_of(
         values=(column == chosen).to_numpy().astype(np.int8),
         positive=spelled(chosen),
         reason=reason,
+        negative=spelled(others[0]) if len(others) == 1 else "",
         note=note if len(others) > 1 else "",
     )
 

@@ -31,10 +31,55 @@ class Fitted:
         parameters: by stored name (`definitions.VERSIONS`), (runs,) each; NaN where a run could
             not be fitted.
         apply: (runs, n) raw logits to calibrated ones.
+        curve: of a run whose map no parameters say: raw logits, and their probabilities.
     """
 
     parameters: Mapping[str, Array]
     apply: Callable[[Array], Array]
+    curve: Callable[[int], tuple[Array, Array]] | None = None
+
+    def kept(self, run: int) -> dict[str, Array]:
+        """What `calibrated` needs of a run: float64 arrays of one axis, by name."""
+        if self.curve is not None:
+            return dict(zip(kept_names("isotonic"), self.curve(run), strict=True))
+        return {name: values[run : run + 1] for name, values in self.parameters.items()}
+
+
+def kept_names(calibrator: Calibrator) -> tuple[str, ...]:
+    """What `Fitted.kept` of a run is called: single numbers, but for isotonic regression."""
+    return ("knots", "probs") if calibrator == "isotonic" else VERSIONS[calibrator].parameters
+
+
+def is_calibration(calibrator: Calibrator, kept: Mapping[str, NDArray[np.float64]]) -> bool:
+    """Whether finite numbers of the right shapes are what `Fitted.kept` may be: no map decreases.
+
+    >>> is_calibration("platt", {"platt_slope": np.array([-1.0]), "platt_intercept": np.zeros(1)})
+    False
+    """
+    if calibrator == "isotonic":
+        knots, probs = kept["knots"], kept["probs"]
+        inside = bool(((probs > 0) & (probs < 1)).all())
+        return inside and bool((np.diff(knots) > 0).all() and (np.diff(probs) >= 0).all())
+    if calibrator == "temperature":
+        return bool(kept["temperature"][0] > 0)
+    return all(float(kept[name][0]) >= 0 for name in kept_names(calibrator)[:-1])
+
+
+def calibrated(
+    logits: Array, *, calibrator: Calibrator, kept: Mapping[str, NDArray[np.float64]]
+) -> Array:
+    """Raw logits (n,), calibrated by what was `Fitted.kept` of a run."""
+    if calibrator == "isotonic":
+        return _between(logits, kept["knots"], kept["probs"])
+    values = [float(kept[name][0]) for name in VERSIONS[calibrator].parameters]
+    if calibrator == "temperature":
+        return logits * (1 / values[0])
+    if calibrator == "platt":
+        slope, intercept = values
+        return slope * logits + intercept
+    a, b, c = values
+    low, high = _beta_features(logits)
+    return a * low + b * high + c
 
 
 def fit_temperature(validation: Ranking) -> Fitted:
@@ -139,17 +184,24 @@ def fit_isotonic(validation: Ranking) -> Fitted:
     least = 1 / (validation.num_rows + 2)
     usable = _fittable(validation)
 
+    def curve(run: int) -> tuple[Array, Array]:
+        knots, shares = fits[run]
+        return knots, np.clip(shares, least[run], 1 - least[run])
+
     def apply(logits: Array) -> Array:
         calibrated = np.full(logits.shape, np.nan)
         for run in np.flatnonzero(usable):
-            knots, shares = fits[run]
-            bounded = np.clip(shares, least[run], 1 - least[run])
-            probs = np.interp(logits[run], knots, bounded)
-            calibrated[run] = np.log(probs) - np.log1p(-probs)
+            calibrated[run] = _between(logits[run], *curve(int(run)))
         return calibrated
 
     steps = [len(np.unique(shares)) for _, shares in fits]
-    return Fitted(_named("isotonic", np.where(usable, np.array(steps), np.nan)), apply)
+    return Fitted(_named("isotonic", np.where(usable, np.array(steps), np.nan)), apply, curve)
+
+
+def _between(logits: Array, knots: Array, probs: Array) -> Array:
+    """Logits of the probabilities that are linear between ``knots``."""
+    found = np.interp(logits, knots, probs)
+    return np.log(found) - np.log1p(-found)
 
 
 CALIBRATORS: Mapping[Calibrator, Callable[[Ranking], Fitted]] = {

@@ -13,6 +13,7 @@ from harness.models.network import (
     set_params,
     takes_padding,
     trained,
+    with_padding,
     without_padding,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "set_params",
     "takes_padding",
     "trained",
+    "with_padding",
     "without_padding",
 ]

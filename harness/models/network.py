@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Any
 
 import jax
+import numpy as np
 from flax import nnx
 from jax import Array
 
@@ -64,8 +65,19 @@ def without_padding(params: Mapping[str, Any], *, num_features: int) -> dict[str
 
     The kernel that meets the features has a row for each.
     """
-    first = "body.layers.0.kernel" if "body.layers.0.kernel" in params else "head.kernel"
+    first = _kernel_of_features(params)
     return {**params, first: params[first][:, :num_features]}
+
+
+def with_padding(params: Mapping[str, Any], *, num_features: int) -> dict[str, Any]:
+    """Named parameters of a model that takes padding, with room for ``num_features``."""
+    first = _kernel_of_features(params)
+    room = num_features - len(params[first])
+    return {**params, first: np.pad(params[first], ((0, room), (0, 0)))}
+
+
+def _kernel_of_features(params: Mapping[str, Any]) -> str:
+    return "body.layers.0.kernel" if "body.layers.0.kernel" in params else "head.kernel"
 
 
 def trained(*, head_only: bool) -> Any:

@@ -154,13 +154,18 @@ def _corrected(
         loss = run.config.loss.fitted(
             num_negatives=own.num_negatives, num_positives=own.num_positives
         )
-        last_step = int(best_epochs[i]) * run.sizes.steps_per_epoch - 1
-        loss = loss.at(max(0, last_step) / run.exact_program.num_steps)
+        loss = loss.at(progress(run, int(best_epochs[i])))
         with np.errstate(all="ignore"):  # logits of a diverged run, or of padding
             posterior = loss.posterior_logits(raw[i].astype(np.float64))
         if posterior is not None:
             corrected[i] = shift_prior(posterior, shift=shifts[i])
     return corrected
+
+
+def progress(run: Run, epoch: int) -> float:
+    """The share of a run's training that the last step of ``epoch`` had before it."""
+    last_step = epoch * run.sizes.steps_per_epoch - 1
+    return max(0, last_step) / run.exact_program.num_steps
 
 
 def _predictions(

@@ -41,7 +41,7 @@ class Sweep:
 
     ``vary`` takes the values 0 .. seeds - 1: `seed` where a run's own seed repeats it,
     `dataset.seed` where every repeat is data drawn afresh. ``start_from`` names an earlier sweep,
-    which saves its parameters (`training.save_params`): each of its runs is started from.
+    which saves its parameters (`training.save_model`): each of its runs is started from.
     """
 
     set: dict[str, Value]

@@ -15,7 +15,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from harness import checkpoints
 from harness.config import Config, objective
 from harness.data import library
 from harness.data.dataset import Dataset
@@ -23,6 +22,7 @@ from harness.data.fetching import say
 from harness.data.run_data import RunData
 from harness.errors import UserError
 from harness.padding import trimmed
+from harness.predict import Model, model_of
 from harness.record.collect import collect
 from harness.record.schema import Record
 from harness.run import Key, Run
@@ -127,9 +127,9 @@ def _train_all(
                 except Exception as error:
                     _fail(started.runs, error, "training and scoring a job", results)
                     finished = []
-                for run, record, saved in finished:
+                for run, record, model in finished:
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
-                    recorder.add(record, run.config, saved=saved)
+                    recorder.add(record, run.config, model=model)
                 for run, *_ in finished:
                     recorder.describe(started.dataset, run.config)
                 advance(len(started.runs))
@@ -237,8 +237,8 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
     yield from held
 
 
-def _finish(started: _Started) -> list[tuple[Run, Record, checkpoints.Saved | None]]:
-    """The records of a batch that has trained."""
+def _finish(started: _Started) -> list[tuple[Run, Record, Model | None]]:
+    """The records of a batch that has trained, and the models that are to be kept."""
     outcome = started.outcome.result()
     seconds = (time.perf_counter() - started.begun) / len(started.runs)
     with timed("evaluate"):
@@ -249,19 +249,15 @@ def _finish(started: _Started) -> list[tuple[Run, Record, checkpoints.Saved | No
             dataset=started.dataset,
             seconds=seconds,
         )
-    return list(zip(started.runs, records, _saved(started), strict=True))
-
-
-def _saved(started: _Started) -> list[checkpoints.Saved | None]:
-    """Each run's parameters, where they are to be kept and an epoch gave some."""
-    outcome = started.outcome.result()
-    return [
-        checkpoints.Saved(
-            run.run_id,
-            {name: np.asarray(values[i]) for name, values in outcome.params.items()},
-            started.dataset.feature_names,
-        )
-        if run.config.training.save_params and outcome.best_epoch[i] > 0
-        else None
-        for i, run in enumerate(started.runs)
-    ]
+        models = [
+            model_of(
+                run,
+                started.dataset,
+                {name: np.asarray(values[i]) for name, values in outcome.params.items()},
+                record,
+            )
+            if run.config.training.save_model and outcome.best_epoch[i] > 0
+            else None
+            for i, (run, record) in enumerate(zip(started.runs, records, strict=True))
+        ]
+    return list(zip(started.runs, records, models, strict=True))

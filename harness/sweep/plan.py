@@ -83,10 +83,10 @@ def stored_runs(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, dict]:
 
 
 def _lacks(run: Run, known: dict[str, dict]) -> bool:
-    """Whether a stored run lacks the metric that a search asks it for, or the parameters that it is
-    to keep; one without an epoch has none."""
+    """Whether a stored run lacks the metric that a search asks it for, or the model that it is to
+    keep; one without an epoch has none."""
     row = known[run.run_id]
-    wanted = run.config.training.save_params and row["best_epoch"] > 0
+    wanted = run.config.training.save_model and row["best_epoch"] > 0
     unsaved = wanted and not checkpoints.is_saved(run.folder, run.run_id)
     return row[objective(run.config)] is None or unsaved
 
@@ -101,8 +101,8 @@ def groups(runs: Iterable[Run]) -> list[list[Run]]:
     """
     unique: dict[Key, Run] = {}
     for run in runs:
-        # Of one run asked for twice, the one that keeps its parameters serves both.
-        if run.key not in unique or run.config.training.save_params:
+        # Of one run asked for twice, the one that keeps its model serves both.
+        if run.key not in unique or run.config.training.save_model:
             unique[run.key] = run
     sharing: dict[Program, dict[Any, list[Run]]] = {}
     for run in unique.values():

@@ -15,6 +15,7 @@ from harness.data.fetching import say
 from harness.data.streams import replicate_fields
 from harness.data.table import OwnTable
 from harness.errors import UserError
+from harness.predict import Model
 from harness.record import store
 from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.schema import Record
@@ -43,7 +44,7 @@ class Recorder:
             _check_folder(folder)
             store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
-        self._params: dict[Path, list[checkpoints.Saved]] = defaultdict(list)
+        self._models: dict[Path, dict[str, Model]] = defaultdict(dict)
         self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
         self._planned: dict[Path, int] = {}
         self._objectives = _objectives(configs)
@@ -80,20 +81,18 @@ class Recorder:
         except Exception as error:  # the runs are what counts
             say(f"{config.dataset.name}: what is found in it could not be kept ({error})")
 
-    def add(
-        self, record: Record, config: Config, *, saved: checkpoints.Saved | None = None
-    ) -> None:
+    def add(self, record: Record, config: Config, *, model: Model | None = None) -> None:
         """Takes one finished run; it is on disk after the next `flush` at the latest.
 
-        ``saved`` is kept beside it.
+        ``model`` is kept beside it.
         """
         if self._mirrors[_mirror_key(config)].mode == "disabled":
             # Also where WANDB_MODE says so: what is owed to W&B follows from the store.
             settings = {**record.config["wandb"], "mode": "disabled"}
             record = replace(record, config={**record.config, "wandb": settings})
         self._waiting[folder_of(config)].append((record, config.wandb))
-        if saved is not None:
-            self._params[folder_of(config)].append(saved)
+        if model is not None:
+            self._models[folder_of(config)][record.run_id] = model
         self._waiting_since = min(self._waiting_since, time.monotonic())
         waiting = [one for members in self._waiting.values() for one, _ in members]
         if len(waiting) >= RUNS_PER_SHARD or sum(map(_size, waiting)) >= BYTES_PER_SHARD:
@@ -116,14 +115,14 @@ class Recorder:
         while self._waiting:
             folder, waiting = next(iter(self._waiting.items()))
             with timed("store"):
-                # Before the runs: a stored run that is to keep its parameters has them.
-                if self._params[folder]:
-                    checkpoints.save(folder, self._params[folder])
+                # Before the runs: a stored run that is to keep its model has it.
+                for run_id, model in self._models[folder].items():
+                    checkpoints.save(folder, run_id, **model.files())
                 if folder in self._planned:
                     num_runs = self._planned.pop(folder)
                     store.write_plan(folder, num_runs, self._objectives[folder])
                 store.write_shard(folder, tables([record for record, _ in waiting]))
-            del self._waiting[folder], self._params[folder]
+            del self._waiting[folder], self._models[folder]
             with timed("mirror"):
                 by_settings = defaultdict(list)
                 for record, settings in waiting:

@@ -1,0 +1,165 @@
+"""What `model.json` says: everything between a table's row and a decision that is no array.
+
+A file of another's is data: it is read as these types and nothing else, and whatever does not fit
+is one line. Parts (network, loss) are chosen by name among those known here.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+
+from harness.data.columns import Column
+from harness.data.encoding import MISSING_MARKS, Encoding
+from harness.data.table_file import CsvFormat
+from harness.errors import UserError, shown
+from harness.metrics.definitions import Calibrator
+from harness.metrics.settings import Costs
+from harness.predict.drift import Spread
+
+FORMAT: Literal[1] = 1
+"""Of a model's folder. A later harness reads all that an earlier one wrote."""
+
+Rate = Annotated[float, Gt(0), Lt(1)]
+Count = Annotated[int, Ge(1), Le(2**53)]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table was read, and new ones are."""
+
+    marks: tuple[str, ...] = MISSING_MARKS
+    date_format: str | None = None
+    csv: CsvFormat = field(default_factory=CsvFormat)
+
+    @property
+    def encoding(self) -> Encoding:
+        return Encoding(marks=self.marks, date_format=self.date_format)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How logits become a posterior: the loss, as it was in the epoch that is kept.
+
+    Attributes:
+      loss: its configuration.
+      num_negatives, num_positives: what it was trained on in the end.
+      progress: the share of the training that the epoch ended.
+      prior_shift: of the logit, from the prior trained under to the natural one.
+    """
+
+    loss: dict[str, Any]
+    num_negatives: Count
+    num_positives: Count
+    progress: Annotated[float, Ge(0), Le(1)]
+    prior_shift: float
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where decisions are cut, as a raw logit; the rule that chose it on validation; its costs."""
+
+    logit: float
+    rule: str
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class Labels:
+    """As the table spells them. ``column`` held them; a negative of several is `not` the other."""
+
+    positive: str
+    negative: str
+    reason: str = ""
+    column: str | None = None
+
+
+@with_config(ConfigDict(extra="forbid", allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """A model, but for its arrays.
+
+    Attributes:
+      network: the configuration of its model.
+      columns: what it takes of a row, in the order of its features.
+      features: their names.
+      room: features that the program it was trained by has room for: the rest are 0. Sums of so
+        many terms round as they did there.
+      prior: the share of positives under which its probabilities hold.
+      training: how the rows that it was trained on spread, by column.
+      beside: columns of its table that are no features, by the part that they had there.
+      about: where it comes from, and how good it was: for people and programs, not for predicting.
+    """
+
+    format: Literal[1]
+    network: dict[str, Any]
+    columns: Annotated[tuple[Column, ...], MinLen(1)]
+    features: tuple[str, ...]
+    room: Count
+    reading: Reading
+    recipe: Recipe
+    calibrator: Calibrator | None
+    threshold: Threshold
+    labels: Labels
+    prior: Rate
+    training: tuple[Spread, ...]
+    beside: dict[str, str]
+    about: dict[str, Any]
+
+    @property
+    def cardinalities(self) -> tuple[int, ...]:
+        """Codes, and the one of what is missing, of each of the last columns."""
+        return tuple(len(one.levels) + 1 for one in self.columns if one.kind == "code")
+
+
+_ADAPTER = TypeAdapter(Description)
+
+
+def read(content: bytes, *, place: str) -> Description:
+    """The description in ``content``, which may be anything.
+
+    Raises:
+      UserError: it is none, or one of a format that is not known yet.
+    """
+    try:
+        found = _ADAPTER.validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        if key == "format" and first["type"] == "literal_error":
+            raise UserError(
+                f"{place}: format {shown(first['input'])} is not known: a newer harness wrote it"
+            ) from None
+        raise UserError(f"{place}: no model: {key or 'it'}: {first['msg']}") from None
+    if problem := _unsound(found):
+        raise UserError(f"{place}: no model: {problem}")
+    return found
+
+
+def _unsound(one: Description) -> str:
+    """What does not fit together; empty where all does."""
+    names = [column.name for column in one.columns]
+    if len(set(names)) < len(names):
+        return "two columns have one name"
+    for column in one.columns:
+        if not column.is_sound:
+            return f"column {column.name!r} is described in parts that do not fit"
+    if [column.kind == "code" for column in one.columns] != sorted(
+        column.kind == "code" for column in one.columns
+    ):
+        return "codes are not its last columns"
+    if sum(column.num_features for column in one.columns) != len(one.features):
+        return f"its columns do not give its {len(one.features)} features"
+    if not len(one.features) <= one.room <= max(8, 2 * len(one.features)):
+        return f"it has room for {one.room} features, and {len(one.features)} of them"
+    if len(one.training) != len(one.columns) or not all(
+        spread.fits(column) for spread, column in zip(one.training, one.columns, strict=True)
+    ):
+        return "what it says of the training rows does not fit its columns"
+    return ""
+
+
+def dumped(one: Description) -> dict[str, Any]:
+    """As plain values; `read` gives it back."""
+    return _ADAPTER.dump_python(one, mode="json")
