@@ -131,10 +131,15 @@ def text_tables(analysis: Analysis) -> dict[str, TextTable]:
     }
 
 
-def print_tables(console: Console, analysis: Analysis) -> None:
-    """Print the answer and the tables, at most MAX_ROWS rows each and as many metrics as fit."""
+def print_overview(console: Console, analysis: Analysis) -> None:
+    """Print each method beside the baseline in what a user wants of it."""
     for first in overview_tables(analysis):
         console.print(_rich(first))
+
+
+def print_tables(console: Console, analysis: Analysis) -> None:
+    """Print the answer and the tables, at most MAX_ROWS rows each and as many metrics as fit."""
+    print_overview(console, analysis)
     if advice := overview.advice(analysis):
         console.print(advice, markup=False, highlight=False)
     metrics = analysis.metrics

@@ -63,15 +63,41 @@ def tables(analysis: Analysis) -> list[Overview]:
     ]
 
 
-def advice(analysis: Analysis) -> str:
-    """One sentence on what to use; empty where nothing was compared.
+def advice(analysis: Analysis, *, with_threshold: bool = True) -> str:
+    """A sentence or two on what to use, and where to cut its raw scores; empty where nothing was
+    compared."""
+    found = _best(analysis)
+    if found is None:
+        return ""
+    used, words, counted = found
+    if words is None:
+        asked = " or ".join(map(str.lower, counted))
+        said = f"Use {used}: no other is shown to be better at {asked} and worse at none."
+        return said + (_threshold(analysis, used) if with_threshold else "")
+    good = " and ".join(name.lower() for name in counted if words[name] == "better")
+    said = f"Use {used}: better than {analysis.baseline} at {good}."
+    of_used = analysis.chosen.filter(pl.col("method") == used)
+    noise = of_used.select(leaves_level(of_used).any()).item()
+    if noise or words.get(PROBABILITIES) == "worse":
+        said += " Calibrate its scores before they are read as probabilities."
+    return said + (_threshold(analysis, used) if with_threshold else "")
 
-    Named is the first, in the order of `by_validation`, of those shown to be better at ranking, at
+
+def recommended(analysis: Analysis) -> str:
+    """The method that `advice` says to use; empty where nothing was compared."""
+    found = _best(analysis)
+    return "" if found is None else found[0]
+
+
+def _best(analysis: Analysis) -> tuple[str, Mapping[str, str] | None, Sequence[str]] | None:
+    """The method to use, its verdict by what is wanted (None of the baseline), and what counts.
+
+    It is the first, in the order of `by_validation`, of those shown to be better at ranking, at
     deciding or on the headline metric, and shown to be worse at none of these.
     """
     tested = _tested(analysis)
     if len(tested) != 1 or not tested[0][1].height:
-        return ""
+        return None
     ((_, found),) = tested
     metrics = _metrics(analysis)
     words = {
@@ -84,22 +110,13 @@ def advice(analysis: Analysis) -> str:
         if wanted in (RANKING, DECISIONS) or metric == analysis.headline
     ]
     if not counted:
-        return ""
+        return None
     # First those compared on the headline: a loss whose level is noise may lack a score of it.
-    named = dict.fromkeys([*by_validation(found, analysis)["method"], *words])
-    for used in named:
-        seen = {wanted: words[used][wanted] for wanted in counted}
-        if "better" in seen.values() and "worse" not in seen.values():
-            good = " and ".join(name.lower() for name, word in seen.items() if word == "better")
-            said = f"Use {used}: better than {analysis.baseline} at {good}."
-            of_used = analysis.chosen.filter(pl.col("method") == used)
-            noise = of_used.select(leaves_level(of_used).any()).item()
-            if noise or words[used].get(PROBABILITIES) == "worse":
-                said += " Calibrate its scores before they are read as probabilities."
-            return said + _threshold(analysis, used)
-    asked = " or ".join(map(str.lower, counted))
-    said = f"Use {analysis.baseline}: no other is shown to be better at {asked} and worse at none."
-    return said + _threshold(analysis, analysis.baseline)
+    for used in dict.fromkeys([*by_validation(found, analysis)["method"], *words]):
+        seen = {words[used][wanted] for wanted in counted}
+        if "better" in seen and "worse" not in seen:
+            return used, words[used], counted
+    return analysis.baseline, None, counted
 
 
 def threshold_note(analysis: Analysis) -> str:

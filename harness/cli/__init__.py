@@ -18,6 +18,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
                                         a sweep, trained as lanes of a few programs
   harness plan   -m ...                 its groups, compilations, memory and time; runs nothing
   harness verify -m ...                 trains a sample fused and alone, and compares the bits
+  harness choose FILE --target COLUMN   the whole question: which loss, threshold and cost; a model
   harness reproduce NAME... | all       a verdict for each claim of an experiment
   harness analyze SOURCE...             tables and a report from logged runs
   harness sync   FOLDER...              sends W&B what its mirror still lacks
@@ -168,6 +169,12 @@ def _analyze(arguments: list[str]) -> None:
     analyze(arguments)
 
 
+def _choose(arguments: list[str]) -> None:
+    from harness.cli.choose_command import choose
+
+    choose(arguments)
+
+
 def _reproduce(arguments: list[str]) -> None:
     from harness.cli.reproduce_command import reproduce
 
@@ -195,6 +202,7 @@ def _complete(arguments: list[str]) -> None:
 _COMMANDS = {
     "train": _train,
     "plan": _plan,
+    "choose": _choose,
     "verify": _verify,
     "reproduce": _reproduce,
     "analyze": _analyze,

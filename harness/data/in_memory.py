@@ -49,13 +49,20 @@ class Memory(OwnTable, TableDescription):
 
     def load(self) -> Dataset:
         """Reads it. Raises UserError for a table it is not, or one that is gone."""
+        return self.dataset(self._found())
+
+    def load_held_out(self) -> Dataset:
+        """The rows that `hold_out` keeps from every run. Raises as `load`."""
+        return self.held_out(self._found())
+
+    def _found(self) -> TableFile:
         frame = _HELD.get(self.contents)
         if frame is None:
             raise UserError(
                 f"dataset.contents={self.contents}: {self.name!r} lived in the memory of a Python "
                 "session: give it to harness.train(data=...) again, or save it for dataset=table"
             )
-        return self.dataset(TableFile(self.name, frame.table, kind="in-memory"))
+        return TableFile(self.name, frame.table, kind="in-memory")
 
 
 def held(data: Any, target: Any) -> tuple[Frame, str]:

@@ -315,6 +315,10 @@ class Table(OwnTable, CsvTable):
         """Reads it. Raises UserError for a table it is not."""
         return self.dataset(table_at(self.path, self.format))
 
+    def load_held_out(self) -> Dataset:
+        """The rows that `hold_out` keeps from every run. Raises as `load`."""
+        return self.held_out(table_at(self.path, self.format))
+
     def state(self) -> tuple[int, int] | None:
         """Changes where the file does; None where there is none."""
         return file_state(self.path)

@@ -26,6 +26,11 @@ class Answer:
     advice: str
 
     @property
+    def recommended(self) -> str:
+        """The loss that `advice` says to use; the baseline where it says none."""
+        return overview.recommended(self.analysis) or self.analysis.baseline
+
+    @property
     def verdicts(self) -> Sequence[overview.Overview]:
         """Better, same, worse, differs or open, in each thing that a user wants of a loss."""
         return overview.tables(self.analysis)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from harness.config import parse
+from harness.analyze import overview
 from harness.data.fetching import say
+from harness.data.in_memory import held
 from harness.errors import UserError
-from harness.interface.sweeps import Sweep, compose, train
+from harness.interface.sweeps import Sweep, train
 from harness.metrics.settings import Costs
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from harness.predict import Model
 
 LOSSES = ("bce", "weighted_bce", "focal", "logit_adjustment", "brier")
-"""What is tried by default: what guides advise for imbalance, beside BCE, and the other proper one."""
+"""What is tried by default: what guides advise for imbalance beside BCE, and Brier's score."""
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 """Learning rates of Adam; each loss is given all of them."""
@@ -85,6 +86,11 @@ class Choice:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
+    @property
+    def _rule(self) -> str:
+        rule = overview.rule_name(self.model.description.threshold.rule)
+        return f" (chosen on validation for {rule})"
+
     def lines(self) -> list[str]:
         """The answer in a few sentences."""
         test, cut = self.test, self.model.threshold
@@ -92,8 +98,8 @@ class Choice:
         of = f"{test.rows:,} rows that no run has seen{self.when}, {test.positives:,} of them"
         found = f"{test.found:,} of the {test.positives:,}"
         said = [
-            self.answer.advice,
-            f"Flag a row from probability {cut:.3g} on.",
+            overview.advice(self.answer.analysis, with_threshold=False),
+            f"Flag a row from probability {cut:.3g} on{self._rule}.",
             f"On {of} {positive!r}, that flags {test.flagged:,} rows, {found} among them.",
         ]
         if self.costs is not None:
@@ -228,8 +234,8 @@ def _searched(
         f"split.folds={FOLDS}",
         f"split.fold=range({FOLDS})",
         *given.evaluation(),
-        *given.overrides,
     ]
+    swept = [*_without(swept, given.overrides), *given.overrides]
     jobs = len(asked) * len(RATES) * FOLDS
     sweep: Sweep | None = None
     longest = 0.0
@@ -237,7 +243,10 @@ def _searched(
         spent = time.monotonic() - begun
         if sweep is not None and spent + longest > SHARE_OF_BUDGET * budget:
             break
-        say(f"round {number} of up to {MOST_ROUNDS}: {jobs} runs, {spent:.0f} s of {budget:g} s used")
+        say(
+            f"round {number} of up to {MOST_ROUNDS}: {jobs} runs; "
+            f"{spent:.0f} s of {budget:g} s are used"
+        )
         started = time.monotonic()
         try:
             # All seeds so far: what is stored is not trained again, and the record is whole.
@@ -251,6 +260,12 @@ def _searched(
         longest = took if number > 1 else 0.0  # the first round compiles
     assert sweep is not None
     return sweep
+
+
+def _without(overrides: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Those of ``overrides`` whose key ``others`` do not give."""
+    keys = {text.partition("=")[0].lstrip("+") for text in others}
+    return [text for text in overrides if text.partition("=")[0].lstrip("+") not in keys]
 
 
 def _best_rate(sweep: Sweep, loss: str, objective: str) -> float:
@@ -286,16 +301,29 @@ def _final(
         "split.test=0.1",
         "training.save_model=true",
         *given.evaluation(),
-        *given.overrides,
     ]
+    asked += _without(given.overrides, [*asked, "split.fold=", "split.folds=", "seed="])
     sweep = train(*asked, folder=place, **given.arguments)
-    (run_id,) = sweep.run_ids or ()
-    jobs, frame = compose(asked, folder=place, **given.arguments)
-    source: Any = parse(jobs.configs[0]).dataset
-    rows: Dataset = source.load_held_out()
-    del frame  # held until here
-    folder = place / "models" / run_id
-    return (folder, Model.load(folder)), rows
+    folder = place / "models" / next(iter(sweep.run_ids or ()))
+    return (folder, Model.load(folder)), _held_out(given)
+
+
+def _held_out(given: _Given) -> "Dataset":
+    """The rows that no run has seen."""
+    from harness.config import AnyDataset, parse_as
+
+    about = {"target": given.target, **given.described}
+    if isinstance(given.data, (str, Path)):
+        source: Any = parse_as(
+            AnyDataset, {"kind": "table", "path": str(given.data), **about}, at="dataset"
+        )
+        return source.load_held_out()
+    frame, about["target"] = held(given.data, given.target)
+    source = parse_as(
+        AnyDataset, {"kind": "memory", "name": given.name, "contents": frame.contents, **about},
+        at="dataset",
+    )  # fmt: skip
+    return source.load_held_out()
 
 
 def _last_test(model: "Model", rows: "Dataset", costs: Costs) -> LastTest:

@@ -159,8 +159,8 @@ def train(
 
     Args:
       overrides: as of `harness train -m`, such as ``"loss=bce,focal"`` or ``"experiment=demo"``.
-      data: a data frame, array or mapping of columns (see `harness.data.in_memory.held`) in place
-        of `dataset=`.
+      data: a data frame, array or mapping of columns (see `harness.data.in_memory.held`), or the
+        path of a table file, in place of `dataset=`.
       target: its column of labels, or the labels themselves.
       folder: of the sweep; by default as on the command line, or called by the data's ``name``.
       described: what else there is to say of ``data``, by the keys of `conf/dataset/memory.yaml`:
@@ -245,9 +245,12 @@ def _jobs(
             raise UserError("data has no target: give the column of labels, or the labels")
         if any(text.lstrip("+").startswith(("dataset=", "dataset_suite=")) for text in overrides):
             raise UserError("dataset is chosen by an override and by data: give one of them")
-        frame, column = held(data, target)
-        about = {"contents": frame.contents, "target": column, **about}
-        chosen = ["dataset=memory", *(_written(f"dataset.{key}", about[key]) for key in about)]
+        if isinstance(data, (str, Path)):
+            kind, about = "table", {"path": str(data), "target": target, **about}
+        else:
+            frame, column = held(data, target)
+            kind, about = "memory", {"contents": frame.contents, "target": column, **about}
+        chosen = [f"dataset={kind}", *(_written(f"dataset.{key}", about[key]) for key in about)]
     return jobs_of([*_placed(overrides, folder, about.get("name")), *chosen]), frame
 
 

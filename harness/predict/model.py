@@ -180,7 +180,7 @@ class Model:
         table = table or TableFile("the rows", frame)
         encoding = self.description.reading.encoding
         rows = features_of(frame, self.description.columns, encoding=encoding, table=table)
-        logits = self._logits(rows.features)
+        logits = self.logits_of(rows.features)
         logits[list(rows.reasons)] = np.nan
         final = self._final_logits(logits.astype(np.float64))
         cut = self.description.threshold.logit
@@ -211,7 +211,8 @@ class Model:
             raise UserError(f"row {row}: {reason}")
         return scores
 
-    def _logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits_of(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `logits`, of features (n, d) as the model's data set holds them."""
         found = np.empty(len(features), np.float32)
         room = self.description.room - self._inputs.num_features
         for start in range(0, len(features), CHUNK):
@@ -341,7 +342,7 @@ def _network_logits(
     network: models.Model,
     inputs: Inputs,
 ) -> jax.Array:
-    """As `harness.train` evaluates: impute, standardise, and the network without dropout."""
+    """As `harness.training` evaluates: impute, standardise, and the network without dropout."""
     values = (jnp.where(jnp.isnan(features), fill, features) - center) * scale
     net = models.network(network, inputs, jax.random.key(0), head_scale=network.scale)
     models.set_params(net, params)

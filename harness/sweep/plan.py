@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from harness import checkpoints
 from harness.config import Config, objective
@@ -54,9 +55,13 @@ def resolved(configs: Sequence[Config]) -> list[Run]:
     return [found[position] for position in range(len(configs))]
 
 
+_ANNOUNCED: WeakSet[Dataset] = WeakSet()
+
+
 def _announce(source: Any, dataset: Dataset) -> None:
-    """Says what will be done with a table of the user's, before it is."""
-    if isinstance(source, OwnTable):
+    """Says what will be done with a table of the user's, before it is; once while it is held."""
+    if isinstance(source, OwnTable) and dataset not in _ANNOUNCED:
+        _ANNOUNCED.add(dataset)
         for line in source.announcement(dataset):
             say(line)
 

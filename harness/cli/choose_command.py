@@ -1,0 +1,86 @@
+"""`harness choose`."""
+
+import argparse
+import inspect
+import re
+from pathlib import Path
+
+from harness.cli.terminal import Parser, wide_console
+from harness.errors import UserError, shown
+
+
+def choose(arguments: list[str]) -> None:
+    """`harness choose FILE --target COLUMN`: which loss to use on a table, where to cut its scores,
+    what that costs, and a model.
+
+    All losses are trained with the same learning rates on the same folds, more of them while the
+    budget lasts; Ctrl-C gives the answer so far. The model is judged once, on rows that no run has
+    seen. All of it is an ordinary sweep folder: the command to repeat it is in its report.
+    """
+    parser = Parser(
+        prog="harness choose",
+        description=inspect.cleandoc(choose.__doc__ or ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("file", help="a table: .csv, .tsv, .parquet or .arrow")
+    add("--target", required=True, help="its column of labels")
+    add("--positive", help="the label that is positive (default: 1, yes, true, else the rarer)")
+    add("--cost-fp", type=float, help="what a false alarm costs")
+    add("--cost-fn", type=float, help="what a missed positive costs")
+    add("--time", help="a column: the latest rows are those kept for the last test")
+    add("--group", help="a column: no customer, patient, ... on both sides of a split")
+    add("--drop", default="", help="columns to leave out: id,name")
+    add("--budget", default="5m", help="time for the search, such as 90s, 5m or 1h (default: 5m)")
+    add("--losses", default="", help="what is compared, such as bce,focal")
+    add("--output", type=Path, help="the sweep folder (default: runs/choose-FILE)")
+    add("overrides", nargs="*", help="more of `harness train`'s, such as model=logistic")
+    given = parser.parse_intermixed_args(arguments)
+    budget = _seconds(given.budget)
+    described = {
+        key: value
+        for key, value in (
+            ("positive", given.positive), ("time", given.time), ("group", given.group)
+        )
+        if value is not None
+    }  # fmt: skip
+    if given.drop:
+        described["drop"] = tuple(given.drop.split(","))
+
+    from harness.interface.choosing import LOSSES
+    from harness.interface.choosing import choose as chosen
+
+    choice = chosen(
+        given.file,
+        target=given.target,
+        cost_fp=given.cost_fp,
+        cost_fn=given.cost_fn,
+        budget=budget,
+        losses=tuple(given.losses.split(",")) if given.losses else LOSSES,
+        overrides=tuple(given.overrides),
+        folder=given.output,
+        **described,
+    )
+    from harness.analyze import export
+
+    console = wide_console()
+    for note in choice.answer.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    export.print_overview(console, choice.answer.analysis)
+    for line in choice.lines():
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    for what, place in (("Report", choice.report.resolve().as_uri()),
+                        ("Model", choice.model_folder),
+                        ("Next", f"harness predict {choice.model_folder} NEW_FILE")):  # fmt: skip
+        console.print(f"{what}: {place}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _seconds(text: str) -> float:
+    """
+    >>> _seconds("90s"), _seconds("5m"), _seconds("1.5h")
+    (90.0, 300.0, 5400.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
+    if found is None or not float(found[1]) > 0:
+        raise UserError(f"--budget {shown(text)} is no time: write 90s, 5m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

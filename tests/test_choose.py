@@ -1,0 +1,146 @@
+"""`harness choose`: the whole question in one call."""
+
+import datetime
+
+import numpy as np
+import polars as pl
+import pytest
+
+from harness.data.table import Table
+from harness.errors import UserError
+from harness.interface import choosing
+from harness.predict import Model
+from tests.conftest import TINY
+
+QUICK = (*TINY, "optimizer.learning_rate=.03,.1", "split.folds=2", "split.fold=0,1")
+ASKED = {"target": "ill", "time": "day", "cost_fp": 1, "cost_fn": 20, "budget": 1e-9}
+
+
+def frame_of(num_rows: int = 800) -> pl.DataFrame:
+    random = np.random.default_rng(0)
+    size, ward = random.normal(size=num_rows), random.choice(["a", "b", None], num_rows)
+    start = datetime.date(2024, 1, 1)
+    days = [start + datetime.timedelta(int(day)) for day in random.integers(0, 300, num_rows)]
+    ill = np.where(size + random.normal(size=num_rows) > 1.9, "Y", "N")
+    return pl.DataFrame({"size": size, "ward": ward, "day": days, "ill": ill})
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory):
+    """What was chosen on a table, and the table."""
+    place = tmp_path_factory.mktemp("choose")
+    frame_of().write_csv(place / "patients.csv")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        choice = choosing.choose(
+            "patients.csv", losses=["bce", "weighted_bce"], overrides=QUICK, **ASKED
+        )
+        yield choice, place
+
+
+def test_every_loss_has_the_same_trials(chosen):
+    runs = chosen[0].sweep.table()
+    trials = runs.group_by("loss.name").agg(
+        pl.struct("optimizer.learning_rate", "split.fold", "seed").sort()
+    )
+    assert trials.height == 2
+    assert trials.item(0, 1).to_list() == trials.item(1, 1).to_list()
+    assert runs.height == 2 * 2 * 2
+
+
+def test_the_last_test_is_of_the_latest_rows_that_no_run_has_seen(chosen):
+    choice, place = chosen
+    table = {"path": str(place / "patients.csv"), "target": "ill", "time": "day", "hold_out": 0.2}
+    seen, last = Table(**table).load(), Table(**table).load_held_out()
+    assert last.num_rows == choice.test.rows
+    assert seen.times.max() < last.times.min()
+    assert set(choice.sweep.table()["data_fingerprint"]) == {seen.fingerprint}
+
+
+def test_costs_are_those_of_the_decisions(chosen):
+    """Counted by hand, from the table and the model's own decisions."""
+    choice, _ = chosen
+    late = frame_of().sort("day")[-choice.test.rows :]
+    flagged = choice.model.predict(late.with_columns(pl.col("day").cast(pl.String))) == "Y"
+    ill = (late["ill"] == "Y").to_numpy()
+    alarms, misses = (flagged & ~ill).sum(), (~flagged & ill).sum()
+    assert choice.test.cost[0] == pytest.approx(1000 * (alarms + 20 * misses) / len(ill))
+    assert choice.test.none == pytest.approx(1000 * 20 * ill.mean())
+    assert choice.test.all == pytest.approx(1000 * (~ill).mean())
+    assert choice.test.cost[1] <= choice.test.cost[0] <= choice.test.cost[2]
+    assert choice.test.flagged == flagged.sum()
+
+
+def test_the_answer_is_in_words(chosen):
+    choice, _ = chosen
+    said = str(choice)
+    assert said.startswith(f"Use {choice.loss}: ")
+    assert f"Flag a row from probability {choice.model.threshold:.3g} on" in said
+    assert "(the latest by 'day')" in said
+    assert "1 a false alarm, 20 a missed positive), against" in said
+    assert f"rests on {choice.test.positives} positives" in said
+    assert choice.report.is_file()
+    assert Model.load(choice.model_folder).threshold == choice.model.threshold
+
+
+def test_the_command_says_it_and_how_to_go_on(chosen, harness):
+    """Into the same folder, so that nothing is trained again."""
+    choice, place = chosen
+    given = [f"--{key.replace('_', '-')}={value}" for key, value in ASKED.items()]
+    said = harness(
+        "choose", str(place / "patients.csv"), *given[:-1], "--budget=1s",
+        "--losses=bce,weighted_bce", f"--output={place / 'runs/choose-patients'}", *QUICK,
+    )  # fmt: skip
+    assert said.code == 0
+    assert str(choice) in said.out
+    assert "Next: harness predict" in said.out
+
+
+def test_ctrl_c_gives_the_answer_so_far(chosen, monkeypatch):
+    choice, place = chosen
+    monkeypatch.chdir(place)
+    real, calls = choosing.train, []
+
+    def interrupted(*args, **given):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **given)
+
+    monkeypatch.setattr(choosing, "train", interrupted)
+    again = choosing.choose(
+        "patients.csv", losses=["bce", "weighted_bce"], overrides=QUICK,
+        **{**ASKED, "budget": 1e9},
+    )  # fmt: skip
+    assert len(calls) == 3  # a round, the one that was stopped, and the model
+    assert again.loss == choice.loss
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"cost_fp": 1}, "costs: say what a missed positive"),
+        ({"cost_fp": 0, "cost_fn": 1}, "costs: an error must cost more"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(given, message):
+    with pytest.raises(UserError, match=message):
+        choosing.choose("patients.csv", target="ill", **given)
+
+
+@pytest.mark.parametrize("by", [{}, {"time": "day"}, {"group": "ward"}])
+def test_held_out_rows_and_seen_ones_are_all_rows(tmp_path, by):
+    wards = pl.col("ward").fill_null("c") + pl.int_range(pl.len()).mod(9).cast(pl.String)
+    frame_of().with_columns(wards).write_csv(tmp_path / "a.csv")
+    source = Table(path=str(tmp_path / "a.csv"), target="ill", hold_out=0.2, **by)
+    whole = Table(path=str(tmp_path / "a.csv"), target="ill", **by).load()
+    seen, last = source.load(), source.load_held_out()
+    rows = np.concatenate([seen.features, last.features])
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, whole.features))
+    if by.get("time"):
+        assert seen.times.max() < last.times.min()
+    if by.get("group"):
+        assert not set(seen.groups) & set(last.groups)
+    if not by:
+        assert last.labels.mean() == pytest.approx(whole.labels.mean(), abs=0.01)
+    assert source.load_held_out().fingerprint == last.fingerprint
