@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 # Two, so that sharding is tested on every machine. JAX reads it when it is first imported.
 os.environ["HARNESS_DEVICES"] = os.environ["JAX_NUM_CPU_DEVICES"] = "2"
@@ -30,7 +31,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from harness import cli
 from harness.cli import launching
 from harness.files import conf_dir
-from harness.sweep import compiled
+from harness.sweep import compiled, plan
 
 pytest_plugins = ["tests.wandb_client"]
 
@@ -67,6 +68,7 @@ def harness(
     def run(*arguments: str) -> Said:
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["harness", *arguments])
+            patch.setattr(plan, "ANNOUNCED", WeakSet())
             try:
                 cli.main()
                 code = 0

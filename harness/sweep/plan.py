@@ -55,13 +55,13 @@ def resolved(configs: Sequence[Config]) -> list[Run]:
     return [found[position] for position in range(len(configs))]
 
 
-_ANNOUNCED: WeakSet[Dataset] = WeakSet()
+ANNOUNCED: WeakSet[Dataset] = WeakSet()
 
 
 def _announce(source: Any, dataset: Dataset) -> None:
     """Says what will be done with a table of the user's, before it is; once while it is held."""
-    if isinstance(source, OwnTable) and dataset not in _ANNOUNCED:
-        _ANNOUNCED.add(dataset)
+    if isinstance(source, OwnTable) and dataset not in ANNOUNCED:
+        ANNOUNCED.add(dataset)
         for line in source.announcement(dataset):
             say(line)
 
