@@ -82,6 +82,26 @@ def test_the_report_is_where_the_command_puts_it(trained, tmp_path):
     assert (trained.sources[0].name, trained.errors) == ("one", ())
 
 
+def test_the_best_run_is_a_model(trained):
+    pytest.importorskip("safetensors")
+    model = trained.best("log_loss")
+    scores = trained.runs.runs.group_by("loss.name").agg(pl.col("validation/log_loss").mean())
+    best = scores.sort("validation/log_loss")["loss.name"][0]
+    run = trained.table().filter(pl.col("loss.name") == best, seed=0)
+    assert model.metadata["run_id"] == run["run_id"].item() and model.labels == ("no", "yes")
+    # To the bit what the run said of its validation rows.
+    said = pl.concat(trained.runs.predictions).filter(
+        pl.col("run_id") == run["run_id"].item(), pl.col("split") == "validation"
+    )
+    rows, logits = said.select("rows", "logits").collect().row(0)
+    found = model.logits(frame_of()[np.array(rows).tolist()])
+    np.testing.assert_array_equal(found, np.array(logits, np.float32))
+    assert model.predict_proba(frame_of().head(3).select("b", "a")).shape == (3, 2)
+    assert trained.best(where="loss = bce").metadata["config"]["loss"]["name"] == "bce"
+    with pytest.raises(UserError, match="metric='los'"):
+        trained.best("los")
+
+
 def test_a_plan_is_a_value_and_reads_as_the_command_prints_it(harness):
     plan = package.plan(*ASKED)
     assert (plan.jobs, plan.stored, plan.runs, plan.compilations) == (4, 0, 4, 1)

@@ -23,6 +23,7 @@ from harness.interface.session import ready
 if TYPE_CHECKING:
     from harness.analyze import Runs
     from harness.interface.answers import Answer
+    from harness.predict import Model
     from harness.sweep.engine import Result
     from harness.sweep.estimate import Plan
 
@@ -134,6 +135,23 @@ class Sweep:
             question=_question(Question, question),
             command="\n".join(filter(None, map(rerun_command, map(Path, self.sources)))),
         )
+
+    def best(self, metric: str = "", *, where: str = "") -> "Model":
+        """The model of the best configuration, chosen on validation, trained on its first seed.
+
+        A run that kept no model is trained again, to the same bits.
+
+        Args:
+          metric: such as ``"log_loss"``; by default average precision.
+          where: which runs, as `harness analyze --where`: ``"loss = focal"``.
+
+        Raises:
+          UserError: runs on several data sets, of which none was chosen; an unknown metric; or data
+            that are needed and not there any more.
+        """
+        from harness.interface.best import best_run, model_of_run
+
+        return model_of_run(best_run(self.runs, metric=metric, where=where), self.sources)
 
     def __repr__(self) -> str:
         return f"<{len(self.runs.runs)} runs of {', '.join(map(str, self.sources))}>"
