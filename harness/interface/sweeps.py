@@ -234,8 +234,12 @@ def load(*sources: Path | str) -> Sweep:
 
 
 def _question(kind: type, given: Mapping[str, Any]) -> Any:
+    """The question, in which a text stands for a list of one."""
+    lists = ("metrics", "by", "tuned")
+    several = {name: given[name] for name in lists if name in given}
+    several = {k: (v,) if isinstance(v, str) else tuple(v) for k, v in several.items()}
     try:
-        return kind(**given)
+        return kind(**{**given, **several})
     except TypeError as error:
         names = ", ".join(kind.__dataclass_fields__)  # type: ignore[attr-defined]
         raise UserError(f"{str(error).rpartition(') ')[2]}: a question has {names}") from None
@@ -264,7 +268,7 @@ def _jobs(
         if any(text.lstrip("+").startswith(("dataset=", "dataset_suite=")) for text in overrides):
             raise UserError("dataset is chosen by an override and by data: give one of them")
         frame, column = held(data, target)
-        about = {"contents": frame.contents, "target": column, **about}
+        about = {"name": "data", **about, "contents": frame.contents, "target": column}
         chosen = ["dataset=memory", *(_written(f"dataset.{key}", about[key]) for key in about)]
     return jobs_of([*_placed(overrides, folder, about.get("name")), *chosen]), frame
 
