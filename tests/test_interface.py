@@ -1,7 +1,11 @@
 """`harness.train` and its like: the command line's sweeps as values."""
 
+import os
+import re
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -55,6 +59,18 @@ def test_python_and_the_command_line_share_runs(trained, harness, tmp_path):
     assert set(package.load("runs/one").table()["run_id"]) == trained.run_ids
 
 
+def test_the_readmes_lines_run(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("safetensors")
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    (code,) = re.findall(r"## From Python\n\n```python\n(.*?)```", readme, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(package, "train", partial(sweeps.train, *TINY), raising=False)
+    said: dict = {"frame": frame_of()}
+    exec(code, said)
+    assert "Use " in capsys.readouterr().out and (tmp_path / "runs" / "data" / "shards").is_dir()
+    assert said["model"].predict_proba(frame_of().head(2)).shape == (2, 2)
+
+
 def test_jobs_are_those_of_hydras_application(hydra_sweep):
     jobs = jobs_of(["loss=bce,focal", "experiment=demo", "seed=range(3)"])
     assert len(jobs.configs) == 3 * 3 * 2 * 2
@@ -68,7 +84,7 @@ def test_a_sweep_in_hand(trained):
     assert table.height == 4 and set(table["loss.name"]) == {"bce", "focal"}
     assert set(table["dataset.kind"]) == {"memory"} and set(table["dataset.name"]) == {"mine"}
     assert repr(trained).startswith("<4 runs of")
-    answer = trained.answer(metrics=("log_loss",))
+    answer = trained.answer(metrics="log_loss")
     assert answer.advice.startswith("Use ") and answer.advice.split(".")[0] in str(answer)
     assert {name for name, _ in answer.verdicts[0].rows} == {"focal"}
     assert "<td>focal</td>" in answer._repr_html_() and "<td>focal</td>" in trained._repr_html_()
@@ -80,6 +96,26 @@ def test_a_sweep_in_hand(trained):
 def test_the_report_is_where_the_command_puts_it(trained, tmp_path):
     assert trained.report(tmp_path / "there").read_text().startswith("<!doctype html>")
     assert (trained.sources[0].name, trained.errors) == ("one", ())
+
+
+def test_the_best_run_is_a_model(trained):
+    pytest.importorskip("safetensors")
+    model = trained.best("log_loss")
+    scores = trained.runs.runs.group_by("loss.name").agg(pl.col("validation/log_loss").mean())
+    best = scores.sort("validation/log_loss")["loss.name"][0]
+    run = trained.table().filter(pl.col("loss.name") == best, seed=0)
+    assert model.metadata["run_id"] == run["run_id"].item() and model.labels == ("no", "yes")
+    # To the bit what the run said of its validation rows.
+    said = pl.concat(trained.runs.predictions).filter(
+        pl.col("run_id") == run["run_id"].item(), pl.col("split") == "validation"
+    )
+    rows, logits = said.select("rows", "logits").collect().row(0)
+    found = model.logits(frame_of()[np.array(rows).tolist()])
+    np.testing.assert_array_equal(found, np.array(logits, np.float32))
+    assert model.predict_proba(frame_of().head(3).select("b", "a")).shape == (3, 2)
+    assert trained.best(where="loss = bce").metadata["config"]["loss"]["name"] == "bce"
+    with pytest.raises(UserError, match="metric='los'"):
+        trained.best("los")
 
 
 def test_a_plan_is_a_value_and_reads_as_the_command_prints_it(harness):
@@ -139,6 +175,17 @@ def test_jax_that_has_started_is_left_alone_and_said(monkeypatch, capsys):
     said = capsys.readouterr().err
     assert said.count("JAX had started before (without --xla_cpu_multi_thread_eigen") == 1
     session._say_differences.cache_clear()
+
+
+def test_jax_that_was_imported_and_has_not_started_is_set_up():
+    code = (
+        "import jax; from harness import devices;"
+        "assert devices.configure_late() and not devices.differences();"
+        "assert jax.device_count() >= 2 and jax.config.jax_compilation_cache_dir"
+    )
+    ours = ("JAX_", "XLA_", "HARNESS_")
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    assert subprocess.run([sys.executable, "-c", code], env=bare).returncode == 0
 
 
 def test_64_bits_are_refused():

@@ -21,6 +21,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness choose FILE --target COLUMN   the whole question: which loss, threshold and cost; a model
   harness reproduce NAME... | all       a verdict for each claim of an experiment
   harness analyze SOURCE...             tables and a report from logged runs
+  harness predict MODEL FILE            scores new rows: probability, decision, reason
   harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness data   list | describe NAME | fetch NAME
                                         the data sets
@@ -181,6 +182,12 @@ def _reproduce(arguments: list[str]) -> None:
     reproduce(arguments)
 
 
+def _predict(arguments: list[str]) -> None:
+    from harness.cli.predict_command import predict
+
+    predict(arguments)
+
+
 def _sync(arguments: list[str]) -> None:
     from harness.cli.sync_command import sync
 
@@ -206,6 +213,7 @@ _COMMANDS = {
     "verify": _verify,
     "reproduce": _reproduce,
     "analyze": _analyze,
+    "predict": _predict,
     "sync": _sync,
     "data": _data,
 }

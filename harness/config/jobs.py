@@ -3,7 +3,8 @@
 The command line composes by the same steps, each called by Hydra: `expand`, then `Composer`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,21 +42,51 @@ def jobs_of(overrides: Sequence[str]) -> Jobs:
     Raises:
       UserError: an override that cannot be read or does not compose, or a search.
     """
-    given = completed(overrides)
-    check_overrides("train", given, multirun=True)
-    for text in given:
-        if text.lstrip("+~").startswith("hydra"):
-            raise UserError(f"{text}: Hydra's own settings are the command line's: harness train")
-    try:
-        setup_globals()
+    given = _checked(overrides)
+    with _one_line():
         sweep = _loader().load_configuration("config", given, run_mode=RunMode.MULTIRUN)
         params = sweep.hydra.sweeper.get("params") or {}
         swept = [*(f"{key}={value}" for key, value in params.items()), *given]
         jobs = expand(swept, _loader())
         composer = Composer(_loader(), sweep)
         return Jobs(jobs, check_some([composer.job(job) for job in jobs]), sweep)
+
+
+def job_of(overrides: Sequence[str]) -> Mapping[str, Any]:
+    """One job, of which a process has many: those of the same choices take a millisecond each.
+
+    Raises:
+      UserError: as `jobs_of`, or an override that names several values.
+    """
+    given = _checked(overrides)
+    with _one_line():
+        if several := [text for text in given if len(expand([text], _loader())) > 1]:
+            raise UserError(f"{several[0]} names several values: give one")
+        return _composer().job(given)
+
+
+def _checked(overrides: Sequence[str]) -> list[str]:
+    given = completed(overrides)
+    check_overrides("train", given, multirun=True)
+    for text in given:
+        if text.lstrip("+~").startswith("hydra"):
+            raise UserError(f"{text}: Hydra's own settings are the command line's: harness train")
+    return given
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """Hydra's errors as ours."""
+    setup_globals()
+    try:
+        yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explained(error)) from error
+
+
+@cache
+def _composer() -> Composer:
+    return Composer(_loader(), _loader().load_configuration("config", [], RunMode.MULTIRUN))
 
 
 @cache

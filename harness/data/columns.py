@@ -74,11 +74,13 @@ class NewRows:
     Attributes:
       features: float32 (n, d), NaN where a value is missing, as in `Dataset`.
       reasons: why a row cannot be scored, by its position; its features mean nothing.
+      missing: by column, in how many rows it is.
       unknown: by column, how many rows hold levels that training did not, and some of these.
     """
 
     features: NDArray[np.float32]
     reasons: Mapping[int, str]
+    missing: Mapping[str, int]
     unknown: Mapping[str, tuple[int, tuple[str, ...]]]
 
 
@@ -150,6 +152,7 @@ def features_of(
     """
     features = np.empty((frame.height, sum(one.num_features for one in columns)), np.float32)
     reasons: dict[int, str] = {}
+    missing: dict[str, int] = {}
     unknown: dict[str, tuple[int, tuple[str, ...]]] = {}
     start = 0
     for column in columns:
@@ -160,6 +163,8 @@ def features_of(
                 cells, column.levels, has_other=column.has_other, encoding=encoding, table=table
             )
             features[:, start:end] = _of_levels(column)[codes]
+            is_known = column.has_other or not len(others)
+            missing[column.name] = int((codes == 0).sum()) - (0 if is_known else len(others))
             if len(others):
                 some = others.unique(maintain_order=True).head(_SHOWN_LEVELS)
                 unknown[column.name] = len(others), tuple(some)
@@ -171,12 +176,13 @@ def features_of(
                 features[:, start + 1] = column.indicator(np.isnan(values).astype(np.float64))
             # What a feature cannot hold is no number either.
             bad |= np.isinf(features[:, start])
+            missing[column.name] = int((np.isnan(values) & ~bad).sum())
             for row in np.flatnonzero(bad).tolist():
                 cell = cells[row]
                 what = f"column {column.name!r}: {shown(cell)} is no {column.kind}"
                 reasons[row] = f"{reasons[row]}; {what}" if row in reasons else what
         start = end
-    return NewRows(features, reasons, unknown)
+    return NewRows(features, reasons, missing, unknown)
 
 
 def _of_levels(column: Column) -> NDArray[np.float32]:

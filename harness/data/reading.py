@@ -16,6 +16,7 @@ from harness.data.table_file import TableFile
 CODE = r"^\s*0\d+\s*$"  # digits that no number is written with
 # What a read may cost: columns are read together as long as they stay below it.
 _READ_BYTES = 160 * 2**20
+_ROWS = 65_536  # that are read together, of a file that is read row by row
 # Polars' own chunks of a CSV file are larger, and several wait in memory: 200 MB in all.
 os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", str(4 * 2**20))
 _READ_ERRORS = (PolarsError, PanicException, OSError)
@@ -47,6 +48,27 @@ class Reader:
             waiting = self._read(batch, marks).get_columns()[::-1]
             while waiting:  # each is let go when its user does
                 yield waiting.pop()
+
+    def rows(self, names: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Some rows after others, in their order, of the columns called ``names``.
+
+        Texts are as they are written. UserError where they cannot be read.
+        """
+        wanted = [pl.col(self.written[name]).alias(name) for name in names]
+        try:
+            if self.table.delimiter is None:
+                scan = _scan(self.table)
+            else:
+                schema = {self.written[name]: dtype for name, dtype in self.schema.items()}
+                scan = _scan(self.table, schema=schema)
+                if self.trailing_blanks:
+                    num_rows = scan.select(pl.len()).collect(engine="streaming").item()
+                    scan = scan.head(num_rows - self.trailing_blanks)
+            yield from scan.select(wanted).collect_batches(
+                chunk_size=_ROWS, maintain_order=True, engine="streaming"
+            )
+        except _READ_ERRORS as error:
+            _refuse(self.table, error)
 
     def column(self, name: str) -> pl.Series:
         """One column as it is written: `none` may be a label."""

@@ -104,7 +104,7 @@ class TableDescription:
         """How its cells are read."""
         return Encoding(
             categorical=self.categorical,
-            marks=_marks(self.missing),
+            marks=marks_of(self.missing),
             max_levels=self.max_levels,
             date_format=self.date_format,
         )
@@ -242,7 +242,8 @@ class TableDescription:
         return matrix
 
 
-def _marks(missing: tuple[str, ...] | None) -> tuple[str, ...]:
+def marks_of(missing: tuple[str, ...] | None) -> tuple[str, ...]:
+    """What stands for a missing value where ``missing`` is configured."""
     if missing is None:
         return MISSING_MARKS
     return ("", *(mark.strip().lower() for mark in missing))

@@ -406,21 +406,23 @@ def _regular(path: str) -> Path:
         is_known = file.suffix.lower() in known or file.is_dir()
         mode = file.stat().st_mode if is_known else stat.S_IFREG
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file: check dataset.path") from None
+        raise UserError(f"{path}: no such file: check the path") from None
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path!r}: cannot be read ({reason}): check dataset.path") from None
+        raise UserError(f"{path!r}: cannot be read ({reason}): check the path") from None
     if not is_known:
         raise UserError(f"{file}: extension {file.suffix!r} is not one of {', '.join(known)}")
     if stat.S_ISDIR(mode):
-        raise UserError(f"{file}: is a directory: set dataset.path to one of its files")
+        raise UserError(f"{file}: is a directory: give one of its files")
     if not stat.S_ISREG(mode):
         raise UserError(f"{file}: is no regular file: copy what it gives into one")
     try:
         with file.open("rb") as content:
             empty = not content.read(1)
     except OSError as error:
-        raise UserError(f"{file}: cannot be read ({error.strerror}): check dataset.path") from None
+        raise UserError(
+            f"{file}: cannot be read ({error.strerror}): check who may read it"
+        ) from None
     if empty:
         raise UserError(f"{file}: the file is empty: give a table with a header and rows")
     return file

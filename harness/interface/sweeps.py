@@ -23,6 +23,7 @@ from harness.interface.session import ready
 if TYPE_CHECKING:
     from harness.analyze import Runs
     from harness.interface.answers import Answer
+    from harness.predict import Model
     from harness.sweep.engine import Result
     from harness.sweep.estimate import Plan
 
@@ -135,6 +136,23 @@ class Sweep:
             command="\n".join(filter(None, map(rerun_command, map(Path, self.sources)))),
         )
 
+    def best(self, metric: str = "", *, where: str = "") -> "Model":
+        """The model of the best configuration, chosen on validation, trained on its first seed.
+
+        A run that kept no model is trained again, to the same bits.
+
+        Args:
+          metric: such as ``"log_loss"``; by default average precision.
+          where: which runs, as `harness analyze --where`: ``"loss = focal"``.
+
+        Raises:
+          UserError: runs on several data sets, of which none was chosen; an unknown metric; or data
+            that are needed and not there any more.
+        """
+        from harness.interface.best import best_run, model_of_run
+
+        return model_of_run(best_run(self.runs, metric=metric, where=where), self.sources)
+
     def __repr__(self) -> str:
         return f"<{len(self.runs.runs)} runs of {', '.join(map(str, self.sources))}>"
 
@@ -216,8 +234,12 @@ def load(*sources: Path | str) -> Sweep:
 
 
 def _question(kind: type, given: Mapping[str, Any]) -> Any:
+    """The question, in which a text stands for a list of one."""
+    lists = ("metrics", "by", "tuned")
+    several = {name: given[name] for name in lists if name in given}
+    several = {k: (v,) if isinstance(v, str) else tuple(v) for k, v in several.items()}
     try:
-        return kind(**given)
+        return kind(**{**given, **several})
     except TypeError as error:
         names = ", ".join(kind.__dataclass_fields__)  # type: ignore[attr-defined]
         raise UserError(f"{str(error).rpartition(') ')[2]}: a question has {names}") from None
@@ -246,10 +268,11 @@ def _jobs(
         if any(text.lstrip("+").startswith(("dataset=", "dataset_suite=")) for text in overrides):
             raise UserError("dataset is chosen by an override and by data: give one of them")
         if isinstance(data, (str, Path)):
-            kind, about = "table", {"path": str(data), "target": target, **about}
+            kind, about = "table", {**about, "path": str(data), "target": target}
         else:
             frame, column = held(data, target)
-            kind, about = "memory", {"contents": frame.contents, "target": column, **about}
+            kind = "memory"
+            about = {"name": "data", **about, "contents": frame.contents, "target": column}
         chosen = [f"dataset={kind}", *(_written(f"dataset.{key}", about[key]) for key in about)]
     return jobs_of([*_placed(overrides, folder, about.get("name")), *chosen]), frame
 

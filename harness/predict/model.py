@@ -7,7 +7,7 @@ Logits become probabilities as the run's own scores did: by the calibrator that 
 else by the posterior that the loss hides, under the natural prior, else as they are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -42,6 +42,8 @@ CHUNK = 2048
 
 _SCALING = ("fill", "center", "scale")
 _CALIBRATOR = "calibrator."
+# Rules that look at the shares of each class alone.
+_OF_CLASSES = frozenset({"balanced_accuracy", "youden", "precision_at_recall"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +117,11 @@ class Model:
 
         Decisions compare raw logits: the calibrator may give rows on either side one probability.
         """
-        return float(expit(self._final_logits(np.array([self.description.threshold.logit]))[0]))
+        return float(expit(self._cut))
+
+    @cached_property
+    def _cut(self) -> float:
+        return float(self._final_logits(np.array([self.description.threshold.logit]))[0])
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -171,7 +177,7 @@ class Model:
           positive_rate: that of the rows, in (0, 1), where it is known to differ from `prior`.
             Logits move by the difference of the two rates' log-odds, which is exact where the
             classes themselves are as they were (Saerens, Latinne and Decaestecker 2002; Elkan 2001,
-            theorem 2). The threshold stays at its probability.
+            theorem 2). The decisions follow as `keeps_cut` says.
 
         Raises:
           UserError: a column is missing, or of another type than in training.
@@ -183,26 +189,34 @@ class Model:
         logits = self.logits_of(rows.features)
         logits[list(rows.reasons)] = np.nan
         final = self._final_logits(logits.astype(np.float64))
-        cut = self.description.threshold.logit
-        if positive_rate is None:
-            is_positive = logits >= cut
-        else:
+        if positive_rate is None or self.keeps_cut:
+            is_positive = logits >= self.description.threshold.logit
+        if positive_rate is not None:
             final = final + prior_shift(
                 training_rate=self.description.prior, natural_rate=positive_rate
             )
-            is_positive = final >= self._final_logits(np.array([cut]))[0]
+            if not self.keeps_cut:
+                is_positive = final >= self._cut
         return Scores(logits, expit(final), is_positive, rows)
 
-    def check_columns(self, names: list[str]) -> None:
-        """UserError where a column is missing among ``names``."""
+    @property
+    def keeps_cut(self) -> bool:
+        """Whether the rule of the threshold chooses the same rows at any positive rate.
+
+        Rules of each class by itself do. The others keep the probability at which they cut, which
+        is what costs and accuracy ask for; of the rest nothing better is known without labels.
+        """
+        return self.description.threshold.rule in _OF_CLASSES
+
+    def check_columns(self, names: Sequence[str], *, place: str = "the rows") -> None:
+        """UserError where a column is missing among ``names``, which those at ``place`` have."""
         there = set(names)
         missing = [name for name in self.columns if name not in there]
         if missing:
             plural = "s" if len(missing) > 1 else ""
-            shown = listed([repr(name) for name in missing])
             raise UserError(
-                f"{self.place}: column{plural} {shown} missing: it was trained on "
-                f"{len(self.columns)}, and has {listed(list(map(repr, names)), 5)}"
+                f"{place}: no column{plural} {listed(list(map(repr, missing)))}, which the model "
+                f"was trained on; it has {listed(list(map(repr, names)), 5)}"
             )
 
     def _scored(self, rows: Any) -> Scores:

@@ -1,0 +1,68 @@
+"""`harness predict`."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from harness import devices
+from harness.cli.terminal import Parser
+from harness.errors import UserError, none_of
+
+
+def predict(arguments: list[str]) -> None:
+    """`harness predict MODEL FILE [key=value ...]`: scores the rows of a table.
+
+    Each gets a probability, a decision, and where it has none the reason. Columns are found by
+    name, in any order; the table is read as the model's own was, and `delimiter`, `decimal`,
+    `encoding`, `header`, `missing` and `date_format` say where it is written in another way.
+    """
+    parser = Parser(prog="harness predict", description=predict.__doc__)
+    where = "a model's folder, or a sweep's that was trained with training.save_model=true"
+    parser.add_argument("model", metavar="MODEL", help=where)
+    parser.add_argument("file", metavar="FILE", help="a table: .csv, .tsv, .parquet or .arrow")
+    otherwise = "how FILE is written, such as encoding=latin-1"
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=otherwise)
+    written = "a .csv or .parquet file; by default FILE's name with .scores.csv, beside it"
+    parser.add_argument("-o", "--output", type=Path, help=written)
+    parser.add_argument(
+        "--id", metavar="COLUMN", help="a column of FILE to stand beside the scores"
+    )
+    shift = "the share of positives among these rows, where it is known to be another"
+    parser.add_argument("--positive-rate", type=float, metavar="RATE", help=shift)
+    given = parser.parse_intermixed_args(arguments)
+
+    devices.configure()  # before anything imports jax
+    from harness.predict.finding import model_at
+    from harness.predict.scoring import score_file
+
+    model, chosen = model_at(given.model)
+    print(chosen)
+    if given.overrides:
+        reading = _read_otherwise(model.description.reading, given.overrides)
+        model = replace(model, description=replace(model.description, reading=reading))
+    table = Path(given.file).expanduser()
+    output = given.output or table.with_name(f"{table.stem}.scores.csv")
+    summary, columns = score_file(
+        model, given.file, output=output, id_column=given.id, positive_rate=given.positive_rate
+    )
+    for line in (*columns, *summary.lines(), f"{summary.rows:,} rows: {output}"):
+        print(line)
+
+
+def _read_otherwise(reading: Any, overrides: list[str]) -> Any:
+    """``reading`` with keys of `dataset` that say how a table is written."""
+    from harness.config import parse_as
+    from harness.config.overrides import read_value
+    from harness.data.table import marks_of
+
+    changes = dict(read_value(text) for text in overrides)
+    changes = {key.removeprefix("dataset."): value for key, value in changes.items()}
+    csv = {one.name for one in fields(reading.csv)}
+    for key in changes.keys() - {*csv, "missing", "date_format"}:
+        raise UserError(f"{key}: {none_of(key, sorted({*csv, 'missing', 'date_format'}))}")
+    if "missing" in changes:
+        missing = changes.pop("missing")
+        changes["marks"] = marks_of(None if missing is None else tuple(map(str, missing)))
+    of_csv = {key: changes.pop(key) for key in csv & changes.keys()}
+    values = {**vars(reading), **changes, "csv": {**vars(reading.csv), **of_csv}}
+    return parse_as(type(reading), values, at="dataset")
