@@ -20,6 +20,8 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness verify -m ...                 trains a sample fused and alone, and compares the bits
   harness reproduce NAME... | all       a verdict for each claim of an experiment
   harness analyze SOURCE...             tables and a report from logged runs
+  harness runs   list | show | diff | export | rm FOLDER ...
+                                        the stored runs: find, read, hand on, take out
   harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness data   list | describe NAME | fetch NAME
                                         the data sets
@@ -174,6 +176,12 @@ def _reproduce(arguments: list[str]) -> None:
     reproduce(arguments)
 
 
+def _runs(arguments: list[str]) -> None:
+    from harness.cli.runs_command import runs
+
+    runs(arguments)
+
+
 def _sync(arguments: list[str]) -> None:
     from harness.cli.sync_command import sync
 
@@ -198,6 +206,7 @@ _COMMANDS = {
     "verify": _verify,
     "reproduce": _reproduce,
     "analyze": _analyze,
+    "runs": _runs,
     "sync": _sync,
     "data": _data,
 }

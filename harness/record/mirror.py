@@ -49,6 +49,10 @@ class Ledger:
         """Notes that the service has these; returns what went wrong."""
         return self._append({"sent": {run.run_id: run.started.isoformat() for run in runs}})
 
+    def note_removed(self, run_ids: Iterable[str]) -> list[Exception]:
+        """Notes that these left the store: of one that is stored again, nothing was sent."""
+        return self._append({"removed": sorted(run_ids)})
+
     def sent(self) -> dict[str, datetime]:
         """When the run that the service has was made, by run_id. A torn line is passed over.
 
@@ -85,7 +89,7 @@ def _read(entry: dict[str, Any], sent: dict[str, datetime]) -> None:
     """Adds what a line says; earlier versions also noted what was owed, and no times."""
     for run_id, created in entry.get("sent", {}).items():
         sent[run_id] = datetime.fromisoformat(created).astimezone(UTC)
-    for run_id in entry.get("owed", ()):
+    for run_id in (*entry.get("owed", ()), *entry.get("removed", ())):
         sent.pop(run_id, None)
     if entry.get("to") == "online":
         sent.update(dict.fromkeys(entry.get("paid", ()), _ANY_TIME))

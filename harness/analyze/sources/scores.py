@@ -160,7 +160,7 @@ def _rows(reader: Reader, roles: Mapping[str, str], table: TableFile) -> pl.Data
         if role in columns:
             typed[role] = _whole(columns[role], role, table)
     if "row" in columns:
-        typed["row"] = columns["row"].cast(pl.String)
+        typed["row"] = _value(columns["row"], table).cast(pl.String)
     for name in sorted(name for name in columns if "." in name):
         typed[KEYS.get(name, name)] = _value(columns[name], table)
     rows = pl.DataFrame([column.alias(name) for name, column in typed.items()])
@@ -207,7 +207,8 @@ def _value(column: pl.Series, table: TableFile) -> pl.Series:
     """A key's values; whole numbers of a CSV file are such."""
     if column.dtype.is_nested():
         table.fail(f"column {column.name!r} holds {column.dtype}: give one value a row")
-    if column.dtype.is_float() and (column.drop_nulls() == column.drop_nulls().floor()).all():
+    known = column.drop_nulls()
+    if column.dtype.is_float() and (known == known.floor()).all():
         return column.cast(pl.Int64)
     return column
 
@@ -314,10 +315,11 @@ def _check_duplicates(rows: pl.DataFrame, keys: Sequence[str], table: TableFile)
     if "row" not in rows.columns:
         return
     once = rows.unique("line", maintain_order=True)  # a weight repeats it rightly
-    again = once.filter(~pl.struct(*keys, "row").is_first_distinct())
+    named = [*keys, "part", "row"]  # some number the rows of each part anew
+    again = once.filter(~pl.struct(named).is_first_distinct())
     if again.height:
         row = again.row(0, named=True)
-        same = [pl.col(name).eq_missing(pl.lit(row[name])) for name in (*keys, "row")]
+        same = [pl.col(name).eq_missing(pl.lit(row[name])) for name in named]
         first = once.filter(*same)["line"][0]
         table.fail(
             f"{table.line(row['line'])}: row {shown(row['row'])} of {_named(row, keys)} stands at "
