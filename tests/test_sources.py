@@ -240,6 +240,22 @@ def test_no_project_is_one_line(server: StandIn) -> None:
         load("ent/none")
 
 
+def test_an_answer_nested_beyond_reason_is_one_line(monkeypatch: Any) -> None:
+    """This client refuses most of them in its own words; another may let Python's through."""
+
+    class Client:
+        def Api(self, **_: Any) -> Any:
+            return self
+
+        def runs(self, *_: Any, **__: Any) -> Any:
+            return json.loads("[" * 100_000)
+
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr(wandb_client, "quiet_client", Client)
+    with pytest.raises(UserError, match=r"cannot read ent/proj from W&B .*RecursionError"):
+        load("ent/proj")
+
+
 def test_the_store_alone_is_read_without_wandb(tmp_path: Path) -> None:
     write_store(tmp_path / "sweep", records())
     code = (
