@@ -8,6 +8,7 @@ from rich.console import Console
 from harness.analyze import export
 from harness.analyze.load import Runs, complete, load
 from harness.analyze.question import Analysis, Question, answer
+from harness.analyze.runs import Scale
 from harness.files import write_whole
 
 __all__ = ["Analysis", "Question", "Runs", "analyze", "analyze_runs", "answer", "load"]
@@ -22,6 +23,7 @@ def analyze(
     question: Question = DEFAULT,
     formats: Sequence[str] = ("csv",),
     images: str = "none",
+    scores: Scale = "auto",
 ) -> Path:
     """Analyze the runs of all sources together; see `load` and `analyze_runs`.
 
@@ -36,7 +38,7 @@ def analyze(
     from harness.analyze.report import rerun_command
 
     return analyze_runs(
-        complete(load(*sources)),
+        complete(load(*sources, scores=scores)),
         output=default_output(*sources) if output is None else Path(output),
         console=console,
         question=question,

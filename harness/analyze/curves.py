@@ -197,8 +197,11 @@ def learning_curves(runs: Runs, chosen: pl.DataFrame) -> pl.DataFrame:
     members = chosen.select(*GROUP, "run_id", "shard").lazy()
     history = runs.history.join(members, on=["run_id", "shard"])
     columns = [c for c in HISTORY if c in runs.history.collect_schema()]
-    if not columns:
-        return pl.DataFrame()
+    if not columns:  # scores of other tools have no curves
+        kinds = {"epoch": pl.Int32, "curve": pl.String}
+        kinds |= dict.fromkeys(("median", "low", "high"), pl.Float64)
+        none = (pl.lit(None, kind).alias(name) for name, kind in kinds.items())
+        return chosen.head(0).select(*GROUP, *none)
     last = history.group_by(GROUP).agg((pl.col("epoch").max() - 1).alias("last"))
     step = (pl.col("epoch").cast(pl.Int64) - 1) * (MAX_POINTS - 1)
     steps = pl.max_horizontal(pl.col("last").cast(pl.Int64), 1)

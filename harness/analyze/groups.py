@@ -117,12 +117,17 @@ def label_runs(
 
 
 def baseline_label(
-    labelled: pl.DataFrame, *, keys: Sequence[str], by: Sequence[str], asked: str = ""
+    labelled: pl.DataFrame,
+    *,
+    keys: Sequence[str],
+    by: Sequence[str],
+    asked: str = "",
+    otherwise: str = "",
 ) -> str:
     """The value of `method` that the others are compared with: `asked`, or bce and no sampler.
 
     Of several keys, `asked` may give the first values alone. Without a usual baseline among the
-    keys it is the first value in alphabetical order.
+    keys it is the first value in alphabetical order; where no run is the usual one, `otherwise`.
 
     Raises:
         UserError: no run has the value asked for.
@@ -141,6 +146,8 @@ def baseline_label(
         some = "; ".join(map(cut, near + [label for label in labels if label not in near][:3]))
         more = f"; ... ({len(labels)})" if len(labels) > len(near) + 3 else ""
         raise UserError(f"--baseline {cut(asked)}: no such group; one of {some}{more}")
+    if otherwise in labels:
+        return otherwise
     return labels[0] if "" in usual else wanted
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import polars as pl
 
+from harness.analyze.beside import beside
 from harness.analyze.checked import checked
-from harness.analyze.runs import HISTORY_SCHEMA, INCOMPLETE, Runs
+from harness.analyze.runs import HISTORY_SCHEMA, INCOMPLETE, Runs, Scale
 from harness.analyze.sources.logged import gather
 from harness.analyze.sources.offline import log_files, read_offline
+from harness.data.table_file import ARROW, DELIMITERS, PARQUET
 from harness.errors import UserError
 from harness.record.store import (
     Shards,
@@ -29,17 +31,34 @@ OBJECTIVE = "evaluation.objective"
 RANKS = ("_incomplete", "_bare")  # by which a run that several sources have is chosen
 
 
-def load(*sources: Path | str) -> Runs:
+def load(*sources: Path | str, scores: Scale = "auto") -> Runs:
     """The runs of all sources; one that several have is taken from where most is known of it.
 
     Args:
-        sources: a sweep folder; W&B's offline folders (one run's, or a folder `wandb` of many); or
-            `entity/project[/group]` on W&B's service.
+        sources: a sweep folder; W&B's offline folders (one run's, or a folder `wandb` of many);
+            `entity/project[/group]` on W&B's service; or a table of anybody's scores (CSV, Parquet,
+            Arrow: see `harness.analyze.sources.scores`), which is set beside the runs of the rest.
+        scores: what the numbers in such tables are.
 
     Raises:
         UserError: a source is none of these, cannot be read or holds no runs.
     """
-    return join([checked(_read(source)) for source in sources])
+    tables = [Path(source) for source in sources if _is_table(Path(source))]
+    trained = [checked(_read(source)) for source in sources if Path(source) not in tables]
+    return join([*trained, *beside(_scored(tables, scores), trained)])
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() in (*DELIMITERS, *PARQUET, *ARROW) and not path.is_dir()
+
+
+def _scored(tables: Sequence[Path], scale: Scale) -> list[Runs]:
+    if not tables:
+        return []
+    # It loads scikit-learn, which nobody waits for who has a sweep.
+    from harness.analyze.sources.scores import read_scores
+
+    return [checked(read_scores(path, scale=scale)) for path in tables]
 
 
 def join(parts: Sequence[Runs]) -> Runs:
@@ -61,6 +80,7 @@ def join(parts: Sequence[Runs]) -> Runs:
         columns=columns.without(logging),
         notes=tuple(notes),
         found={name: lines for part in parts for name, lines in part.found.items()},
+        baseline=next((part.baseline for part in parts if part.baseline), ""),
         keep=tuple(part.keep for part in parts),
     )
 
@@ -104,7 +124,10 @@ def _read(source: Path | str) -> Runs:
     if not path.exists() and isinstance(source, str) and _is_service(source):
         return _read_service(source)
     if path.is_file():
-        raise UserError(f"{path} is no W&B log (.wandb); give a sweep folder such as runs/NAME")
+        raise UserError(
+            f"{path} is neither a W&B log (.wandb) nor a table of scores (.csv, .parquet); give a "
+            "sweep folder such as runs/NAME"
+        )
     return _read_store(path)  # which says what it lacks
 
 

@@ -116,7 +116,9 @@ def answer(runs: Runs, question: Question) -> Analysis:
         raise UserError(f"{runs.name}: no run has a test score (a column test/...)")
     headline = metrics[0]
     labelled = groups.label_runs(kept, keys=keys, tuned=question.tuned, by=question.by)
-    baseline = groups.baseline_label(labelled, keys=keys, by=question.by, asked=question.baseline)
+    baseline = groups.baseline_label(
+        labelled, keys=keys, by=question.by, asked=question.baseline, otherwise=runs.baseline
+    )
     chosen = groups.chosen_runs(labelled, metric=question.selection)
     usual = [m for m in COMPARED if m in known and m not in metrics]
     compared = metrics + usual + [m for m in known if m not in {*metrics, *usual}]

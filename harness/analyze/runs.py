@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -10,6 +10,9 @@ from harness.record.schema import Columns
 
 INCOMPLETE = "incomplete"
 """The status of a run whose log, or whose upload, ends before the run did."""
+
+Scale = Literal["auto", "logit", "probability", "rank"]
+"""What the numbers in a table of scores are."""
 
 HISTORY_SCHEMA = {"run_id": pl.String, "epoch": pl.Int32, "shard": pl.String}
 
@@ -27,6 +30,7 @@ class Runs:
         columns: which column of `runs` is configuration, which a fact, which a metric.
         notes: sentences on what the sources lack.
         found: sentences on each data set, by its fingerprint; W&B has none.
+        baseline: what the others are compared with where nobody asks and no run is the usual one.
         keep: holds the files that `history` reads, for as long as the runs live.
 
     A run that was trained twice has its older history and predictions too: readers of those join
@@ -40,4 +44,5 @@ class Runs:
     columns: Columns
     notes: tuple[str, ...] = ()
     found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    baseline: str = ""
     keep: Any = None

@@ -22,6 +22,8 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness reproduce NAME... | all       a verdict for each claim of an experiment
   harness analyze SOURCE...             tables and a report from logged runs
   harness predict MODEL FILE            scores new rows: probability, decision, reason
+  harness runs   list | show | diff | export | rm FOLDER ...
+                                        the stored runs: find, read, hand on, take out
   harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness data   list | describe NAME | fetch NAME
                                         the data sets
@@ -188,6 +190,12 @@ def _predict(arguments: list[str]) -> None:
     predict(arguments)
 
 
+def _runs(arguments: list[str]) -> None:
+    from harness.cli.runs_command import runs
+
+    runs(arguments)
+
+
 def _sync(arguments: list[str]) -> None:
     from harness.cli.sync_command import sync
 
@@ -214,6 +222,7 @@ _COMMANDS = {
     "reproduce": _reproduce,
     "analyze": _analyze,
     "predict": _predict,
+    "runs": _runs,
     "sync": _sync,
     "data": _data,
 }

@@ -13,7 +13,10 @@ from harness.metrics.names import listing
 def analyze(arguments: list[str]) -> None:
     """`harness analyze SOURCE...`: tables, figures and one report of the runs of all sources.
 
-    A source is a sweep folder, W&B's offline folders, or entity/project[/group] on W&B.
+    A source is a sweep folder, W&B's offline folders, entity/project[/group] on W&B, or a table of
+    any tool's scores (.csv, .parquet): a row each with label (two values) and score, and as far as
+    there are such with dataset, fold, seed, model (default: the file's name), part (train,
+    validation, test), row (its name in the data), weight (how often it counts), num_train.
     """
     parser = Parser(
         prog="harness analyze",
@@ -43,6 +46,7 @@ def analyze(arguments: list[str]) -> None:
         question=_question(given),
         formats=parse_formats(given.format),
         images=given.figures,
+        scores=given.scores,
     )
     console.print(f"Report: {report.resolve().as_uri()}", soft_wrap=True, highlight=False)
     if logged is not None:
@@ -82,6 +86,13 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     add("--tuned", help="prefixes of the keys it picks (default: optimizer.,schedule.,training.)")
     add("--rope", type=float, help="differences this small are the same (default: 0.01)")
     add("--target", default="", help="what steps are counted to: validation/log_loss=0.2")
+    add(
+        "--scores",
+        choices=("auto", "logit", "probability", "rank"),
+        default="auto",
+        help="what a table's scores are; rank: numbers that order rows and mean nothing else "
+        "(default: what their column is called, else a probability where all lie in [0, 1])",
+    )
     add(
         "--format",
         default="csv",

@@ -1,6 +1,5 @@
 """From a trained batch to records: metrics, curves, predictions and the facts about each run."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ from harness.data.run_data import RunData
 from harness.identity import numerics
 from harness.metrics.calibration import prior_shift, shift_prior
 from harness.metrics.evaluate import Scored, by_evaluation, evaluate
-from harness.record.schema import CURVES, Predictions, Record
+from harness.record.schema import CURVES, Predictions, Record, rows_fingerprint
 from harness.run import Run
 
 
@@ -78,7 +77,7 @@ def collect(
                 "positive_reason": dataset.positive_reason or None,
                 "data_positive_rate": dataset.positive_rate,
                 **_counts(own, dataset.labels),
-                "test_fingerprint": _fingerprint(own.split.test),
+                "test_fingerprint": rows_fingerprint(own.split.test),
             },
             chosen=found.chosen,
             metrics=found.metrics,
@@ -203,11 +202,6 @@ def _counts(own: RunData, labels: np.ndarray) -> dict[str, int | float]:
     counts["num_train_synthetic"] = len(own.synthetic)
     counts["train_prior"] = own.train_prior
     return counts
-
-
-def _fingerprint(rows: np.ndarray) -> str:
-    """16 hexadecimal digits that say which rows of a data set these are, in whatever order."""
-    return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def _sizes(splits: Sequence[Any], part: str) -> np.ndarray:

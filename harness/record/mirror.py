@@ -30,7 +30,7 @@ from harness.record.wandb_access import (
 from harness.record.wandb_client import upload
 from harness.record.wandb_form import as_wandb
 from harness.record.wandb_log import RunLog
-from harness.record.wandb_write import write_log
+from harness.record.wandb_write import is_proven, say_unproven, write_log
 
 LEDGER_FILE = "mirror-owed.jsonl"  # beside the store, added to by any number of writers
 RETRY_SECONDS = 60.0  # a server that is down is asked again this often
@@ -48,6 +48,10 @@ class Ledger:
     def note_sent(self, runs: Iterable[RunLog]) -> list[Exception]:
         """Notes that the service has these; returns what went wrong."""
         return self._append({"sent": {run.run_id: run.started.isoformat() for run in runs}})
+
+    def note_removed(self, run_ids: Iterable[str]) -> list[Exception]:
+        """Notes that these left the store: of one that is stored again, nothing was sent."""
+        return self._append({"removed": sorted(run_ids)})
 
     def sent(self) -> dict[str, datetime]:
         """When the run that the service has was made, by run_id. A torn line is passed over.
@@ -85,7 +89,7 @@ def _read(entry: dict[str, Any], sent: dict[str, datetime]) -> None:
     """Adds what a line says; earlier versions also noted what was owed, and no times."""
     for run_id, created in entry.get("sent", {}).items():
         sent[run_id] = datetime.fromisoformat(created).astimezone(UTC)
-    for run_id in entry.get("owed", ()):
+    for run_id in (*entry.get("owed", ()), *entry.get("removed", ())):
         sent.pop(run_id, None)
     if entry.get("to") == "online":
         sent.update(dict.fromkeys(entry.get("paid", ()), _ANY_TIME))
@@ -192,7 +196,9 @@ class Mirror:
         log = replace(run, **self._labels)
         if self.mode == "online":
             self._send(log)
-        elif log.charts:
+        elif log.charts or not is_proven():
+            if not is_proven():
+                say_unproven()
             upload(log, self._folder, timeout=self._timeout, offline=True)
         else:
             write_log(log, self._folder)

@@ -6,6 +6,7 @@ names for config keys, metrics as they are called, and `Columns` that says which
 that nobody has to guess from a name.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -169,6 +170,11 @@ class Record:
     def num_epochs(self) -> int:
         """Epochs trained: fewer than asked where the run stopped early."""
         return len(next(iter(self.curves.values())))
+
+
+def rows_fingerprint(rows: np.ndarray) -> str:
+    """16 hexadecimal digits that say which rows of a data set these are, in whatever order."""
+    return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()[:16]
 
 
 def flat(stored: pl.DataFrame) -> tuple[pl.DataFrame, Columns]:

@@ -109,6 +109,13 @@ class Claims:
         return taken
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """Meanwhile no sweep claims in the folder; yields whether a living one has."""
+    with _only_one_in(folder / FOLDER):
+        yield any([_claimed(path) for path in (folder / FOLDER).glob("*")])
+
+
 def _claimed(path: Path) -> set[str]:
     """What a claim holds; nothing where it is a dead sweep's, or may not be read."""
     with suppress(OSError), path.open(encoding="ascii") as file:
