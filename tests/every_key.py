@@ -32,6 +32,7 @@ CHOICES: Mapping[str, tuple[type, ...]] = {
 }
 NOT_VARIED = {
     "name", "root", "rerun",  # say where a run is kept, as all of wandb does
+    "plugins",  # say where its parts come from
     "evaluation.objective", "training.save_params",  # change no run
     # follow from a run's counts of classes, and are given to no sweep
     "loss.positive_scale", "loss.negative_scale", "loss.positive_margin", "loss.negative_margin",

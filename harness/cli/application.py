@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf  # noqa: E402
 from omegaconf.errors import OmegaConfBaseException  # noqa: E402
 from rich.console import Console  # noqa: E402
 
-from harness.cli import searching  # noqa: E402
+from harness.cli import plugging, searching  # noqa: E402
 from harness.cli.overrides import check_overrides, completed, explained  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
 from harness.errors import UserError  # noqa: E402
@@ -55,7 +55,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
     task = Task(_SWEEPS[command], stores_runs=command == "train")
     if flags.multirun and flags.cfg is not None:
         flags, task = _shown(command, flags)
-    overrides = searching.completed(completed(overrides))
+    overrides = searching.completed(completed(plugging.with_plugins(overrides)))
     asks_help = flags.help or flags.hydra_help or flags.shell_completion
     if not asks_help:
         number = check_overrides(command, overrides, multirun=flags.multirun)
@@ -185,15 +185,14 @@ class Task:
 
 
 def _train(configs: Configs) -> list[Any]:
-    from harness.config import folder_of, objective, parse
+    from harness.config import folder_of, objective
     from harness.sweep.engine import run_sweep
     from harness.sweep.progress import Progress
     from harness.sweep.timings import timed, write_profile
 
     console = Console(stderr=True)
     with timed("compose"):
-        parsed = [parse(config) for config in configs]
-    _check_some(parsed)
+        parsed = _parsed(configs)
     results = run_sweep(parsed, progress=Progress(console))
     write_profile()
     # A run asked for twice is one.
@@ -210,6 +209,14 @@ def _train(configs: Configs) -> list[Any]:
         result.error or _sortable(result.objectives[objective(config)], config)
         for result, config in zip(results, parsed, strict=True)
     ]
+
+
+def _parsed(configs: Configs) -> list[Any]:
+    from harness.config import parse
+
+    plugging.load_of(configs)
+    _check_some(configs)
+    return [parse(config) for config in configs]
 
 
 def _check_some(configs: Sequence[Any]) -> None:
@@ -230,20 +237,16 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
-    from harness.config import parse
     from harness.sweep.estimate import show_plan
 
-    _check_some(configs)
-    show_plan([parse(config) for config in configs], console=Console())
+    show_plan(_parsed(configs), console=Console())
     return [None] * len(configs)
 
 
 def _verify(configs: Configs) -> list[Any]:
-    from harness.config import parse
     from harness.sweep.verify import verify
 
-    _check_some(configs)
-    verify([parse(config) for config in configs], console=Console())
+    verify(_parsed(configs), console=Console())
     return [None] * len(configs)
 
 
