@@ -85,7 +85,7 @@ def lane_shapes(program: Program) -> Lane:
     }
     number = jax.ShapeDtypeStruct((), np.float32)
     return Lane(
-        loss=packed_shapes(of_a_batch=program.loss_of_a_batch),
+        loss=packed_shapes(program.losses),
         optimizer=jax.tree.unflatten(program.optimizer, [number] * program.optimizer.num_leaves),
         plateau=plateau_shapes(),
         **arrays,

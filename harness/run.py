@@ -20,7 +20,7 @@ from harness.data.dataset import Dataset
 from harness.data.run_data import Draw, RunData, held_out_sizes, most_synthetic, run_data
 from harness.errors import UserError
 from harness.identity import run_id
-from harness.losses import pack
+from harness.losses import family_of, pack
 from harness.models import Inputs, param_shapes, takes_padding
 from harness.optimizers import Optimizer, learning_rates, plateau_rule
 from harness.padding import rounded_features, rounded_rows, started_shapes
@@ -166,7 +166,7 @@ def resolve(config: Config, dataset: Dataset) -> Run:
             cardinalities=dataset.cardinalities,
             start=start,
             freeze_body=config.init.freeze_body,
-            loss_of_a_batch=config.loss.of_a_batch,
+            losses=family_of(type(config.loss)),
             pads_features=pads_features,
         ),
         sizes=sizes,

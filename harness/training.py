@@ -20,7 +20,7 @@ from jax import Array
 from jaxtyping import Float32, Int32, UInt32
 
 from harness import models
-from harness.losses import PackedLoss, mean_loss, mean_loss_and_gradient
+from harness.losses import POINTWISE, Family, PackedLoss, mean_loss, mean_loss_and_gradient
 from harness.models import Inputs, Model
 from harness.optimizers import Optimizer, PlateauRule, PlateauState, plateau_start, plateau_update
 
@@ -55,7 +55,7 @@ class Program:
     cardinalities: tuple[int, ...] = ()  # of the last columns, which hold codes
     start: Literal["random", "body", "all"] = "random"  # what of it comes from another run
     freeze_body: bool = False
-    loss_of_a_batch: bool = False  # whether the loss is of pairs and shares of a batch
+    losses: Family = POINTWISE  # those that its lanes may have
     pads_features: bool = False  # whether features may be padding, and weights are scaled for it
 
     @property

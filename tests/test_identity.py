@@ -192,6 +192,7 @@ NO_ARITHMETIC = (
     "harness.data.describe",
     "harness.identity",
     "harness.memory",
+    "harness.plugins",
     "harness.record",
     "harness.sweep.claims",
     "harness.sweep.compiled",

@@ -24,6 +24,7 @@ from harness.cli import searching  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
 from harness.config.jobs import check_some  # noqa: E402
 from harness.config.overrides import check_overrides, completed, explained  # noqa: E402
+from harness.config.plugging import with_plugins  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.files import conf_dir  # noqa: E402
 
@@ -56,7 +57,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
     task = Task(_SWEEPS[command], stores_runs=command == "train")
     if flags.multirun and flags.cfg is not None:
         flags, task = _shown(command, flags)
-    overrides = searching.completed(completed(overrides))
+    overrides = searching.completed(completed(with_plugins(overrides)))
     asks_help = flags.help or flags.hydra_help or flags.shell_completion
     if not asks_help:
         number = check_overrides(command, overrides, multirun=flags.multirun)
@@ -210,20 +211,18 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
-    from harness.config import parse
+    from harness.config.jobs import parsed
     from harness.sweep.estimate import planned
 
-    check_some(configs)
-    Console().print(planned([parse(config) for config in configs]), soft_wrap=True)
+    Console().print(planned(parsed(configs)), soft_wrap=True)
     return [None] * len(configs)
 
 
 def _verify(configs: Configs) -> list[Any]:
-    from harness.config import parse
+    from harness.config.jobs import parsed
     from harness.sweep.verify import verify
 
-    check_some(configs)
-    verify([parse(config) for config in configs], console=Console())
+    verify(parsed(configs), console=Console())
     return [None] * len(configs)
 
 

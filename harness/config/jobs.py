@@ -18,9 +18,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from harness.config import plugging
 from harness.config.composing import Composer
 from harness.config.expanding import expand
 from harness.config.overrides import check_overrides, completed, explained
+from harness.config.schema import Config, parse
 from harness.errors import UserError
 from harness.files import conf_dir, whole_file
 
@@ -66,7 +68,7 @@ def job_of(overrides: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:
-    given = completed(overrides)
+    given = completed(plugging.with_plugins(overrides))
     check_overrides("train", given, multirun=True)
     for text in given:
         if text.lstrip("+~").startswith("hydra"):
@@ -93,6 +95,17 @@ def _composer() -> Composer:
 def _loader() -> ConfigLoaderImpl:
     """Hydra's without its application, of which a process, such as a notebook's, may have one."""
     return ConfigLoaderImpl(create_config_search_path(str(conf_dir())))
+
+
+def parsed(configs: Sequence[Mapping[str, Any]]) -> list[Config]:
+    """The configurations of a sweep's jobs, once their plug-ins are loaded, of which a process may
+    have been given nothing else.
+
+    Raises:
+      UserError: there are none, one is wrong, or a plug-in cannot be loaded.
+    """
+    plugging.load_of(check_some(configs))
+    return [parse(config) for config in configs]
 
 
 def check_some(configs: Sequence[Any]) -> Sequence[Any]:

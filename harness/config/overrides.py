@@ -17,6 +17,7 @@ from hydra.errors import HydraException, MissingConfigException
 from harness.config.expanding import check_number, count
 from harness.errors import UserError, listed, none_of, override, shown
 from harness.files import conf_dir
+from harness.plugins import plugged, plugged_keys
 
 _TABLES = {".csv", ".tsv", ".txt", ".parquet", ".data", ".xls", ".xlsx", ".gz"}
 
@@ -224,14 +225,19 @@ def _keys() -> list[str]:
     from harness.config import config_keys
 
     groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
-    return sorted({*config_keys(), *groups})
+    return sorted({*config_keys(), *plugged_keys(), *groups})
 
 
 def choices(group: str) -> list[str]:
-    """The choices of a group of conf/, those in folders of it too; none where it is no group."""
+    """The choices of a group: of conf/, those in folders of it too, and plugged ones.
+
+    None where it is no group.
+    """
     folder = conf_dir() / group
     names = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
-    return sorted(name.as_posix() for name in names) if "." not in group else []
+    return (
+        sorted([*(name.as_posix() for name in names), *plugged(group)]) if "." not in group else []
+    )
 
 
 def _meant(key: str, known: Iterable[str]) -> str:

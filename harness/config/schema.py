@@ -7,7 +7,7 @@ wrong type or an impossible value is one error naming the key.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from functools import cache, reduce
+from functools import cache, lru_cache, reduce
 from operator import or_
 from pathlib import Path
 from types import UnionType
@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from typing import get_type_hints as type_hints
 
 from annotated_types import Ge, Le, MaxLen, MinLen
-from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, with_config
+from pydantic import (
+    ConfigDict,
+    Discriminator,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    WrapSerializer,
+    WrapValidator,
+    with_config,
+)
 
-from harness import losses, models, optimizers
+from harness import losses, models, optimizers, plugins
 from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Seed
@@ -28,6 +37,33 @@ from harness.metrics.settings import Evaluation
 def _split_name(split: Any) -> str:
     """A split that says no name is a holdout."""
     return split.get("name", "holdout") if isinstance(split, Mapping) else split.name
+
+
+# No key of any part takes a number that is none.
+_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class _Plugged:
+    """What a union of our own choices takes besides: the plugged choices of ``group``."""
+
+    def __init__(self, group: str):
+        self.group = group
+        self.marks = WrapValidator(self.validated), WrapSerializer(self.dumped)
+
+    def validated(self, values: Any, ours: Any) -> Any:
+        name = values.get("name") if isinstance(values, Mapping) else None
+        kind: Any = plugins.plugged(self.group).get(name) if isinstance(name, str) else None
+        return ours(values) if kind is None else _adapter(kind).validate_python(values)
+
+    def dumped(self, value: Any, ours: Any) -> Any:
+        kind: Any = type(value)
+        is_plugged = kind in plugins.plugged(self.group).values()
+        return _adapter(kind).dump_python(value, mode="json") if is_plugged else ours(value)
+
+
+@lru_cache(maxsize=256)
+def _adapter(kind: Any) -> TypeAdapter:
+    return TypeAdapter(with_config(_STRICT)(kind))
 
 
 if TYPE_CHECKING:  # the unions below are built from tables, which a type checker cannot follow
@@ -47,7 +83,9 @@ else:
     ]
     AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
     AnyBatching = Annotated[reduce(or_, batches.BATCHINGS), Discriminator("name")]
-    AnyLoss = Annotated[reduce(or_, losses.LOSSES), Discriminator("name")]
+    AnyLoss = Annotated[
+        Annotated[reduce(or_, losses.LOSSES), Discriminator("name")], *_Plugged("loss").marks
+    ]
     AnyModel = Annotated[reduce(or_, models.MODELS), Discriminator("name")]
     AnyOptimizer = Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")]
     AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
@@ -107,16 +145,13 @@ class Wandb:
     charts: bool = False
 
 
-# No key of any part takes a number that is none.
-_STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class Config:
     """One run; what of it is the run's identity is said in `harness.identity`.
 
     ``impute`` is what a missing value becomes: its feature's median or mean over the training part.
+    ``plugins`` says where choices come from that are not ours (`harness.plugins`).
     """
 
     dataset: AnyDataset
@@ -137,6 +172,7 @@ class Config:
     name: Annotated[str, MinLen(1)] = "default"
     root: Annotated[str, MinLen(1)] = "runs"
     rerun: bool = False
+    plugins: tuple[str, ...] = ()
 
 
 _ADAPTER = TypeAdapter(Config, config=None)

@@ -29,6 +29,7 @@ from harness.identity.modules import (
     exists,
     imported,
     is_type_checking,
+    path_of,
     resolved,
     source_of,
     top,
@@ -74,6 +75,12 @@ def code_hash(roots: Iterable[str | Any], *, without: frozenset[str] = frozenset
 def closure(roots: Iterable[str | Any], *, without: frozenset[str] = frozenset()) -> frozenset[str]:
     """The dotted names of all definitions whose text `code_hash` covers."""
     return frozenset(str(one) for one, _ in _reached(roots, without) if not one.by_name)
+
+
+def forget() -> None:
+    """Reads all sources anew when they are asked for next."""
+    for remembered in (path_of, source_of, _definition):
+        remembered.cache_clear()
 
 
 @contextmanager

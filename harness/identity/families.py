@@ -7,13 +7,15 @@ where code ran that no root leads to.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
+from harness import plugins
 from harness.config import Config
 from harness.data import batches, imbalance, sampler, splitters
-from harness.identity.code import closure, code_hash
+from harness.identity.code import closure, code_hash, forget
 from harness.losses import LOSSES
+from harness.losses.catalogue import OF_A_BATCH, POINTWISE
 from harness.metrics.settings import Evaluation
 from harness.models import MODELS
 from harness.optimizers import OPTIMIZERS, SCHEDULES
@@ -35,16 +37,19 @@ EVERY_RUN = (
     "harness.metrics.evaluate.Scored",
     "harness.metrics.ranked_rows.Ranking",
 )
-# A compiled program holds one family of losses and none of the other's arithmetic.
-OTHER_FAMILY = {
-    False: "harness.losses.catalogue.OF_A_BATCH",
-    True: "harness.losses.catalogue.POINTWISE",
+# A compiled program holds one family of losses and no other's arithmetic.
+LOSS_FAMILIES: Mapping[str, Any] = {
+    "harness.losses.catalogue.POINTWISE": POINTWISE,
+    "harness.losses.catalogue.OF_A_BATCH": OF_A_BATCH,
 }
+# What a loss that is not ours passes besides its own code.
+OWN_LOSS = "harness.losses.own.as_loss"
 # What only checks, says, times or keeps something: no number follows from it.
 NOT_FOLLOWED = frozenset(
     {
         "harness.data.dataset.check",
         "harness.identity",
+        "harness.plugins",
         "harness.sweep.compiled.compiled",
         "harness.sweep.timings",
     }
@@ -80,7 +85,9 @@ def family_named(names: Mapping[str, str]) -> Family:
       KeyError: there is no such choice (any more).
     """
     return tuple(
-        {choice.name: choice for choice in choices}[names[group]] if group in NAMED else choices[0]
+        ({choice.name: choice for choice in choices} | {**plugins.plugged(group)})[names[group]]
+        if group in NAMED
+        else choices[0]
         for group, choices in CHOICES.items()
     )
 
@@ -88,6 +95,7 @@ def family_named(names: Mapping[str, str]) -> Family:
 @cache
 def family_hash(family: Family) -> str:
     """12 hexadecimal digits of the code that runs of ``family`` are computed by."""
+    _read_anew(plugins.generation())
     return code_hash(_roots(family), without=_cut(family))
 
 
@@ -96,10 +104,26 @@ def covered(family: Family) -> frozenset[str]:
     return closure(_roots(family), without=_cut(family))
 
 
+def own_losses_hash(losses: tuple[Any, ...]) -> str:
+    """The same of losses that share a program and are not ours; empty for ours."""
+    return "" if losses in LOSS_FAMILIES.values() else code_hash(losses)
+
+
 def _roots(family: Family) -> list[str | Any]:
-    return [*EVERY_RUN, *family]
+    own = [] if _loss(family) in LOSSES else [OWN_LOSS]
+    return [*EVERY_RUN, *family, *own]
 
 
 def _cut(family: Family) -> frozenset[str]:
-    of_a_batch = family[list(CHOICES).index("loss")].of_a_batch
-    return NOT_FOLLOWED | {OTHER_FAMILY[of_a_batch]}
+    others = {name for name, losses in LOSS_FAMILIES.items() if _loss(family) not in losses}
+    return NOT_FOLLOWED | others
+
+
+def _loss(family: Family) -> Any:
+    return family[list(CHOICES).index("loss")]
+
+
+@lru_cache(maxsize=1)
+def _read_anew(generation: int) -> None:
+    """Forgets sources that were read before a plug-in was added: it may stand in one of them."""
+    forget()

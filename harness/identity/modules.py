@@ -52,8 +52,11 @@ class Module:
         return any(word in line for line in self.lines[node.lineno - 1 : node.end_lineno])
 
     def follows(self, module: str) -> bool:
-        """Whether code of ``module`` is read for code of this one; a library's is not."""
-        return top(module) in {top(self.name), OURS}
+        """Whether code of ``module`` is read for code of this one; a library's is not.
+
+        What lies beside a single file, such as one beside a notebook, is of its own package.
+        """
+        return top(module) in {top(self.name), OURS} or _are_beside(top(self.name), top(module))
 
     def bind(self, body: Sequence[ast.stmt]) -> None:
         """Takes in statements at the top of the module."""
@@ -118,6 +121,19 @@ def top(module: str) -> str:
 
 
 @cache
+def _are_beside(module: str, other: str) -> bool:
+    """Whether both lie in one folder, the first as a file, and no package manager put it there."""
+    file = path_of(module)
+    if (
+        file is None
+        or file.name == "__init__.py"
+        or {"site-packages", "dist-packages"} & {*file.parts}
+    ):
+        return False
+    return any((file.parent / one).is_file() for one in (f"{other}.py", f"{other}/__init__.py"))
+
+
+@cache
 def source_of(name: str) -> Module | None:
     """The module ``name`` read from its source; None where there is none."""
     path = path_of(name)
@@ -136,7 +152,7 @@ def path_of(module: str) -> Path | None:
     if loaded is not None:
         return Path(loaded) if loaded.endswith(".py") and Path(loaded).is_file() else None
     parent, _, name = module.rpartition(".")
-    for folder in _folders(parent) if parent else ():
+    for folder in _folders(parent) if parent else map(Path, sys.path):
         for path in (folder / name / "__init__.py", folder / f"{name}.py"):
             if path.is_file():
                 return path

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from rich.console import Console
 
-from harness.config import Config, folder_of, parse
-from harness.config.jobs import Jobs, check_some, jobs_of, record
+from harness.config import Config, folder_of
+from harness.config.jobs import Jobs, jobs_of, parsed, record
 from harness.data.fetching import say
 from harness.data.in_memory import Frame, held
 from harness.errors import UserError, override
@@ -67,8 +67,8 @@ def trained(configs: Sequence[Mapping[str, Any]]) -> Trained:
     from harness.sweep.timings import timed
 
     with timed("compose"):
-        parsed = [parse(config) for config in check_some(configs)]
-    return Trained(parsed, run_sweep(parsed, progress=Progress(Console(stderr=True))))
+        found = parsed(configs)
+    return Trained(found, run_sweep(found, progress=Progress(Console(stderr=True))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +216,7 @@ def plan(
     jobs, frame = _jobs(overrides, data, target, folder, described)
     from harness.sweep.estimate import planned
 
-    found = planned([parse(config) for config in jobs.configs])
+    found = planned(parsed(jobs.configs))
     del frame  # held until here
     return found
 

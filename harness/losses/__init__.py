@@ -1,7 +1,8 @@
 """Binary losses of a logit. Every loss is a frozen dataclass: its fields are its hyperparameters.
 
 `base` says what a loss is; `likelihood`, `focusing`, `margin`, `overlap` and `ranking` hold the
-losses; `catalogue` lists them and lets one compiled program hold them all.
+losses; `catalogue` lists them and lets one compiled program hold them all; `own` makes a loss of a
+function or dataclass of somebody else's.
 
 Notation: z logit, y label in {0, 1}, p = sigmoid(z), s = 2y - 1, p_t = sigmoid(s z) the probability
 given to the true class, eta = P(y=1|x), pi the training prior, logit(pi) its log-odds.
@@ -16,7 +17,10 @@ True
 from harness.losses.base import BatchLoss, LossFn, PointwiseLoss
 from harness.losses.catalogue import (
     LOSSES,
+    POINTWISE,
+    Family,
     PackedLoss,
+    family_of,
     mean_loss,
     mean_loss_and_gradient,
     pack,
@@ -35,6 +39,7 @@ from harness.losses.likelihood import (
 )
 from harness.losses.margin import Brier, Hinge, SquaredError, SquaredHinge
 from harness.losses.overlap import Dice, Tversky
+from harness.losses.own import as_loss
 from harness.losses.ranking import (
     AUCMargin,
     PairwiseHinge,
@@ -47,6 +52,7 @@ __all__ = [
     "BCE",
     "LDAM",
     "LOSSES",
+    "POINTWISE",
     "AUCMargin",
     "Asymmetric",
     "BatchLoss",
@@ -54,6 +60,7 @@ __all__ = [
     "ClassBalanced",
     "ClippedBCE",
     "Dice",
+    "Family",
     "Focal",
     "GeneralizedCE",
     "Hinge",
@@ -73,6 +80,8 @@ __all__ = [
     "Tversky",
     "VectorScaling",
     "WeightedBCE",
+    "as_loss",
+    "family_of",
     "mean_loss",
     "mean_loss_and_gradient",
     "pack",

@@ -1,11 +1,12 @@
-"""All losses in two compiled programs: one for those of an example, one for those of a batch.
+"""Our losses in two compiled programs: one for those of an example, one for those of a batch.
 
 A lane carries its loss as a number (which one) and a vector (its hyperparameters), so lanes of
 different losses run side by side without another compilation. Which loss it is decides a real
 branch: lanes are taken one by one here, not mapped, so a lane pays for its own loss alone and no
 other loss's NaN can reach it. A few microseconds a step, whatever the length of the catalogue.
 Losses of a batch have a program of their own, since XLA sets aside memory for every branch, and
-theirs grows with the square of the batch.
+theirs grows with the square of the batch. A loss that is not ours is alone in its program: what is
+plugged in changes no program of ours, nor of another plug-in.
 """
 
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from jaxtyping import Float32, Int32
 from harness.losses import focusing, likelihood, margin, overlap, ranking
 from harness.losses.base import LossFn, Rows, Scalar
 
+Family = tuple[type[LossFn], ...]  # the losses of a compiled program
+
 # The order is part of the compiled program: append.
-POINTWISE: tuple[type[LossFn], ...] = (
+POINTWISE: Family = (
     likelihood.BCE,
     likelihood.WeightedBCE,
     margin.Brier,
@@ -42,7 +45,7 @@ POINTWISE: tuple[type[LossFn], ...] = (
     likelihood.LDAM,
     focusing.SymmetricCE,
 )
-OF_A_BATCH: tuple[type[LossFn], ...] = (
+OF_A_BATCH: Family = (
     overlap.Dice,
     overlap.Tversky,
     ranking.AUCMargin,
@@ -61,33 +64,31 @@ class PackedLoss:
 
     index: Int32[Array, ""]
     values: Float32[Array, " hyperparameters"]  # as many as its family's longest loss has
-    of_a_batch: bool = field(default=False, metadata={"static": True})
-
-    @property
-    def family(self) -> tuple[type[LossFn], ...]:
-        return _family(self.of_a_batch)
+    family: Family = field(default=POINTWISE, metadata={"static": True})
 
 
-def packed_shapes(*, of_a_batch: bool) -> PackedLoss:
-    """The shapes and types of a lane's loss."""
-    length = _most_hyperparameters(_family(of_a_batch))
+def packed_shapes(family: Family) -> PackedLoss:
+    """The shapes and types of a lane's loss, which is one of ``family``."""
     shaped: Any = jax.ShapeDtypeStruct
-    index, values = shaped((), np.int32), shaped((length,), np.float32)
-    return PackedLoss(index=index, values=values, of_a_batch=of_a_batch)
+    values = shaped((_most_hyperparameters(family),), np.float32)
+    return PackedLoss(index=shaped((), np.int32), values=values, family=family)
 
 
 def pack(loss: LossFn) -> PackedLoss:
     """A fitted ``loss`` as lanes carry it."""
-    family = _family(loss.of_a_batch)
+    family = family_of(type(loss))
     values: Any = np.zeros(_most_hyperparameters(family), dtype=np.float32)
     for position, name in enumerate(_hyperparameters(type(loss))):
         values[position] = getattr(loss, name)
     index: Any = np.int32(family.index(type(loss)))
-    return PackedLoss(index=index, values=values, of_a_batch=loss.of_a_batch)
+    return PackedLoss(index=index, values=values, family=family)
 
 
-def _family(of_a_batch: bool) -> tuple[type[LossFn], ...]:
-    return OF_A_BATCH if of_a_batch else POINTWISE
+def family_of(cls: type[LossFn]) -> Family:
+    """The losses that share a program with ``cls``."""
+    if cls in POINTWISE:
+        return POINTWISE
+    return OF_A_BATCH if cls in OF_A_BATCH else (cls,)
 
 
 def _hyperparameters(cls: Any) -> tuple[str, ...]:
@@ -95,8 +96,8 @@ def _hyperparameters(cls: Any) -> tuple[str, ...]:
 
 
 @cache
-def _most_hyperparameters(family: tuple[type[LossFn], ...]) -> int:
-    return max(len(_hyperparameters(cls)) for cls in family)
+def _most_hyperparameters(family: Family) -> int:
+    return max(1, *(len(_hyperparameters(cls)) for cls in family))
 
 
 def _mean(

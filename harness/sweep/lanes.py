@@ -59,7 +59,7 @@ def pair_bytes(program: Program) -> int:
 
     Lanes take turns at their loss. A pair has some six numbers on the way to its gradient.
     """
-    if not program.loss_of_a_batch:
+    if not program.losses[0].of_a_batch:
         return 0
     rows = max(program.batch_size, min(EVALUATION_CHUNK, program.sizes.validation))
     return 4 * 6 * rows**2

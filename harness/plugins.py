@@ -1,0 +1,261 @@
+"""What users bring: losses of their own, listed beside ours by the name they are chosen by.
+
+    from harness.plugins import loss
+
+    @loss
+    def soft_hinge(logits, labels, temperature=1.0):
+        ...
+
+A module that defines some is named by ``plugins=[my_package.losses]`` or
+``plugins=[my_losses.py]``, or is installed with an entry point of the group `ENTRY_POINTS`. Only
+commands that train import it: nothing that a logged run names is ever loaded. See
+docs/decisions/028.
+"""
+
+import hashlib
+import importlib
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.errors import UserError
+
+ENTRY_POINTS = "bce_harness.plugins"
+GROUPS = ("loss",)
+"""The groups of conf/ that plug-ins can add choices to."""
+
+_PLUGGED: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+_SOURCES: dict[str, str] = {}  # of loaded modules, a hash of their files
+_generation = 0
+
+
+def loss(given: Any = None, /, *, name: str | None = None, of_a_batch: bool = False) -> Any:
+    """A decorator that adds a loss: a function or a frozen dataclass, which it returns unchanged.
+
+    Args:
+      given: ``(logits, labels, number=default, ...)``; see `harness.losses.as_loss`.
+      name: what it is chosen by; its own name where there is none. ``@loss("name")`` does the same.
+      of_a_batch: whether it is one value of a whole batch, of ``(logits, labels, weights)``.
+
+    Raises:
+      UserError: it is no loss, or another loss has its name.
+    """
+    if given is None or isinstance(given, str):
+        return lambda defined: loss(defined, name=name or given, of_a_batch=of_a_batch)
+    _add_loss(given, name, of_a_batch=of_a_batch)
+    return given
+
+
+def plugged(group: str) -> Mapping[str, Any]:
+    """The plugged choices of a group, by name; of ours there are none among them."""
+    return _PLUGGED.get(group, {})
+
+
+def plugged_keys() -> list[str]:
+    """The dotted keys of all plugged choices."""
+    return [
+        f"{group}.{one.name}"
+        for group, choices in _PLUGGED.items()
+        for made in choices.values()
+        for one in fields(made)
+    ]
+
+
+def generation() -> int:
+    """How often something was added: what is remembered of sources is of one generation."""
+    return _generation
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A plug-in that was loaded.
+
+    Attributes:
+      spec: what finds it again, a file with the hash of its source.
+      chosen: the name of the one choice asked for, if one was.
+    """
+
+    spec: str
+    chosen: str | None
+
+
+def load(spec: str) -> Loaded:
+    """Imports a plug-in: ``my_package.losses``, ``my_losses.py``, or one definition that need have
+    no decorator, ``loss=my_package.losses:Mine``.
+
+    A file may be followed by ``@`` and the hash that its source had. What is loaded already is
+    read anew where its file has changed.
+
+    Raises:
+      UserError: there is no such module or name, importing it fails, or its source is another one.
+    """
+    found = _SPEC.fullmatch(spec)
+    if found is None or found["group"] not in (GROUPS if found["name"] else (None,)):
+        raise UserError(
+            f"plugins=[{spec}]: give modules or files, such as my_package.losses or my_losses.py, "
+            "or one definition as in loss=my_package.losses:MyLoss"
+        )
+    place, name = found["place"], found["name"]
+    module, source = _imported(place, spec)
+    is_file = place.endswith(".py")
+    if is_file and found["source"] not in (None, source):
+        raise UserError(
+            f"plugins=[{spec}]: {place} has changed since (now @{source}): give {place} without @ "
+            "to use it as it is"
+        )
+    chosen = None if name is None else _chosen(module, name, spec)
+    given = f"{place}:{name}" if name else place
+    prefix = f"{found['group']}=" if name else ""
+    return Loaded(f"{prefix}{given}{f'@{source}' if is_file else ''}", chosen)
+
+
+_SPEC = re.compile(
+    r"(?:(?P<group>\w+)=)?(?P<place>[^=@]+?)(?::(?P<name>[A-Za-z_]\w*))?(?:@(?P<source>[0-9a-f]{12}))?"
+)
+
+
+def load_installed() -> None:
+    """Imports what installed packages declare as plug-ins.
+
+    Raises:
+      UserError: one of them cannot be imported.
+    """
+    for one in entry_points(group=ENTRY_POINTS):
+        try:
+            load(one.value)
+        except UserError as error:
+            package = one.dist.name if one.dist is not None else one.name
+            raise UserError(
+                f"the installed package {package} is a plug-in that fails: {error}"
+            ) from error
+
+
+def _add_loss(given: Any, name: str | None, *, of_a_batch: bool = False) -> None:
+    global _generation
+    from harness.losses import LOSSES, as_loss
+
+    made: Any = as_loss(given, name, of_a_batch=of_a_batch)
+    before = _PLUGGED["loss"].get(made.name)
+    if not re.fullmatch(r"[A-Za-z_][\w-]*", made.name):
+        raise UserError(f"loss={made.name!r} is no name: use letters, digits and _")
+    if made.name in {one.name for one in LOSSES}:
+        raise UserError(f"loss={made.name} is one of ours: give {_place(made)} another name")
+    if before is not None and _place(before) != _place(made):
+        raise UserError(
+            f"loss={made.name} is defined by {_place(before)} and by {_place(made)}: rename one"
+        )
+    _PLUGGED["loss"][made.name] = made
+    _generation += 1
+
+
+@cache
+def check_traced(made: Any) -> None:
+    """Tries a loss as lanes call it, on shapes alone; it needs a default for each hyperparameter.
+
+    Raises:
+      UserError: it is nothing that JAX can trace and differentiate.
+    """
+    import jax
+    import numpy as np
+
+    from harness.losses import mean_loss_and_gradient, pack
+
+    try:
+        fitted = made().fitted(num_negatives=95, num_positives=5)
+    except TypeError:  # a hyperparameter without a default, which its config gives
+        return
+    number, rows = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((4,), np.float32)
+    try:
+        jax.eval_shape(mean_loss_and_gradient, pack(fitted), number, rows, rows, rows)
+    except UserError:
+        raise
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"loss={made.name} cannot be traced by JAX ({type(error).__name__}: {first}): write it "
+            "with jax.numpy, and with jnp.where instead of `if` on logits, labels and "
+            "hyperparameters"
+        ) from error
+
+
+def _place(made: Any) -> str:
+    return f"{made.__module__}.{made.__qualname__}"
+
+
+def _chosen(module: ModuleType, name: str, spec: str) -> str:
+    """The name of the loss that ``module`` calls ``name``, which has a decorator or not."""
+    try:
+        given = getattr(module, name)
+    except AttributeError:
+        raise UserError(f"{spec}: {module.__name__} has no {name}") from None
+    place = f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', '')}"
+    for known, made in _PLUGGED["loss"].items():
+        if _place(made) == place and made.__dict__["given"] is given:
+            return known
+    _add_loss(given, None)
+    return next(known for known, made in _PLUGGED["loss"].items() if _place(made) == place)
+
+
+def _imported(place: str, spec: str) -> tuple[ModuleType, str]:
+    """The module at ``place``, and the hash of its source."""
+    is_file = place.endswith(".py")
+    path = Path(place).expanduser().absolute()
+    if is_file and not path.is_file():
+        raise UserError(f"plugins=[{spec}]: {place}: no such file")
+    folder, name = _import_name(path) if is_file else (Path.cwd(), place)
+    if str(folder) not in sys.path:  # last: what lies there shadows nothing
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()
+    module = _guarded(lambda: importlib.import_module(name), name, spec)
+    file = Path(getattr(module, "__file__", None) or "")
+    if is_file and file.resolve() != path.resolve():
+        raise UserError(
+            f"plugins=[{spec}]: the module {name} is another one, {file}: give the file another "
+            "name"
+        )
+    source = hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file.is_file() else ""
+    if _SOURCES.setdefault(module.__name__, source) != source:
+        module = _guarded(lambda: importlib.reload(module), name, spec)
+        _SOURCES[module.__name__] = source
+    return module, source
+
+
+def _import_name(path: Path) -> tuple[Path, str]:
+    """The folder a file is imported from, and its module's dotted name there."""
+    folder, parts = path.parent, [path.stem]
+    while (folder / "__init__.py").is_file():
+        folder, parts = folder.parent, [folder.name, *parts]
+    return folder, ".".join(parts)
+
+
+def _guarded(imports: Callable[[], ModuleType], name: str, spec: str) -> ModuleType:
+    try:
+        return imports()
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        lacking = getattr(error, "name", None) if isinstance(error, ModuleNotFoundError) else None
+        if lacking and f"{name}.".startswith(f"{lacking}."):
+            raise UserError(
+                f"plugins=[{spec}]: no module {lacking} is installed, nor does it lie in this "
+                "folder: give its dotted name, or a file as path/to/it.py"
+            ) from error
+        line = _line_of(error)
+        raise UserError(
+            f"plugins=[{spec}]: importing it raised {type(error).__name__}: {error}{line}"
+        ) from error
+
+
+def _line_of(error: BaseException) -> str:
+    """Where it was raised, by the last line of a file."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
+        trace = trace.tb_next
+    return place
