@@ -150,13 +150,12 @@ def test_mistakes_are_one_line(overrides, given, said):
 
 
 def test_what_fails_is_said_and_what_does_not_is_kept(tmp_path, capsys):
-    few = ["split.test=.2,190"]
     asked = dict(data=frame_of(), target="label", folder=tmp_path / "few")
-    sweep = package.train(*TINY, *few, **asked)
+    sweep = package.train(*TINY, "imbalance=induced", "imbalance.positive_rate=.3,.001", **asked)
     assert sweep.table().height == 1 and len(sweep.errors) == 1
-    assert "1 job failed, split.test=190: split: validation 40" in capsys.readouterr().err
-    with pytest.raises(UserError, match="leave no training row"):
-        package.train(*TINY, "split.test=190", **asked)
+    assert "1 job failed, imbalance.positive_rate=0.001: " in capsys.readouterr().err
+    with pytest.raises(UserError, match="positive_rate"):
+        package.train(*TINY, "imbalance=induced", "imbalance.positive_rate=.001", **asked)
 
 
 def test_values_are_written_as_overrides():
