@@ -1,6 +1,5 @@
 """Which loss should train my binary classifier? Fused sweeps, honest comparison."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import UserError
@@ -14,22 +13,17 @@ __version__ = "0.1.0"
 
 __all__ = ["BinaryClassifier", "Choice", "Sweep", "UserError", "choose", "load", "plan", "train"]
 
-# Where what is not imported at once comes from.
-_MODULES = {
-    "BinaryClassifier": "estimator",
-    "Choice": "choosing",
-    "choose": "choosing",
-    "Sweep": "sweeps",
-    "load": "sweeps",
-    "plan": "sweeps",
-    "train": "sweeps",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Imported when it is asked for: `import harness` costs nothing and leaves JAX alone."""
-    if name in _MODULES:
-        return getattr(import_module(f"harness.interface.{_MODULES[name]}"), name)
+    if name in __all__:
+        if name == "BinaryClassifier":
+            from harness.interface import estimator as module
+        elif name in ("Choice", "choose"):
+            from harness.interface import choosing as module  # type: ignore[no-redef]
+        else:
+            from harness.interface import sweeps as module  # type: ignore[no-redef]
+        return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -59,7 +59,8 @@ ALLOWED = {
         "analyze",
     },
     "interface": {
-        "errors", "files", "devices", "config", "data", "metrics", "sweep", "analyze", "predict",
+        "errors", "devices", "config", "checkpoints", "data", "losses", "metrics", "predict", "run",
+        "padding", "sweep", "training", "record", "analyze",
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
