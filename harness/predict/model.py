@@ -188,9 +188,10 @@ class Model:
         rows = features_of(frame, self.description.columns, encoding=encoding, table=table)
         logits = self.logits_of(rows.features)
         logits[list(rows.reasons)] = np.nan
-        final = self._final_logits(logits.astype(np.float64))
+        wide = logits.astype(np.float64)  # a cut may lie between two floats of 32 bits
+        final = self._final_logits(wide)
         if positive_rate is None or self.keeps_cut:
-            is_positive = logits >= self.description.threshold.logit
+            is_positive = wide >= self.description.threshold.logit
         if positive_rate is not None:
             final = final + prior_shift(
                 training_rate=self.description.prior, natural_rate=positive_rate
