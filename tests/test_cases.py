@@ -575,14 +575,16 @@ def test_the_environment_of_wandb_is_followed_where_nothing_is_said(harness, wri
     write(rows_of([0, 1] * 30))
     for name, value in {
         "PROJECT": "theirs", "RUN_GROUP": "grouped", "TAGS": "one, two", "ENTITY": "team",
+        "JOB_TYPE": "night", "NOTES": "why", "NAME": "called",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"WANDB_{name}", value)
     monkeypatch.setenv("WANDB_DIR", "elsewhere")
     assert "WANDB_DIR is not used" in train(harness, "wandb=offline").err
-    assert logged("t") == ("theirs", "team", "grouped", ("one", "two"))
+    assert logged("t") == ("theirs", "team", "grouped", ("one", "two"), "night", "why", "called")
     said = ("wandb.project=p", "wandb.group=g", 'wandb.tags=["a,b"]', "wandb.entity=e", "name=n")
+    said += ("wandb.job_type=j", "wandb.notes=n", "wandb.run_name=${loss.name}-s${seed}")
     train(harness, "wandb=offline", *said)
-    assert logged("n") == ("p", "e", "g", ("a,b",))
+    assert logged("n") == ("p", "e", "g", ("a,b",), "j", "n", "bce-s0")
 
 
 def logged(name):
@@ -590,7 +592,7 @@ def logged(name):
     (folder,) = Path("runs", name, "wandb").glob("offline-run-*")
     (stored,) = stored_logs(Path("runs", name), [*store.stored(Path("runs", name))])
     read = read_log(folder)
-    fields = ("project", "entity", "group", "tags")
+    fields = ("project", "entity", "group", "tags", "job_type", "notes", "name")
     found = tuple(getattr(read, field) for field in fields)
     assert found == tuple(getattr(stored, field) for field in fields)
     return found

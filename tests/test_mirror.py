@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import UserError
-from harness.record import wandb_log
+from harness.record import wandb_log, wandb_write
 from harness.record.mirror import Ledger, Mirror, Patience
-from harness.record.wandb_access import Labels, Mode
+from harness.record.wandb_access import Labels, Mode, check_labels, labels, named
 from harness.record.wandb_client import LEAN
 from harness.record.wandb_log import BLOCK, CHUNK, MAGIC, Columns, Rows, RunLog, pack, unpack
 from harness.record.wandb_read import read_log
@@ -53,6 +53,8 @@ RUN = RunLog(
     history=ROWS,
     summary={"test/auroc": 0.75, "test/mcc": math.nan, "epoch": 2, "worst": math.inf, "s": "ü"},
     tags=["a", "ß"],
+    job_type="train ✓",
+    notes="why:\nto see",
     exit_code=1,
     started=STARTED,
     seconds=8.0,
@@ -65,7 +67,8 @@ def make_mirror(
     timeout: float = 2.0,
     patience: Patience | None = None,
 ) -> Mirror:
-    labels = Labels(project="proj", entity="ent", group="sweep", tags=("a", "ß"))
+    told = {"job_type": RUN.job_type, "notes": RUN.notes}
+    labels = Labels(project="proj", entity="ent", group="sweep", tags=("a", "ß"), **told)
     return Mirror(mode=mode, labels=labels, folder=folder, timeout=timeout, patience=patience)
 
 
@@ -87,6 +90,7 @@ def inspect(path: Path) -> dict[str, Any]:
         content = record.get(record["type"])
         if record["type"] == "run":
             names = ("run_id", "display_name", "entity", "project", "run_group", "tags")
+            names += ("job_type", "notes")
             seen |= {name: content.get(name) for name in names}
             seen["config"] = without_clock(content["config"]["update"])
         elif record["type"] == "history":
@@ -106,6 +110,8 @@ def write_by_public_api(run: RunLog, folder: Path) -> None:
         name=run.name,
         config=dict(run.config),
         tags=list(run.tags),
+        job_type=run.job_type,
+        notes=run.notes,
         group="sweep",
         project="proj",
         entity="ent",
@@ -135,7 +141,8 @@ def test_writes_what_the_public_api_writes(tmp_path: Path) -> None:
     assert [row["num"] for row in seen["history"]] == [0, 1, 2, 3]
     # Our reader: the same of both, and NaN and infinity themselves.
     mine, real = read_log(ours), read_log(theirs.parent)
-    for field in ("run_id", "name", "config", "tags", "exit_code", "project", "entity", "group"):
+    fields = ("run_id", "name", "config", "tags", "exit_code", "project", "entity", "group")
+    for field in (*fields, "job_type", "notes"):
         assert same(getattr(mine, field), getattr(real, field)), field
     assert same(without_clock(dict(mine.summary)), without_clock(dict(real.summary)))
     losses = [row.get("validation/loss") for row in mine.rows]
@@ -319,6 +326,50 @@ def test_a_slow_server_is_waited_for_no_longer_than_is_said(
     assert len(mirrored) < len(runs)
     sent = [run_id for name in ("a", "b") for run_id in Ledger(tmp_path / name).sent()]
     assert sent == mirrored and "not mirrored" in caplog.text
+
+
+def test_another_client_writes_by_itself_and_a_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One whose form nobody has held ours to: what it wrote reads as what we write."""
+    import wandb
+
+    make_mirror(tmp_path / "ours").write([RUN])
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(wandb_write, "_version", lambda: "0.99.1")
+    wandb_write.say_unproven.cache_clear()
+    # A client that has lost a setting which only makes it lean.
+    known = wandb.Settings.model_fields.keys() - {"x_disable_stats"}
+    monkeypatch.setattr(wandb.Settings, "model_fields", dict.fromkeys(known), raising=False)
+    mirror = make_mirror(tmp_path / "theirs")
+    second = replace(RUN, run_id="ffee")
+    assert mirror.write([RUN]) + mirror.write([second]) == [RUN.run_id, "ffee"]
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "wandb 0.99.1 is not the 0.31.x" in said
+    logs = sorted((tmp_path / "theirs").glob("wandb/*run-*/*.wandb"))
+    assert len(logs) == 2
+    mine, real = read_log(log_of(tmp_path / "ours")), read_log(logs[0])
+    for field in ("run_id", "name", "config", "tags", "group", "job_type", "notes"):
+        assert same(getattr(mine, field), getattr(real, field)), field
+    assert same(without_clock(dict(mine.summary)), without_clock(dict(real.summary)))
+
+
+def test_settings_win_over_variables_and_these_over_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert labels(sweep="s") == Labels("bce-harness", "", "s", ())
+    variables = {
+        "PROJECT": "p", "ENTITY": "e", "RUN_GROUP": "g", "JOB_TYPE": "j", "NOTES": "n",
+        "TAGS": "a, b,a", "NAME": "mine",
+    }  # fmt: skip
+    for name, value in variables.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    assert labels(sweep="s") == Labels("p", "e", "g", ("a", "b"), "j", "n")
+    own = {"project": "P", "entity": "E", "group": "G", "job_type": "J", "notes": "N"}
+    assert labels(**own, tags=["c"], sweep="s") == Labels("P", "E", "G", ("c",), "J", "N")
+    assert (named({}, "usual"), named({"run_name": "own"}, "usual")) == ("mine", "own")
+    monkeypatch.delenv("WANDB_NAME")
+    assert named({"run_name": None}, "usual") == "usual"
+    with pytest.raises(UserError, match=r"wandb\.job_type 'x+\.\.\. has 129"):
+        check_labels(labels(job_type="x" * 129, sweep="s"))
 
 
 def test_one_unwritable_run_keeps_no_other(

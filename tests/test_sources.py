@@ -1,6 +1,7 @@
 """The same runs give the same tables from the store, from offline folders and from the service."""
 
 import io
+import json
 import math
 import subprocess
 import sys
@@ -238,6 +239,22 @@ def test_a_service_out_of_reach_is_one_line(tmp_path: Path, monkeypatch: Any) ->
 def test_no_project_is_one_line(server: StandIn) -> None:
     with pytest.raises(UserError, match=r"cannot read ent/none from W&B .*none"):
         load("ent/none")
+
+
+def test_an_answer_nested_beyond_reason_is_one_line(monkeypatch: Any) -> None:
+    """This client refuses most of them in its own words; another may let Python's through."""
+
+    class Client:
+        def Api(self, **_: Any) -> Any:
+            return self
+
+        def runs(self, *_: Any, **__: Any) -> Any:
+            return [json.loads("[" * 100_000)]
+
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr(wandb_client, "quiet_client", Client)
+    with pytest.raises(UserError, match=r"cannot read ent/proj from W&B .*RecursionError"):
+        load("ent/proj")
 
 
 def test_the_store_alone_is_read_without_wandb(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 from typing import get_type_hints as type_hints
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError, with_config
 
 from harness import losses, models, optimizers
@@ -90,13 +90,18 @@ class Wandb:
 
     ``charts`` logs each run's precision-recall, reliability and confusion charts too, through W&B's
     client: some 0.1 s a run, offline as well. What is empty follows WANDB_PROJECT, WANDB_ENTITY,
-    WANDB_RUN_GROUP and WANDB_TAGS; else the project is bce-harness and the group the sweep's name.
+    WANDB_RUN_GROUP, WANDB_JOB_TYPE, WANDB_NOTES, WANDB_TAGS and WANDB_NAME; else the project is
+    bce-harness, the group the sweep's name, and a run's name its loss, data set, seed and id.
+    Each may be made of other keys, as Hydra writes them: ``run_name=${loss.name}-s${seed}``.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     project: Annotated[str, MinLen(1)] | None = None
     entity: str | None = None
     group: Annotated[str, MinLen(1)] | None = None
+    job_type: Annotated[str, MinLen(1)] | None = None
+    notes: Annotated[str, MaxLen(10_000)] | None = None
+    run_name: Annotated[str, MinLen(1), MaxLen(128)] | None = None
     tags: tuple[str, ...] = ()
     charts: bool = False
 

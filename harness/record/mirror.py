@@ -30,7 +30,7 @@ from harness.record.wandb_access import (
 from harness.record.wandb_client import upload
 from harness.record.wandb_form import as_wandb
 from harness.record.wandb_log import RunLog
-from harness.record.wandb_write import write_log
+from harness.record.wandb_write import is_proven, say_unproven, write_log
 
 LEDGER_FILE = "mirror-owed.jsonl"  # beside the store, added to by any number of writers
 RETRY_SECONDS = 60.0  # a server that is down is asked again this often
@@ -196,7 +196,9 @@ class Mirror:
         log = replace(run, **self._labels)
         if self.mode == "online":
             self._send(log)
-        elif log.charts:
+        elif log.charts or not is_proven():
+            if not is_proven():
+                say_unproven()
             upload(log, self._folder, timeout=self._timeout, offline=True)
         else:
             write_log(log, self._folder)

@@ -18,7 +18,7 @@ from harness.record.mirror import Ledger
 from harness.record.run_charts import Chart, charts
 from harness.record.schema import FACTS, SCORES, Predictions
 from harness.record.store import read_runs, scan, shard_paths, shards, stored
-from harness.record.wandb_access import describe, has_key, is_outage, labels
+from harness.record.wandb_access import LABELS, describe, has_key, is_outage, labels
 from harness.record.wandb_client import contents_in, upload
 from harness.record.wandb_form import as_wandb
 from harness.record.wandb_log import RunLog
@@ -195,7 +195,7 @@ def _log(path: Path, row: Mapping[str, Any], curves: pl.DataFrame | None) -> Run
         run,
         **vars(
             labels(
-                **{key: settings.get(key) for key in ("project", "entity", "group", "tags")},
+                **{key: settings.get(key) for key in LABELS},
                 sweep=path.parents[2].resolve().name,
             )
         ),

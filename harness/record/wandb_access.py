@@ -3,8 +3,8 @@
 import netrc
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -61,14 +61,18 @@ class Labels:
     entity: str
     group: str
     tags: tuple[str, ...]
+    job_type: str = ""
+    notes: str = ""
 
 
 def labels(
     *,
-    project: str | None,
-    entity: str | None,
-    group: str | None,
-    tags: Sequence[str] | None,
+    project: str | None = None,
+    entity: str | None = None,
+    group: str | None = None,
+    job_type: str | None = None,
+    notes: str | None = None,
+    tags: Sequence[str] | None = None,
     sweep: str,
 ) -> Labels:
     """What the configuration says, where it says nothing W&B's environment variables, else our own.
@@ -81,7 +85,18 @@ def labels(
         entity=entity or os.environ.get("WANDB_ENTITY", ""),
         group=group or os.environ.get("WANDB_RUN_GROUP") or sweep,
         tags=tuple(dict.fromkeys(tags or filter(None, told))),
+        job_type=job_type or os.environ.get("WANDB_JOB_TYPE", ""),
+        notes=notes or os.environ.get("WANDB_NOTES", ""),
     )
+
+
+def named(settings: Mapping[str, Any], usual: str) -> str:
+    """A run's name: what the configuration says, else WANDB_NAME, else the ``usual`` one."""
+    return settings.get("run_name") or os.environ.get("WANDB_NAME") or usual
+
+
+LABELS = tuple(field.name for field in fields(Labels))
+"""The keys of a configuration's `wandb` that `labels` takes."""
 
 
 def check_labels(found: Labels) -> None:
@@ -90,6 +105,8 @@ def check_labels(found: Labels) -> None:
         _check("wandb.tags", tag, _LONGEST_TAG)
     _check("wandb.group (or name)", found.group, _LONGEST_NAME)
     _check("wandb.project", found.project, _LONGEST_NAME)
+    if found.job_type:
+        _check("wandb.job_type", found.job_type, _LONGEST_NAME)
     if wrong := sorted(set(found.project) & set(_NOT_IN_A_PROJECT)):
         raise UserError(
             f"wandb.project {shown(found.project)} holds {' '.join(wrong)}: W&B takes no "

@@ -33,6 +33,14 @@ LEAN: dict[str, Any] = {
 }
 
 
+def _lean(wandb: Any, **settings: Any) -> Any:
+    """The client's settings, as far as its version knows them: those of ``LEAN`` are not promised
+    to stay."""
+    known = wandb.Settings.model_fields
+    lean = {key: value for key, value in LEAN.items() if key in known}
+    return wandb.Settings(**lean, **settings)
+
+
 def upload(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) -> None:
     """Sends one run through the public API. A run of the same id is written over.
 
@@ -45,8 +53,8 @@ def upload(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) 
     if not offline and not has_key() and not os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         raise ConnectionError("no W&B API key is set: run `wandb login` or set WANDB_API_KEY")
     wandb = quiet_client()
-    settings = wandb.Settings(
-        **LEAN, init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
+    settings = _lean(
+        wandb, init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
     )
     live = wandb.init(
         id=run.run_id,
@@ -54,6 +62,8 @@ def upload(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) 
         config=dict(run.config),
         tags=list(run.tags),
         group=run.group,
+        job_type=run.job_type or None,
+        notes=run.notes or None,
         project=run.project,
         entity=run.entity or None,
         dir=folder,
@@ -128,7 +138,7 @@ def served_runs(entity: str, project: str, group: str | None) -> Iterator[RunLog
         for i, run in enumerate(pages):
             pages.objects[i] = None  # the client would keep every run it has read
             yield _served_log(run)
-    except (Error, ValueError, TypeError, KeyError, OSError) as error:
+    except (Error, ValueError, TypeError, KeyError, OSError, RecursionError) as error:
         raise UserError(f"cannot read {place} from W&B ({describe(error)}); check it") from error
 
 
@@ -204,7 +214,7 @@ def _log_files(*, tables: Sequence[Path], files: Sequence[Path], sweep: str, whe
         job_type="summary",
         config={ORIGIN: {"format": SUMMARY}},
         reinit="create_new",
-        settings=wandb.Settings(**LEAN, **timeouts, finish_timeout_raises=True),
+        settings=_lean(wandb, **timeouts, finish_timeout_raises=True),
         **where,
     )
     try:

@@ -18,6 +18,7 @@ import polars as pl
 from harness.record.first_form import LISTS
 from harness.record.run_charts import PREFIX, Chart
 from harness.record.schema import FACTS, RUN
+from harness.record.wandb_access import named
 from harness.record.wandb_log import Columns, Rows, RunLog
 
 ORIGIN = "harness"  # the config key by which a run of this harness is known
@@ -76,7 +77,7 @@ def as_wandb(
     }
     return RunLog(
         run_id=run_id,
-        name=f"{name[:LONGEST_NAME]}-{run_id[:4]}",
+        name=named(config.get("wandb", {}), f"{name[:LONGEST_NAME]}-{run_id[:4]}"),
         config={**config, ORIGIN: sent},
         history=history,
         summary=summary,

@@ -55,6 +55,8 @@ class RunLog:
     project: str = ""
     entity: str = ""
     group: str = ""
+    job_type: str = ""
+    notes: str = ""
     charts: Mapping[str, Chart] = field(default_factory=dict)
 
     @property

@@ -109,6 +109,8 @@ def _run_fields(run: Any) -> dict[str, Any]:
         "project": run.project,
         "entity": run.entity,
         "group": run.run_group,
+        "job_type": run.job_type,
+        "notes": run.notes,
     }
 
 

@@ -19,7 +19,7 @@ from harness.record import store
 from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.schema import Record
 from harness.record.tables import tables
-from harness.record.wandb_access import labels
+from harness.record.wandb_access import LABELS, labels
 from harness.run import Run
 from harness.sweep.timings import timed
 
@@ -91,7 +91,8 @@ class Recorder:
             # Also where WANDB_MODE says so: what is owed to W&B follows from the store.
             settings = {**record.config["wandb"], "mode": "disabled"}
             record = replace(record, config={**record.config, "wandb": settings})
-        self._waiting[folder_of(config)].append((record, config.wandb))
+        folder, mirrored = _mirror_key(config)
+        self._waiting[folder].append((record, mirrored))
         if saved is not None:
             self._params[folder_of(config)].append(saved)
         self._waiting_since = min(self._waiting_since, time.monotonic())
@@ -166,19 +167,14 @@ def _check_folder(folder: Path) -> None:
 
 
 def _mirror_key(config: Config) -> tuple[Path, Wandb]:
-    return folder_of(config), config.wandb
+    # A run's name may be its own: it shares the patience of all others.
+    return folder_of(config), replace(config.wandb, run_name=None)
 
 
 def _mirror(folder: Path, settings: Wandb) -> Mirror:
     return Mirror(
         mode=settings.mode,
-        labels=labels(
-            project=settings.project,
-            entity=settings.entity,
-            group=settings.group,
-            tags=settings.tags,
-            sweep=folder.name,
-        ),
+        labels=labels(**{key: getattr(settings, key) for key in LABELS}, sweep=folder.name),
         folder=folder,
         patience=_patience,
     )
