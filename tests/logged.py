@@ -66,6 +66,7 @@ def _record(loss: str, seed: int, charts: bool) -> Record:
                 "group": None,
                 "project": "proj",
                 "entity": "ent",
+                **dict.fromkeys(("job_type", "notes", "run_name")),
                 "tags": ["a", "b"],
                 "charts": charts,
             },

@@ -249,7 +249,7 @@ def test_an_answer_nested_beyond_reason_is_one_line(monkeypatch: Any) -> None:
             return self
 
         def runs(self, *_: Any, **__: Any) -> Any:
-            return json.loads("[" * 100_000)
+            return [json.loads("[" * 100_000)]
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(wandb_client, "quiet_client", Client)
