@@ -116,7 +116,7 @@ class Run:
             init_key=_key_data(config.seed, _INIT),
             dropout_key=_key_data(config.seed, _DROPOUT),
             head_bias=config.model.initial_logit
-            + (prior_logit if config.model.prior_bias else 0.0),
+            + (loss.at(0.0).constant_logit(prior_logit) if config.model.prior_bias else 0.0),
             head_scale=config.model.scale,
             start=_starting_params(config, started_shapes(self.program), dataset),
             plateau=plateau_rule(config.schedule),

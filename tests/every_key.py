@@ -187,7 +187,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "model.head": ({}, "linear", "normalized"),
     "model.scale": (of("model", "logistic", head="normalized"), 5.0, 10.0),
     "model.learn_scale": (of("model", "logistic", head="normalized"), False, True),
-    "model.prior_bias": ({}, False, True),
+    "model.prior_bias": ({}, True, False),
     "model.initial_logit": ({}, 0.0, -1.0),
     "model.width": (MLP, 4, 5),
     "model.depth": (MLP, 1, 2),

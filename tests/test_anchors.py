@@ -18,7 +18,7 @@ from harness.metrics.settings import Evaluation
 from harness.metrics.thresholds import choose_threshold
 from harness.record.collect import collect
 from harness.record.tables import tables
-from tests.runs import SMALL, train_alone
+from tests.runs import SMALL, config, train_alone
 
 GAUSSIANS = {
     "kind": "two_gaussians",
@@ -65,9 +65,41 @@ def test_logistic_regression_reaches_the_bayes_values():
     assert metrics["test/brier"] == pytest.approx(0.0320, abs=0.0005)
     assert metrics["test/average_precision"] == pytest.approx(0.5376, abs=0.01)
     assert metrics["test/f1@tuned"] == pytest.approx(0.5184, abs=0.01)
-    assert metrics["test/f1@0.5"] == pytest.approx(0.4404, abs=0.01)
+    # It moves by .01 where the intercept is .07 off, a third more than its standard error.
+    assert metrics["test/f1@0.5"] == pytest.approx(0.4404, abs=0.015)
     # The best F1's threshold is half of it.
     assert record.facts["threshold"] == pytest.approx(0.2592, abs=0.08)
+
+
+def excess(config):
+    """Share by which the log loss expected on test rows exceeds the true posterior's."""
+    ready, outcome, dataset = train_alone(config)
+    posterior = dataset.posterior[ready.data.split.test]
+    logits = np.asarray(outcome.test_logits, dtype=np.float64)
+    losses = [np.logaddexp(0, z) - posterior * z for z in (logits, logit(posterior))]
+    return losses[0].mean() / losses[1].mean() - 1
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.1, 0.01, 0.001])
+def test_a_thousand_steps_reach_the_optimum_at_every_prevalence(rate):
+    """From bias 0 it is 43% above at 1% positives and 316% at .1%."""
+    one = config(
+        dataset={**GAUSSIANS, "rows": 200_000, "positive_rate": rate},
+        model={"name": "logistic"},
+        training={"num_epochs": 10, "steps_per_epoch": 100, "batch_size": 256},
+    )
+    assert 0 < excess(one) < 0.02
+
+
+# At .1% an MLP needs a million rows for want of positives and not of steps: with half as many it is
+# 1.9% above, with a fifth 2.7%, where logistic regression is .2% above.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("rate", "rows"), [(0.5, 50_000), (0.1, 50_000), (0.01, 100_000), (0.001, 1_000_000)]
+)
+def test_default_configuration_reaches_the_optimum(rate, rows, hydra_sweep):
+    data = ["dataset=two_gaussians", f"dataset.rows={rows}", f"dataset.positive_rate={rate}"]
+    assert 0 < excess(parse(hydra_sweep.compose(data))) < 0.02
 
 
 @pytest.mark.parametrize(
@@ -77,7 +109,6 @@ def test_logistic_regression_reaches_the_bayes_values():
 def test_prior_only_model_scores_the_entropy(positive_rate, entropy):
     record, _, _ = measured(
         dataset={**GAUSSIANS, "rows": 10_000, "positive_rate": positive_rate},
-        model={"name": "logistic", "prior_bias": True},
         optimizer={"name": "sgd", "learning_rate": 1e-60},
         training={"num_epochs": 1, "steps_per_epoch": 1, "batch_size": 16},
     )

@@ -88,7 +88,6 @@ def test_a_fresh_head_keeps_the_body_alone(source):
     whole = checkpoints.load(checkpoints.find(run_id, folder))
     one = config(
         init={"params": f"{folder}/{run_id}", "fresh_head": True},
-        model__prior_bias=True,
         optimizer=STILL,
         training=ONE_STEP,
     )

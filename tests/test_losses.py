@@ -109,6 +109,26 @@ def minimiser(loss, eta, at_most=25.0):
         return minimize_scalar(risk, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x
 
 
+@pytest.mark.parametrize("counts", [(950, 50), (50, 950)])
+@pytest.mark.parametrize("name", NAMES)
+def test_first_prediction_is_the_best_constant_short_of_the_prior(name, counts):
+    negatives, positives = counts
+    prior = np.log(positives / negatives)
+    loss = NAMES[name]().fitted(num_negatives=negatives, num_positives=positives)
+    found = loss.constant_logit(prior)
+    if loss.posterior_logits(np.zeros(1)) is None:
+        assert found == prior
+    else:
+        best = minimiser(loss, positives / (positives + negatives))
+        assert found == pytest.approx(np.clip(best, *sorted((0, prior))), abs=1e-3)
+
+
+def test_first_prediction_has_a_gradient():
+    assert make("clipped_bce", epsilon=0.1).constant_logit(np.log(0.05 / 0.95)) == 0
+    assert make("clipped_bce", epsilon=0.01).constant_logit(-2.0) == -2.0
+    assert make("bce").constant_logit(0.0) == 0.0
+
+
 @pytest.mark.parametrize("name", POINTWISE)
 def test_recovery_follows_from_the_slopes(name, sample):
     """Where z minimises the risk, the odds of eta are the ratio of the two labels' slopes."""

@@ -28,7 +28,7 @@ FUSES = {
     "sampler": {"sampler": {"name": "random_over"}},
     "seed": {"seed": 7},
     "split": {"split": {"seed": 3}},
-    "prior bias": {"model__prior_bias": True},
+    "prior bias": {"model__prior_bias": False},
     "selection": {"evaluation": {"select": "brier"}},
     "patience": {"training__patience": 2},
     "threshold": {"evaluation": {"threshold": "mcc"}},

@@ -117,7 +117,7 @@ def test_undersampling_reports_the_prior_of_its_formula(ratio):
 def test_losses_and_first_predictions_know_the_training_prior():
     one = config(
         dataset=DIGITS,
-        model={"name": "logistic", "prior_bias": True},
+        model={"name": "logistic"},
         batching={"name": "balanced", "positive_share": 0.2},
     )
     assert prepared(one).lane.head_bias == pytest.approx(np.log(0.2 / 0.8), rel=1e-6)

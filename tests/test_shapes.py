@@ -135,7 +135,7 @@ def optimizer(name: str) -> dict:
 PADDED = {
     "adam": optimizer("adam"),
     "clipped and decayed": {"optimizer__clip_norm": 0.05, "optimizer__weight_decay": 0.1},
-    "logistic": {"model": {"name": "logistic", "prior_bias": True}},
+    "logistic": {"model": {"name": "logistic"}},
     "deep, with dropout": {"model": {"name": "mlp", "width": 8, "depth": 2, "dropout": 0.3}},
     "stopped early": {"training__patience": 1, "optimizer__learning_rate": 0.3},
     "a schedule": {"schedule": {"name": "warmup_cosine"}},

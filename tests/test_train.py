@@ -26,7 +26,7 @@ def test_sgd_on_logistic_regression_equals_a_loop_in_numpy():
     )
     ready, outcome, dataset = train_alone(one)
     split = ready.data.split
-    weights, bias = np.zeros(dataset.num_features), 0.0
+    weights, bias = np.zeros(dataset.num_features), float(ready.lane.head_bias)
     for rows in ready.lane.batch_rows:
         features = standardised(dataset, rows, split.train)
         residual = expit(features @ weights + bias) - dataset.labels[rows]
@@ -61,9 +61,10 @@ def test_first_prediction_is_the_prior(model):
     """Bias 0 gives ln 2; bias logit(pi) gives the entropy H(pi) of the training part."""
     still = {"name": "sgd", "learning_rate": 1e-60}
     one_epoch = {"num_epochs": 1, "steps_per_epoch": 1, "batch_size": 341}
-    _, outcome, _ = train_alone(config(model=model, optimizer=still, training=one_epoch))
+    zero = config(model=model | {"prior_bias": False}, optimizer=still, training=one_epoch)
+    _, outcome, _ = train_alone(zero)
     assert outcome.curves.train_log_loss[0] == pytest.approx(np.log(2), abs=1e-6)
-    one = config(model=model | {"prior_bias": True}, optimizer=still, training=one_epoch)
+    one = config(model=model, optimizer=still, training=one_epoch)
     ready, outcome, dataset = train_alone(one)
     pi = dataset.labels[ready.data.split.train].mean()
     entropy = -pi * np.log(pi) - (1 - pi) * np.log(1 - pi)

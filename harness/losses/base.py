@@ -71,6 +71,17 @@ class LossFn:
         """
         return None
 
+    def constant_logit(self, prior_logit: float) -> float:
+        """What this fitted loss is least at if features are of no use: a first prediction.
+
+        Of the constants between 0 and ``prior_logit``, the training prior's: beyond it, losses that
+        forget the rarer class (generalised cross-entropy) have no gradient left on that class. The
+        prior's own where the minimiser does not tell eta.
+        """
+        logits = np.linspace(min(0.0, prior_logit), max(0.0, prior_logit), num=513)
+        hidden = self.posterior_logits(logits)  # which rises with them
+        return prior_logit if hidden is None else float(np.interp(prior_logit, hidden, logits))
+
 
 class PointwiseLoss(LossFn):
     """A function of one logit and its label: calling it maps (n,) and (n,) to (n,), unreduced."""

@@ -65,6 +65,11 @@ class ClippedBCE(PointwiseLoss):
     def posterior_logits(self, logits: np.ndarray) -> np.ndarray:
         return float64(logits)
 
+    def constant_logit(self, prior_logit: float) -> float:
+        # Where it clips, no row has a gradient: a prior out there would be a start for ever.
+        has_gradient = abs(prior_logit) < log(1.0 / self.epsilon - 1.0)
+        return prior_logit if has_gradient else 0.0
+
 
 class _Weighted(PointwiseLoss):
     """w1 y softplus(-z) + w0 (1-y) softplus(z); the minimiser is logit(eta) + ln(w1 / w0)."""

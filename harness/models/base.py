@@ -48,13 +48,13 @@ class Model:
 
     ``scale`` (and whether it is learned) is the normalised head's alone: 1 under a loss that
     scales its logits itself, as LDAM does. The first prediction is ``initial_logit`` on every
-    row, plus the logit of the training positive rate where ``prior_bias`` is set.
+    row, plus the loss's own best constant where ``prior_bias`` is set (`LossFn.constant_logit`).
     """
 
     head: Literal["linear", "normalized"] = "linear"
     scale: Annotated[float, Gt(0)] = 10.0
     learn_scale: bool = False
-    prior_bias: bool = False
+    prior_bias: bool = True
     initial_logit: Annotated[float, Ge(-1e4), Le(1e4)] = 0.0
 
     def body(self, inputs: Inputs, rngs: nnx.Rngs) -> Body:

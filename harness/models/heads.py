@@ -1,8 +1,8 @@
 """Heads: hidden values (batch, width) to logits (batch,), and how they start.
 
-Both start at their bias exactly, whatever the features, so that the first prediction is the prior:
-probability one half (loss ln 2), the training positive rate where it is asked for (loss H(pi);
-Lin et al. 2017, section 3.3), or any given logit.
+Both start at their bias exactly, whatever the features, so that the first prediction is one number:
+the loss's best constant, for BCE the training positive rate (loss H(pi); after Lin et al. 2017,
+section 4.1), probability one half where that is not wanted (loss ln 2), or any given logit.
 """
 
 import jax
