@@ -22,10 +22,10 @@ from rich.console import Console  # noqa: E402
 
 from harness.cli import searching  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
-from harness.config.jobs import check_some  # noqa: E402
-from harness.config.overrides import check_overrides, completed, explained  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.files import conf_dir  # noqa: E402
+from harness.overrides.checking import check_overrides, completed, explained  # noqa: E402
+from harness.overrides.expanding import check_some  # noqa: E402
 
 # Hydra 1.3 asks which version's defaults are meant; later ones have their own and warn of the word.
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}

@@ -52,8 +52,8 @@ def predict(arguments: list[str]) -> None:
 def _read_otherwise(reading: Any, overrides: list[str]) -> Any:
     """``reading`` with keys of `dataset` that say how a table is written."""
     from harness.config import parse_as
-    from harness.config.overrides import read_value
     from harness.data.table import marks_of
+    from harness.overrides.checking import read_value
 
     changes = dict(read_value(text) for text in overrides)
     changes = {key.removeprefix("dataset."): value for key, value in changes.items()}

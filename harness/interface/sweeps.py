@@ -14,11 +14,12 @@ import polars as pl
 from rich.console import Console
 
 from harness.config import Config, folder_of, parse
-from harness.config.jobs import Jobs, check_some, jobs_of, record
 from harness.data.fetching import say
 from harness.data.in_memory import Frame, held
 from harness.errors import UserError, override
 from harness.interface.session import ready
+from harness.overrides.expanding import check_some
+from harness.overrides.jobs import Jobs, jobs_of, record
 
 if TYPE_CHECKING:
     from harness.analyze import Runs

@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from harness.config.composing import Composer
-from harness.config.expanding import expand
-from harness.config.overrides import check_overrides, completed, explained
 from harness.errors import UserError
 from harness.files import conf_dir, whole_file
+from harness.overrides.checking import check_overrides, completed, explained
+from harness.overrides.expanding import check_some, expand
 
 HIDDEN = "(not recorded)"
 
@@ -93,16 +93,6 @@ def _composer() -> Composer:
 def _loader() -> ConfigLoaderImpl:
     """Hydra's without its application, of which a process, such as a notebook's, may have one."""
     return ConfigLoaderImpl(create_config_search_path(str(conf_dir())))
-
-
-def check_some(configs: Sequence[Any]) -> Sequence[Any]:
-    """``configs``. Raises UserError where there are none."""
-    if not configs:
-        raise UserError(
-            "the sweep is empty: an override names no value, such as seed=range(0), or a "
-            "dataset=glob(...) that matches none"
-        )
-    return configs
 
 
 def record(sweep: DictConfig) -> None:
