@@ -35,7 +35,7 @@ ALLOWED = {
     "metrics": set(),
     "data": {"errors", "exact", "files", "memory"},
     "training": {"losses", "models", "optimizers"},
-    "config": {"errors", "files", "metrics", "losses", "models", "optimizers", "data", "plugins"},
+    "config": {"errors", "metrics", "losses", "models", "optimizers", "data", "plugins"},
     "identity": {
         "errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers", "plugins",
     },
@@ -58,20 +58,21 @@ ALLOWED = {
         "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
         "analyze",
     },
+    "overrides": {"errors", "files", "config", "plugins"},
     "interface": {
-        "errors", "devices", "config", "checkpoints", "data", "losses", "metrics", "predict", "run",
-        "padding", "sweep", "training", "record", "analyze",
+        "errors", "overrides", "devices", "config", "checkpoints", "data", "losses", "metrics",
+        "predict", "run", "padding", "sweep", "training", "record", "analyze",
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
-        "record", "reproduce", "interface",
+        "record", "reproduce", "interface", "overrides",
     },
 }  # fmt: skip
 
 # Who may import these at all, even inside a function.
 HOLDERS = {
-    "hydra": {"cli", "config"},
-    "omegaconf": {"cli", "config"},
+    "hydra": {"cli", "config", "overrides"},
+    "omegaconf": {"cli", "config", "overrides"},
     "wandb": {"record"},
     "safetensors": {"checkpoints"},
     "matplotlib": set(),

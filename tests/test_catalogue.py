@@ -4,10 +4,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from harness.config.composing import Composer
-from harness.config.expanding import group_choices
 from harness.data.named import Catalogue
 from harness.data.sources import AnySource
 from harness.files import conf_dir
+from harness.overrides.expanding import group_choices
 from tests.conftest import TINY
 from tests.packages import everything, use_index
 

@@ -16,9 +16,9 @@ from rich.console import Console
 
 import harness as package
 from harness import devices
-from harness.config.jobs import jobs_of
 from harness.errors import UserError
 from harness.interface import session, sweeps
+from harness.overrides.jobs import jobs_of
 from harness.sweep.progress import Progress
 from tests.conftest import TINY
 

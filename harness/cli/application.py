@@ -22,11 +22,11 @@ from rich.console import Console  # noqa: E402
 
 from harness.cli import searching  # noqa: E402
 from harness.cli.terminal import Parser  # noqa: E402
-from harness.config.jobs import check_some  # noqa: E402
-from harness.config.overrides import check_overrides, completed, explained  # noqa: E402
-from harness.config.plugging import with_plugins  # noqa: E402
 from harness.errors import UserError  # noqa: E402
 from harness.files import conf_dir  # noqa: E402
+from harness.overrides.checking import check_overrides, completed, explained  # noqa: E402
+from harness.overrides.expanding import check_some  # noqa: E402
+from harness.overrides.plugging import with_plugins  # noqa: E402
 
 # Hydra 1.3 asks which version's defaults are meant; later ones have their own and warn of the word.
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -211,7 +211,7 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
-    from harness.config.jobs import parsed
+    from harness.overrides.jobs import parsed
     from harness.sweep.estimate import planned
 
     Console().print(planned(parsed(configs)), soft_wrap=True)
@@ -219,7 +219,7 @@ def _plan(configs: Configs) -> list[Any]:
 
 
 def _verify(configs: Configs) -> list[Any]:
-    from harness.config.jobs import parsed
+    from harness.overrides.jobs import parsed
     from harness.sweep.verify import verify
 
     verify(parsed(configs), console=Console())

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from contextlib import redirect_stderr, suppress
 from io import StringIO
 
-from harness.config.overrides import choices
 from harness.errors import UserError
+from harness.overrides.checking import choices
 
 SHELLS = ("bash", "fish", "zsh")
 HYDRA_COMMANDS = ("train", "plan", "verify")

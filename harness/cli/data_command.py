@@ -10,10 +10,10 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from harness.cli.terminal import Parser, wide_console
-from harness.config.overrides import completed, read_value
 from harness.data.named import Catalogue, listing
 from harness.errors import UserError
 from harness.files import conf_dir
+from harness.overrides.checking import completed, read_value
 
 
 def data(arguments: list[str]) -> None:

@@ -17,10 +17,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from harness.cli import searching
 from harness.config.composing import Composer
-from harness.config.expanding import expand
-from harness.config.jobs import record
 from harness.data.fetching import say
 from harness.errors import UserError
+from harness.overrides.expanding import expand
+from harness.overrides.jobs import record
 from harness.sweep.failures import reasons
 from harness.sweep.timings import timed
 

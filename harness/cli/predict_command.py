@@ -36,7 +36,7 @@ def predict(arguments: list[str]) -> None:
     model, chosen = model_at(given.model)
     print(chosen)
     if given.overrides:
-        from harness.config.overrides import read_value
+        from harness.overrides.checking import read_value
 
         changes = dict(read_value(text) for text in given.overrides)
         reading = model.description.reading.but(changes)

@@ -16,12 +16,12 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harness.config import Config, parse
-from harness.config.jobs import job_of
 from harness.data.dataset import Dataset
 from harness.data.in_memory import Memory, held
 from harness.data.splits import Rows, split_off
 from harness.errors import UserError
 from harness.interface.session import ready
+from harness.overrides.jobs import job_of
 
 # The columns of a fit's table beside its features: which part a row is of, and its label.
 _PART, _LABEL = "part", "label"

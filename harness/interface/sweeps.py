@@ -14,11 +14,11 @@ import polars as pl
 from rich.console import Console
 
 from harness.config import Config, folder_of
-from harness.config.jobs import Jobs, jobs_of, parsed, record
 from harness.data.fetching import say
 from harness.data.in_memory import Frame, held
 from harness.errors import UserError, override
 from harness.interface.session import ready
+from harness.overrides.jobs import Jobs, jobs_of, parsed, record
 
 if TYPE_CHECKING:
     from harness.analyze import Runs

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
@@ -18,13 +18,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.config import plugging
 from harness.config.composing import Composer
-from harness.config.expanding import expand
-from harness.config.overrides import check_overrides, completed, explained
-from harness.config.schema import Config, parse
 from harness.errors import UserError
 from harness.files import conf_dir, whole_file
+from harness.overrides import plugging
+from harness.overrides.checking import check_overrides, completed, explained
+from harness.overrides.expanding import check_some, expand
+
+if TYPE_CHECKING:
+    from harness.config import Config
 
 HIDDEN = "(not recorded)"
 
@@ -97,25 +99,17 @@ def _loader() -> ConfigLoaderImpl:
     return ConfigLoaderImpl(create_config_search_path(str(conf_dir())))
 
 
-def parsed(configs: Sequence[Mapping[str, Any]]) -> list[Config]:
+def parsed(configs: Sequence[Mapping[str, Any]]) -> "list[Config]":
     """The configurations of a sweep's jobs, once their plug-ins are loaded, of which a process may
     have been given nothing else.
 
     Raises:
       UserError: there are none, one is wrong, or a plug-in cannot be loaded.
     """
+    from harness.config import parse  # late: JAX comes with it
+
     plugging.load_of(check_some(configs))
     return [parse(config) for config in configs]
-
-
-def check_some(configs: Sequence[Any]) -> Sequence[Any]:
-    """``configs``. Raises UserError where there are none."""
-    if not configs:
-        raise UserError(
-            "the sweep is empty: an override names no value, such as seed=range(0), or a "
-            "dataset=glob(...) that matches none"
-        )
-    return configs
 
 
 def record(sweep: DictConfig) -> None:

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
@@ -79,6 +80,16 @@ def check_number(counts: Mapping[str, int]) -> None:
             f"the sweep has {total:,} jobs, {largest} alone {counts[largest]:,} values; at most "
             f"{MOST_JOBS:,} jobs are one sweep: narrow it, or run it in parts"
         )
+
+
+def check_some(configs: Sequence[Any]) -> Sequence[Any]:
+    """``configs``. Raises UserError where there are none."""
+    if not configs:
+        raise UserError(
+            "the sweep is empty: an override names no value, such as seed=range(0), or a "
+            "dataset=glob(...) that matches none"
+        )
+    return configs
 
 
 def _texts(override: Override, loader: ConfigLoader) -> list[str]:

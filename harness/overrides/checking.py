@@ -14,9 +14,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, QuotedString
 from hydra.errors import HydraException, MissingConfigException
 
-from harness.config.expanding import check_number, count
 from harness.errors import UserError, listed, none_of, override, shown
 from harness.files import conf_dir
+from harness.overrides.expanding import check_number, count
 from harness.plugins import plugged, plugged_keys
 
 _TABLES = {".csv", ".tsv", ".txt", ".parquet", ".data", ".xls", ".xlsx", ".gz"}
