@@ -211,6 +211,26 @@ def test_a_row_that_cannot_be_scored_has_a_reason(model, cells, said):
         model.predict(bad)
 
 
+def test_values_that_no_network_can_hold_have_no_score(model):
+    head = "params.head.kernel"
+    steep = replace(model, arrays={**model.arrays, head: model.arrays[head] * 1e37})
+    scores = steep.score(pl.DataFrame({**ROW, "age": [1e20, -1e20, 40.0]}))
+    # A hidden unit that one of the two leaves at 0 is beyond all bounds under the other.
+    assert set(scores.rows.reasons.values()) == {"its values are too large for a score"}
+    assert np.isnan(scores.probabilities[[*scores.rows.reasons]]).all()
+    assert np.isfinite(scores.probabilities[2])
+
+
+def test_whatever_has_columns_is_a_frame(model):
+    cells = {**ROW, "plan": None, "amount": np.nan, "age": 40}
+    values = {name: np.array([cell, ROW[name]], dtype=object) for name, cell in cells.items()}
+    here = pl.DataFrame({**{name: [cell] * 2 for name, cell in ROW.items()},
+                         "plan": [None, "pro"], "amount": [None, "12.5"]})  # fmt: skip
+    assert model.logits(values).tobytes() == model.logits(here).tobytes()
+    with pytest.raises(UserError, match="rows are a int: give a frame or a matrix"):
+        model.logits(5)
+
+
 def test_a_column_of_another_type_is_refused(model):
     with pytest.raises(UserError, match="column 'since' is Int64, where training had a date"):
         features(model, since=[5])
