@@ -80,7 +80,7 @@ class NewRows:
     """
 
     features: NDArray[np.float32]
-    reasons: Mapping[int, str]
+    reasons: dict[int, str]
     missing: Mapping[str, int]
     unknown: Mapping[str, tuple[int, tuple[str, ...]]]
 
