@@ -163,7 +163,7 @@ def installed(site: Path, *, with_conf: bool) -> Path:
     """A tree as a wheel installs it: the package, its conf/ inside, and another's beside it."""
     package = site / "harness"
     package.mkdir(parents=True)
-    for name in ("__init__.py", "files.py"):
+    for name in ("__init__.py", "errors.py", "files.py"):
         (package / name).write_text((conf_dir().parent / "harness" / name).read_text())
     if with_conf:
         (package / "conf").mkdir()

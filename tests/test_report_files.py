@@ -14,6 +14,7 @@ from harness.analyze import (
     Question,
     analyze_runs,
     answer,
+    comparisons,
     curves,
     drawing,
     export,
@@ -74,13 +75,46 @@ def test_tex_sees_nothing_but_its_own_commands(hostile):
 def test_every_format_holds_the_same_rows(folder, tmp_path):
     analysis = answer(load(folder), Question())
     paths = export.write_tables(analysis, tmp_path, ("csv", "parquet", "md", "tex"))
-    assert len(paths) == len(set(paths)) == 2 * 5 + 2 * 3
+    assert len(paths) == len(set(paths)) == 2 * 5 + 2 * 4
     one = pl.read_csv(tmp_path / "differences.csv")
     other = pl.read_parquet(tmp_path / "differences.parquet")
     assert one["difference"].to_list() == pytest.approx(other["difference"].to_list())
     shown = analysis.differences.filter(metric=analysis.headline).height
     for path, overhead in (("differences.md", 4), ("differences.tex", 7)):
         assert len((tmp_path / path).read_text().splitlines()) == shown + overhead
+
+
+def test_a_papers_table_has_data_sets_by_losses(folder):
+    """The best in bold; a tie is what the paired test does not show to be worse than it."""
+    analysis = answer(load(folder), Question())
+    table = export.paper_table(analysis)
+    assert list(table.headings) == ["", "bce", "brier", "focal"]
+    assert [row[0][0] for row in table.rows] == [*"abcdefg", "m", "a"]
+    board = {(row["dataset"], row["method"]): row for row in analysis.board.to_dicts()}
+    for at, row in enumerate(table.rows[:7]):
+        means = [board.get((row[0][0], m), {}).get(analysis.headline) for m in table.headings[1:]]
+        best = max(range(3), key=lambda i: means[i] or 0)
+        assert {column for line, column in table.bold if line == at} == {1 + best}
+        shown = [text.removesuffix(export.TIE) for text in row[1:]]
+        assert shown == ["\N{EN DASH}" if mean is None else f"{mean:.3f}" for mean in means]
+        assert not row[1 + best].endswith(export.TIE)
+    assert table.rows[6][2] == "\N{EN DASH}"
+    # The last rows are over the six that all have.
+    complete = [board[name, "bce"][analysis.headline] for name in "abcdef"]
+    assert table.rows[7][1] == f"{np.mean(complete):.3f}"
+    ranks = dict(analysis.ranks.select("method", "rank").iter_rows())
+    assert table.rows[8][1:] == [f"{ranks[m]:.2f}" for m in ("bce", "brier", "focal")]
+    # Ties follow from the same test with the best in the baseline's place.
+    ties = {row[0][0] for row in table.rows[:7] if row[1].endswith(export.TIE)}
+    beside = comparisons.differences(
+        analysis.chosen, metrics=[analysis.headline], baseline="focal"
+    ).filter(method="bce")
+    expected = set(beside.filter(pl.col("verdict") != "worse")["dataset"])
+    won = {row[0][0] for at, row in enumerate(table.rows[:7]) if (at, 3) in table.bold}
+    assert ties & won == expected & won
+    text = export.latex(table)
+    assert text.count(r"\textbf{") == 7 and r"\caption{Test average" in text
+    assert export.markdown(table).count("**") == 14
 
 
 def test_notes_and_pictures_are_written(folder, tmp_path):

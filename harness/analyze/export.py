@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.analyze import overview
-from harness.analyze.headings import compared_heading
+from harness.analyze.comparisons import differences
+from harness.analyze.groups import GROUP, SCENARIO
+from harness.analyze.headings import compared, compared_heading, compared_sign
 from harness.analyze.keys import cut
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import chances, interval, number, p_value, place, signed, verdict, wins
@@ -38,6 +40,8 @@ class TextTable:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int]  # columns aligned to the right
+    bold: frozenset[tuple[int, int]] = frozenset()  # (row, column)
+    is_captioned: bool = False  # in LaTeX the title is a caption, and no comment
 
 
 def leaderboard_table(analysis: Analysis, metrics: Sequence[str]) -> TextTable:
@@ -103,6 +107,63 @@ def datasets_table(analysis: Analysis) -> TextTable:
     name = f"Over data sets: difference from {analysis.baseline} in {metric}"
     title = f"{name} (Wilcoxon, Holm; Bayesian signed rank, rope {analysis.question.rope:g})"
     return TextTable(title, heads, rows, frozenset(range(1, 7)))
+
+
+TIE = "†"
+
+
+def paper_table(analysis: Analysis) -> TextTable:
+    """Data sets as rows, methods as columns: the headline metric's mean on test, to 3 decimals.
+
+    The best of a row is bold, and TIE marks what is not shown to be worse than it. The last rows
+    are the mean and the average rank over the data sets that all methods have.
+    """
+    metric, board = analysis.headline, analysis.board
+    methods = sorted(board["method"].unique(), key=lambda m: (m != analysis.baseline, m))
+    sign = compared_sign(metric)
+    gain = (compared(metric, pl.col(metric)) * sign).alias("gain")
+    scored = board.select(*GROUP, metric, gain).drop_nulls(metric)
+    best = scored.sort("gain", "method", descending=[True, False]).group_by(SCENARIO).first()
+    ties = _not_worse(analysis, best) if sign else set()
+    rows: list[list[str]] = []
+    bold: set[tuple[int, int]] = set()
+    complete: list[list[float]] = []
+    for scenario in board.select(SCENARIO).unique(maintain_order=True).iter_rows(named=True):
+        same = [pl.col(name).eq_missing(pl.lit(value)) for name, value in scenario.items()]
+        means = dict(scored.filter(*same).select("method", metric).iter_rows())
+        first = best.filter(*same)["method"].to_list() if sign else []
+        key = tuple(scenario.values())
+        cells = [number(means.get(m), 3) + (TIE if (*key, m) in ties else "") for m in methods]
+        bold |= {(len(rows), 1 + methods.index(m)) for m in first}
+        rows.append([place(scenario), *cells])
+        if len(means) == len(methods):
+            complete.append([means[m] for m in methods])
+    if len(complete) > 1:
+        means_of_all = (sum(column) / len(complete) for column in zip(*complete, strict=True))
+        rows.append(["mean", *(number(mean, 3) for mean in means_of_all)])
+    if ranks := dict(analysis.ranks.select("method", "rank").iter_rows()):
+        rows.append(["average rank", *(number(ranks[m], 2) for m in methods)])
+    title = f"Test {compared_heading(metric)}, mean of each data set's runs"
+    if sign:
+        title += (
+            f"; the best in bold, {TIE}: not shown to be worse than it (Nadeau-Bengio corrected t, "
+            "Holm)"
+        )
+    numeric = frozenset(range(1, 1 + len(methods)))
+    return TextTable(title, ["", *methods], rows, numeric, frozenset(bold), is_captioned=True)
+
+
+def _not_worse(analysis: Analysis, best: pl.DataFrame) -> set[tuple[Any, ...]]:
+    """The groups, as (*SCENARIO, method), that are not shown to be worse than their scenario's
+    best; each best method's comparisons are a family."""
+    found: set[tuple[Any, ...]] = set()
+    for (method,), own in best.group_by("method", maintain_order=True):
+        runs = analysis.chosen.join(own, on=SCENARIO, nulls_equal=True, how="semi")
+        beside = differences(
+            runs, metrics=[analysis.headline], baseline=str(method), rope=analysis.question.rope
+        )
+        found |= set(beside.filter(pl.col("verdict") != "worse").select(GROUP).iter_rows())
+    return found
 
 
 def overview_tables(analysis: Analysis) -> list[TextTable]:
@@ -186,7 +247,7 @@ def markdown(table: TextTable) -> str:
     lines = [
         _cells(table.headings, _markdown_text),
         rule,
-        *(_cells(r, _markdown_text) for r in table.rows),
+        *_escaped(table, _markdown_text, "**{}**"),
     ]
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{_markdown_text(table.title)}\n\n{body}\n"
@@ -195,12 +256,17 @@ def markdown(table: TextTable) -> str:
 def latex(table: TextTable) -> str:
     """A booktabs table; what TeX would take for a command is escaped."""
     columns = "".join("r" if i in table.numeric else "l" for i in range(len(table.headings)))
-    heads, *rows = (_cells(r, _latex_text) for r in (table.headings, *table.rows))
+    heads = _cells(table.headings, _latex_text)
+    rows = _escaped(table, _latex_text, r"\textbf{{{}}}")
     body = "\n".join(f"  {' & '.join(row)} \\\\" for row in rows)
-    return (
-        f"% {_one_line(table.title)}\n\\begin{{tabular}}{{{columns}}}\n  \\toprule\n"
+    whole = (
+        f"\\begin{{tabular}}{{{columns}}}\n  \\toprule\n"
         f"  {' & '.join(heads)} \\\\\n  \\midrule\n{body}\n  \\bottomrule\n\\end{{tabular}}\n"
     )
+    if not table.is_captioned:
+        return f"% {_one_line(table.title)}\n{whole}"
+    caption = f"  \\caption{{{_latex_text(table.title)}}}\n"
+    return f"\\begin{{table}}\n{caption}{whole}\\end{{table}}\n"
 
 
 _TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
@@ -210,6 +276,7 @@ _TEX: dict[str, Any] = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "±": r"$\pm$",
+    TIE: r"$^{\dagger}$",
     "\N{MINUS SIGN}": "$-$",
     "\N{EN DASH}": "--",
 }
@@ -230,6 +297,14 @@ def _markdown_text(text: str) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _escaped(table: TextTable, escape: Callable[[str], str], emphasis: str) -> Iterator[list[str]]:
+    for at, row in enumerate(table.rows):
+        yield [
+            emphasis.format(cell) if (at, column) in table.bold else cell
+            for column, cell in enumerate(_cells(row, escape))
+        ]
 
 
 def _cells(row: Sequence[str], escape: Callable[[str], str]) -> list[str]:
@@ -270,7 +345,7 @@ def write_tables(analysis: Analysis, output: Path, formats: Sequence[str]) -> li
     written = []
     for kind in formats:
         if kind in texts:
-            for name, table in text_tables(analysis).items():
+            for name, table in {**text_tables(analysis), "paper": paper_table(analysis)}.items():
                 written.append(output / f"{name}.{kind}")
                 write_whole(written[-1], texts[kind](table))
             continue
