@@ -123,3 +123,21 @@ def test_a_claim_about_untrained_runs_is_not_judged_and_stays_in_its_family():
     assert judging.finding(refused).startswith("9 of 12 choices at an end")
     (alone,) = judging.judge([claim()], [judging.Pairs(differences)], alpha=0.05)
     assert judged.p == pytest.approx(2 * alone.p)
+
+
+def test_a_plan_says_which_grids_cannot_tell_an_end_from_a_best_value(harness):
+    swept = ["loss=bce,focal", "optimizer.learning_rate=1e-3,1e-2", "schedule=constant,step"]
+    said = harness("plan", "-m", "model=logistic", *swept, "training.num_epochs=4,10,20").out
+    assert f"{RATE} has two values" in said and said.count("two values") == 1
+    assert "8 of 24 jobs have fewer than 5 epochs" in said
+    # One rate for each optimizer is no grid.
+    jobs = [
+        {
+            "loss": {"name": "bce"},
+            "optimizer": {"name": name, "learning_rate": rate},
+            "schedule": {},
+            "training": {"num_epochs": 10},
+        }
+        for name, rate in (("adam", 1e-3), ("sgd", 0.1))
+    ]
+    assert trained.beforehand(jobs) == []

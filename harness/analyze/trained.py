@@ -4,12 +4,14 @@ A loss that chose the last learning rate of its grid might do better beyond it: 
 then says where the grid was cut. The limits are conventions, and stated with each finding.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
-from harness.analyze.groups import GROUP
+from harness.analyze.groups import GROUP, TUNED
 from harness.analyze.keys import replicates, varying
 
 MOST_AT_AN_END = 0.2
@@ -17,6 +19,9 @@ MOST_AT_AN_END = 0.2
 
 LEAST_FALL = 0.01
 """Of the first epoch's validation loss: falling by more over the last fifth, a run is not done."""
+
+FEWEST_EPOCHS = 5
+"""With a last fifth."""
 
 MOST_NOT_LEVEL = 0.2
 """Of the runs."""
@@ -88,7 +93,7 @@ def still_falling(history: pl.LazyFrame, chosen: pl.DataFrame) -> pl.DataFrame:
     """Whether the best validation loss fell by more than LEAST_FALL over the last fifth of epochs.
 
     Returns:
-        Rows (run_id, falls), of runs of five epochs or more whose curve is stored.
+        Rows (run_id, falls), of runs of FEWEST_EPOCHS or more whose curve is stored.
     """
     loss = pl.col("validation/loss").cast(pl.Float64)
     if "validation/loss" not in history.collect_schema():
@@ -104,11 +109,37 @@ def still_falling(history: pl.LazyFrame, chosen: pl.DataFrame) -> pl.DataFrame:
             falls=gain > LEAST_FALL * loss.sort_by("epoch").first().abs(),
             epochs=pl.len(),
         )
-        .filter(pl.col("epochs") >= 5)
+        .filter(pl.col("epochs") >= FEWEST_EPOCHS)
         .select("run_id", "falls")
         .sort("run_id")
         .collect()
     )
+
+
+def beforehand(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
+    """What can be said of a sweep before it is trained.
+
+    Args:
+        configs: its jobs, nested plain values.
+    """
+    grids = defaultdict[tuple[str, str, str], set[float]](set)
+    for config in configs:
+        for prefix in TUNED:
+            group = prefix.removesuffix(".")
+            for name, value in config[group].items():
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    at = (config["loss"]["name"], config["optimizer"]["name"], prefix + name)
+                    grids[at].add(value)
+    pairs = sorted({key for (*_, key), values in grids.items() if len(values) == 2})
+    short = sum(config["training"]["num_epochs"] < FEWEST_EPOCHS for config in configs)
+    found = [
+        Finding(f"{key} has two values, so that every choice lies at an end: give three", True)
+        for key in pairs
+    ]
+    if short:
+        said = f"{short} of {len(configs)} jobs have fewer than {FEWEST_EPOCHS} epochs: nobody can"
+        found.append(Finding(f"{said} tell whether they level off", False))
+    return found
 
 
 def findings(

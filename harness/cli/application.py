@@ -230,11 +230,16 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
+    from harness.analyze.trained import beforehand
     from harness.config import parse
     from harness.sweep.estimate import show_plan
 
     _check_some(configs)
-    show_plan([parse(config) for config in configs], console=Console())
+    console = Console()
+    show_plan([parse(config) for config in configs], console=console)
+    for finding in beforehand(configs):
+        style = "red" if finding.is_beyond else None
+        console.print(f"Trained? {finding.sentence}.", style=style, highlight=False, markup=False)
     return [None] * len(configs)
 
 
