@@ -61,6 +61,7 @@ def test_logistic_regression_reaches_the_bayes_values():
     record, _, _ = measured(**TRAINED)
     metrics = record.metrics
     assert metrics["test/log_loss"] == pytest.approx(0.1180, abs=0.002)
+    assert 0 < record.facts["posterior_excess"] < 0.02
     assert metrics["test/auroc"] == pytest.approx(0.9214, abs=0.003)
     assert metrics["test/brier"] == pytest.approx(0.0320, abs=0.0005)
     assert metrics["test/average_precision"] == pytest.approx(0.5376, abs=0.01)
@@ -245,6 +246,7 @@ def test_undersampled_training_is_corrected_to_the_natural_prior():
     assert metrics["test/calibration_intercept"] == pytest.approx(logit(0.05), abs=0.15)
     assert metrics["test/corrected/calibration_intercept"] == pytest.approx(0, abs=0.15)
     assert metrics["test/corrected/log_loss"] == pytest.approx(0.118, abs=0.003)
+    assert 0 < facts["posterior_excess"] < 0.03  # of corrected scores
     assert metrics["test/platt/log_loss"] == pytest.approx(0.118, abs=0.003)
     # One temperature cannot mend a prior.
     assert metrics["test/temperature/log_loss"] > 0.2
@@ -262,6 +264,8 @@ def test_imbalance_of_training_alone_is_corrected_and_of_all_parts_is_not():
             training={"num_epochs": 1, "batch_size": 256},
         )
         assert record.facts["prior_shift"] == pytest.approx(expected, abs=0.01)
+        # Nobody states the posterior of a test part that was thinned out.
+        assert (record.facts["posterior_excess"] is None) == (where == "all")
 
 
 def test_a_loss_that_hides_no_posterior_stores_none():
@@ -272,6 +276,7 @@ def test_a_loss_that_hides_no_posterior_stores_none():
         training={"num_epochs": 1, "batch_size": 256},
     )
     assert np.isnan(record.metrics["test/corrected/log_loss"])
+    assert record.facts["posterior_excess"] is None
     assert np.isfinite(record.metrics["test/platt/log_loss"])
     assert all(list(part.versions) == ["logits"] for part in record.predictions.values())
     stored = tables([record])["predictions"]

@@ -287,6 +287,12 @@ def test_tables_are_of_all_runs_and_claims_of_those_chosen(tmp_path, monkeypatch
     counts = pl.read_csv(done.folder / "all.csv")["num_runs"].to_list()
     assert counts == [4, 4, 4]  # two losses at two learning rates
     assert pl.read_csv(done.folder / "runs.csv").height == 6
+    # Of a grid of two values every choice is an end.
+    assert {verdict.word for verdict in done.verdicts} == {"not judged"}
+    said = "6 of 6 choices at an end of the grid of optimizer.learning_rate"
+    written = json.loads((done.folder / "verdicts.json").read_text())
+    assert said in written["trained"] and written["claims"][0]["finding"].startswith(said)
+    assert f"**Not trained:** {said}." in (done.folder / "README.md").read_text()
 
 
 def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):

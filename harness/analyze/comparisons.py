@@ -3,6 +3,7 @@
 They are the leaderboard, and differences from the baseline on each data set and over data sets.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,23 +52,25 @@ ACROSS: dict[str, Any] = {
 
 
 def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.DataFrame:
-    """Test scores of each group's chosen configuration, best first in each scenario.
+    """Test scores of each group's chosen configurations, best first in each scenario.
 
-    All runs of the chosen configuration count, those beyond the seeds it was chosen on too.
+    Runs beyond the seeds that all configurations share count too.
 
     Args:
         chosen: labelled runs of the chosen configurations (`groups.chosen_runs`).
         metrics: those to show, without `test/`; the first one ranks. All by default.
 
     Returns:
-        One row a group: GROUP, tuning, num_configurations, num_shared (of `groups.chosen_runs`),
+        One row a group: GROUP, tuning (and of several, how often each was chosen),
+        num_configurations, num_shared (of `groups.chosen_runs`),
         num_seeds, num_diverged, train_positive_rate, test_positive_rate, test_train_ratio, and for
         each metric its mean `M`, the ends of its 95% interval `M_low` and `M_high`, cut at the ends
         of the metric's range, and the number of runs where it is defined `M_seeds`.
     """
     metrics = list(metrics) or test_metrics(chosen)
     grouped = chosen.group_by(GROUP).agg(
-        pl.col("tuning", "num_configurations", "num_shared").first(),
+        pl.col("tuning").sort(),
+        pl.col("num_configurations", "num_shared").first(),
         pl.len().alias("num_seeds"),
         (pl.col("status") == "diverged").sum().alias("num_diverged"),
         _share("train").alias("train_positive_rate"),
@@ -80,11 +83,20 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
         for m in metrics
         for end, value in zip(("low", "high"), _interval(grouped, m), strict=True)
     ]
-    table = grouped.with_columns(ends)
+    chosen_tunings = pl.Series("tuning", map(_counted, grouped["tuning"]), dtype=pl.String)
+    table = grouped.with_columns(chosen_tunings, *ends)
     fixed = grouped.columns[: grouped.columns.index("test_train_ratio") + 1]
     shown = [f"{m}{part}" for m in metrics for part in ("", "_low", "_high", "_seeds")]
     best = [compared(m, pl.col(m)) * -compared_sign(m) for m in metrics[:1]]
     return table.sort(*SCENARIO, *best, "method", nulls_last=True).select(*fixed, *shown)
+
+
+def _counted(tunings: pl.Series) -> str:
+    """`learning_rate=0.01 (7 of 10), learning_rate=0.1 (3 of 10)`, or the only one's name."""
+    counts = Counter(tunings).most_common()
+    if len(counts) == 1:
+        return str(counts[0][0])
+    return ", ".join(f"{tuning} ({count} of {len(tunings)})" for tuning, count in counts)
 
 
 def _interval(grouped: pl.DataFrame, metric: str) -> tuple[np.ndarray, np.ndarray]:

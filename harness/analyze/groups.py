@@ -5,9 +5,9 @@ a *method* (what is compared: a loss, or the values of the keys that `by` names,
 its own hyperparameters that vary within a scenario), a *tuning* (the hyperparameters to choose on
 validation) and a replicate (its seeds and folds).
 
-Tunings are compared on the replicates that all of a group's have: a mean over other seeds is one
-over other data, and the tuning with the most runs would win by having them. Seeds may so be added
-to a chosen tuning alone, for a closer test score, and the choice stays.
+Each replicate that all tunings of a group have chooses by its own validation part: those of other
+splits hold rows that it is tested on. On seeds added to one tuning alone, for a closer test score,
+the group's best on average stands.
 """
 
 from collections.abc import Sequence
@@ -156,7 +156,8 @@ def choose_configurations(
 ) -> pl.DataFrame:
     """The best tuning of each group by its mean validation score over the replicates all share.
 
-    Where a group's tunings share none, each is judged by all of its own runs.
+    Where a group's tunings share none, each is judged by all of its own runs. Of replicates that
+    all share, each has a choice of its own: see `chosen_runs`.
 
     Args:
         candidates: rows with the columns GROUP, `tuning`, those of `pairing` and `metric`, and no
@@ -219,16 +220,33 @@ def pairing(runs: pl.DataFrame) -> list[str]:
 
 
 def chosen_runs(labelled: pl.DataFrame, *, metric: str, sign: int | None = None) -> pl.DataFrame:
-    """All runs of the chosen configurations, with the columns of `choose_configurations`.
+    """The runs of the chosen configurations, with the columns of `choose_configurations`.
 
-    Sorted by run_id.
+    A replicate that all tunings of its group have chooses among them by its own validation part
+    (of equals, the group's); others have the runs of the group's choice. Sorted by run_id.
 
     Args: as those of `choose_configurations`.
     """
     candidates = labelled.select(*GROUP, "tuning", *pairing(labelled), pl.col("^validation/.*$"))
-    chosen = choose_configurations(candidates, metric=metric, sign=sign)
-    joined = labelled.join(chosen, on=[*GROUP, "tuning"], nulls_equal=True)
-    return joined.sort("run_id")
+    typical = choose_configurations(candidates, metric=metric, sign=sign).rename(
+        {"tuning": "typical"}
+    )
+    better = sign or picking_sign(metric, asked=f"cannot choose by {cut(metric)}")
+    gain = (pl.col(metric) * better).fill_nan(None)
+    own = [*GROUP, *pairing(labelled)]
+    is_typical = pl.col("tuning") == pl.col("typical")
+    best = (
+        shared_runs(candidates)
+        .filter(pl.col("num_shared") > 0)
+        .join(typical.select(*GROUP, "typical"), on=GROUP, nulls_equal=True)
+        .sort(gain, is_typical, "tuning", descending=[True, True, False], nulls_last=True)
+        .unique(own, keep="first", maintain_order=True)
+        .select(*own, best="tuning")
+    )
+    joined = labelled.join(typical, on=GROUP, nulls_equal=True)
+    joined = joined.join(best, on=own, how="left", nulls_equal=True)
+    is_chosen = pl.col("tuning") == pl.coalesce("best", "typical")
+    return joined.filter(is_chosen).drop("best", "typical").sort("run_id")
 
 
 def leaves_level(runs: pl.DataFrame) -> pl.Expr:

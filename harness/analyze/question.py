@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.analyze import comparisons, groups
+from harness.analyze import comparisons, groups, trained
 from harness.analyze.decisions import decisions
 from harness.analyze.headings import (
     COMPARED,
@@ -77,6 +77,7 @@ class Analysis:
             `decisions` too.
         one_test_part: the scenarios whose runs are all scored on the same rows, SCENARIO a row.
         rank_test: what tests the ranks; empty where there are too few data sets or groups.
+        trained: what is known of whether the chosen runs were trained to the end.
         notes: sentences on what the sources lack, and on runs that do not count.
     """
 
@@ -96,6 +97,7 @@ class Analysis:
     ranks: pl.DataFrame
     rank_test: Mapping[str, Any]
     one_test_part: pl.DataFrame
+    trained: Sequence[trained.Finding]
     notes: Sequence[str]
 
 
@@ -151,6 +153,11 @@ def answer(runs: Runs, question: Question) -> Analysis:
         ranks=ranks,
         rank_test=rank_test,
         one_test_part=one_test_part,
+        trained=trained.findings(
+            chosen,
+            trained.choices(labelled, chosen, keys=keys, tuned=question.tuned),
+            [runs.history],
+        ),
         notes=[
             *runs.notes,
             *_set_aside(asked, current),
@@ -226,8 +233,8 @@ def _chosen_on(chosen: pl.DataFrame) -> Iterator[str]:
         yield (
             f"{_named(rows['method'].unique().sort().to_list())}: chosen on {seeds} that all "
             f"configurations share; {beyond} {'run' if beyond == 1 else 'runs'} beyond them set "
-            "aside. Test scores are of all runs of the chosen one, differences of the seeds it "
-            "shares with the baseline."
+            "aside, but for those of the configuration that is best on average, which count in "
+            "test scores and differences."
         )
     none = once.filter((pl.col("num_shared") == 0) & (pl.col("num_configurations") > 1))
     if none.height:

@@ -211,10 +211,15 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
+    from harness.analyze.trained import beforehand
     from harness.overrides.jobs import parsed
     from harness.sweep.estimate import planned
 
-    Console().print(planned(parsed(configs)), soft_wrap=True)
+    console = Console()
+    console.print(planned(parsed(configs)), soft_wrap=True)
+    for finding in beforehand(configs):
+        style = "red" if finding.is_beyond else None
+        console.print(f"Trained? {finding.sentence}.", style=style, highlight=False, markup=False)
     return [None] * len(configs)
 
 

@@ -11,7 +11,7 @@ from harness.errors import UserError
 from harness.files import conf_dir
 
 QUICK_RESULTS = Path("runs/reproduce/quick")
-COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow"}
+COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow", "not judged": "red"}
 
 
 def reproduce(arguments: list[str]) -> None:
@@ -48,10 +48,14 @@ def reproduce(arguments: list[str]) -> None:
         done = reproducing.reproduce(experiment, request, train=_train)
         console.rule(experiment.name)
         for verdict in done.verdicts:
-            word = f"[{COLOURS[verdict.word]}]{verdict.word:>9}[/]"
+            word = f"[{COLOURS[verdict.word]}]{verdict.word:>10}[/]"
             console.print(word, verdict.claim.name, end=" ", highlight=False)
             text = finding(verdict)
             console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
+        for said in done.trained:
+            style = "red" if said.is_beyond else "dim"
+            shown = f"Trained? {said.sentence}."
+            console.print(shown, style=style, markup=False, highlight=False, soft_wrap=True)
         for sentence in done.moved:
             console.print(f"moved: {sentence}", markup=False, highlight=False, soft_wrap=True)
         broken += [f"{experiment.name}/{v.claim.name}" for v in done.verdicts if v.is_broken]

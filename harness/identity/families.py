@@ -34,6 +34,7 @@ EVERY_RUN = (
     "harness.record.collect._corrected",
     "harness.record.collect._shift",
     "harness.record.collect._evaluate",
+    "harness.record.collect._posterior_excess",
     "harness.metrics.evaluate.Scored",
     "harness.metrics.ranked_rows.Ranking",
 )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import entr, expit
 
 from harness.config import dump
 from harness.data.dataset import Dataset
@@ -70,6 +70,9 @@ def collect(
                 "threshold_logit": found.threshold_logit,
                 "shift_invariant": getattr(run.config.loss, "is_shift_invariant", False),
                 "prior_shift": shifts[i],
+                "posterior_excess": _posterior_excess(
+                    run, dataset, rows=own.split.test, corrected=scored["test"].corrected[i]
+                ),
                 "seconds": seconds,
                 "numerics": numerics(run.config),
                 "data_fingerprint": dataset.fingerprint,
@@ -165,6 +168,21 @@ def progress(run: Run, epoch: int) -> float:
     """The share of a run's training that the last step of ``epoch`` had before it."""
     last_step = epoch * run.sizes.steps_per_epoch - 1
     return max(0, last_step) / run.exact_program.num_steps
+
+
+def _posterior_excess(
+    run: Run, dataset: Dataset, *, rows: np.ndarray, corrected: np.ndarray
+) -> float | None:
+    """Expected over the labels of ``rows``, so that which were drawn adds no noise."""
+    imbalance = run.config.imbalance
+    is_natural = imbalance.positive_rate is None or imbalance.where == "train"
+    if dataset.posterior is None or not is_natural:
+        return None
+    posterior, logits = dataset.posterior[rows], corrected[: len(rows)]
+    floor = float(np.mean(entr(posterior) + entr(1 - posterior)))
+    if floor == 0 or not np.isfinite(logits).all():
+        return None
+    return float(np.mean(np.logaddexp(0, logits) - posterior * logits)) / floor - 1
 
 
 def _predictions(

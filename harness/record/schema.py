@@ -31,6 +31,9 @@ FACTS: dict[str, pl.DataType] = {
     "threshold_logit": pl.Float64(),
     "shift_invariant": pl.Boolean(),  # whether the loss leaves the logits' level alone
     "prior_shift": pl.Float64(),  # of the logit, from the prior trained under to the natural one
+    # By how much, as a share, log loss expected on test rows exceeds that of the true posterior, of
+    # scores under the natural prior; null where nobody knows the posterior or the loss hides none.
+    "posterior_excess": pl.Float64(),
     "seconds": pl.Float64(),  # wall time, a run's share of its batch
     "numerics": pl.String(),
     "data_fingerprint": pl.String(),

@@ -5,6 +5,9 @@ reject everything outside the region, refuted where they reject everything insid
 otherwise: two one-sided tests, each at half the level. Over the claims of an experiment that are
 tested at all, Holm's correction keeps the chance of one wrong verdict at the level.
 
+A claim about runs whose hyperparameters lie at the ends of their grids is not judged, but for exact
+ones (`harness.analyze.trained`): it would be about where the grid was cut.
+
 Seeds may be added until all is decided. Whoever looks after every batch and stops at the first p
 below the level errs more often than the level says. So look k may spend only level / (k (k + 1)) of
 it: the shares sum to the level however many looks follow (Bonferroni over looks). A claim keeps the
@@ -23,7 +26,7 @@ from harness.analyze import statistics
 from harness.reproduce.claims import Claim
 
 Floats = NDArray[np.float64]
-Word = Literal["supported", "refuted", "undecided"]
+Word = Literal["supported", "refuted", "undecided", "not judged"]
 
 _UNITS = {
     "exact": "rows",
@@ -38,12 +41,14 @@ _UNITS = {
 class Pairs:
     """What was observed for a claim: a difference a unit, ``of`` minus ``than``.
 
-    ``ratio`` is n_test / n_train of the splits; ``threshold`` the number compared with, if any.
+    ``ratio`` is n_test / n_train of the splits; ``threshold`` the number compared with, if any;
+    ``untrained`` why its runs are not to be judged, if they are not.
     """
 
     differences: Floats
     ratio: float = 0.0
     threshold: float = 0.0
+    untrained: str = ""
 
     @property
     def num_missing(self) -> int:
@@ -107,6 +112,9 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
         word: Word = "supported" if inside else "refuted"
         ends = (float(d.mean()), float(d.min()), float(d.max())) if d.size else (np.nan,) * 3
         return Verdict(claim, word, *ends, d.size, why="" if d.size else "no rows to compare")
+    if pairs.untrained:
+        effect = float(d.mean()) if d.size else np.nan
+        return Verdict(claim, "not judged", effect, np.nan, np.nan, d.size, why=pairs.untrained)
     if d.size < 2 or pairs.num_missing:
         why = f"{pairs.num_missing} of {d.size} units have no value" if d.size else "no units"
         why = why if pairs.num_missing or not d.size else "one unit alone"

@@ -1,17 +1,18 @@
 """From an experiment's runs and computed tables to the differences that its claims are about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from harness.analyze import load
+from harness.analyze import load, trained
 from harness.analyze.groups import chosen_runs, label_runs
 from harness.analyze.keys import as_labels, keys_of, rows_where
 from harness.analyze.runs import Runs
+from harness.analyze.trained import Finding
 from harness.errors import UserError
 from harness.identity import NAMED, numerics_named
 from harness.reproduce.claims import Claim, Experiment, Side, Sweep, Tune
@@ -29,11 +30,15 @@ class Observed:
     Attributes:
       tables: `runs` and the computed tables, with their derived columns.
       keys: the columns of `runs` that hold the runs' configuration.
+      choices: what each of the tuned `runs` chose (`trained.choices`), with its sweep.
+      trained: what is known of whether the runs were trained to the end.
     """
 
     experiment: Experiment
     tables: Mapping[str, pl.DataFrame]
     keys: Sequence[str]
+    choices: pl.DataFrame = field(default_factory=pl.DataFrame)
+    trained: Sequence[Finding] = ()
 
     def pairs(self, claim: Claim) -> Pairs:
         """The differences of ``claim``, a unit each.
@@ -46,7 +51,8 @@ class Observed:
         ratio = _test_train_ratio(first) if claim.test == "repeats" else 0.0
         if claim.than.value is not None:
             value = claim.than.value
-            return Pairs(first["measured"].to_numpy() - value, ratio, value)
+            untrained = self._untrained([claim.of], at)
+            return Pairs(first["measured"].to_numpy() - value, ratio, value, untrained)
         second = Side(
             where=claim.than.where,
             measure=claim.than.measure or claim.of.measure,
@@ -56,7 +62,18 @@ class Observed:
         joined = first.join(other, on=claim.unit, how="full", coalesce=True, nulls_equal=True)
         joined = joined.sort(claim.unit)
         minus = (pl.col("measured") - pl.col("other")).fill_null(np.nan).alias("difference")
-        return Pairs(joined.select(minus)["difference"].to_numpy(), ratio)
+        differences = joined.select(minus)["difference"].to_numpy()
+        return Pairs(differences, ratio, untrained=self._untrained([claim.of, second], at))
+
+    def _untrained(self, sides: Sequence[Side], at: str) -> str:
+        """Why the runs of ``sides`` are not to be judged; empty where nothing is against it."""
+        of_runs = [side for side in sides if (side.table or RUNS) == RUNS]
+        if self.choices.is_empty() or not of_runs:
+            return ""
+        rows = [select(self.tables, RUNS, side.where, at=at) for side in of_runs]
+        members = pl.concat([one.select("run_id", "sweep") for one in rows]).unique()
+        found = trained.at_ends(self.choices.join(members, on=["run_id", "sweep"]))
+        return "; ".join(one.sentence for one in found if one.is_beyond)
 
     def _side(self, side: Side, claim: Claim, at: str) -> pl.DataFrame:
         """Rows (unit, measured), one a unit; several of a unit are averaged, but for anchors."""
@@ -105,11 +122,14 @@ def observe(experiment: Experiment, sweeps: Mapping[Path, tuple[str, Sweep]]) ->
         derive = _derivation(experiment, "tables", name, given, TABLES)
         made = Rows(tables.get(RUNS, runs), stored)
         tables[name] = _called(experiment, name, derive, experiment.folder, made, **_rest(given))
+    choices = pl.DataFrame(schema=["run_id", "sweep", "key", "at_end"])
     if experiment.tune is not None and RUNS in tables:
-        tables[RUNS] = _tuned(tables[RUNS], experiment.tune, keys)
+        tables[RUNS], choices = _tuned(tables[RUNS], experiment.tune, keys)
     others = {n: g for n, g in experiment.measures.items() if n not in of_runs}
     _add_measures(experiment, tables, others, stored)
-    return Observed(experiment, tables, keys)
+    histories = [source.history for source in stored]
+    found = trained.findings(tables[RUNS], choices, histories) if RUNS in tables else []
+    return Observed(experiment, tables, keys, choices, found)
 
 
 def _runs(sources: Mapping[Path, Runs], sweeps: Mapping[Path, tuple[str, Sweep]]) -> pl.DataFrame:
@@ -142,13 +162,22 @@ def starting_points(folder: Path, sweep: Sweep) -> list[str]:
     return [f"{folder}/{run_id}" for run_id in sorted(_current(load(folder), sweep)["run_id"])]
 
 
-def _tuned(runs: pl.DataFrame, tune: Tune, keys: Sequence[str]) -> pl.DataFrame:
-    """The runs of the configurations that validation chooses, for each sweep by itself."""
-    chosen = [
-        chosen_runs(label_runs(rows, keys=keys, tuned=tune.keys), metric=tune.by, sign=tune.sign)
-        for rows in runs.partition_by("sweep", maintain_order=True)
-    ]
-    return pl.concat(chosen, how="diagonal_relaxed").sort("run_id", "sweep")
+def _tuned(
+    runs: pl.DataFrame, tune: Tune, keys: Sequence[str]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The runs of the configurations that validation chooses, for each sweep by itself.
+
+    And what they chose (`trained.choices`), with the sweep.
+    """
+    tuned, choices = [], []
+    for rows in runs.partition_by("sweep", maintain_order=True):
+        labelled = label_runs(rows, keys=keys, tuned=tune.keys)
+        chosen = chosen_runs(labelled, metric=tune.by, sign=tune.sign)
+        tuned.append(chosen)
+        of_sweep = trained.choices(labelled, chosen, keys=keys, tuned=tune.keys)
+        choices.append(of_sweep.with_columns(sweep=pl.lit(rows["sweep"][0])))
+    whole = pl.concat(tuned, how="diagonal_relaxed").sort("run_id", "sweep")
+    return whole, pl.concat(choices)
 
 
 def _add_measures(

@@ -23,6 +23,7 @@ from harness.analyze.drawing import draw, with_data
 from harness.analyze.headings import heading
 from harness.analyze.keys import resolve, varying
 from harness.analyze.report import rank_rows
+from harness.analyze.trained import Finding
 from harness.files import write_whole
 from harness.identity import environment
 from harness.reproduce.claims import Experiment, Figure, experiments, read
@@ -48,7 +49,7 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     """Writes all files of one experiment; returns what differs from what lay there before."""
     experiment = observed.experiment
     folder.mkdir(parents=True, exist_ok=True)
-    table = _as_data(experiment, verdicts, made.size)
+    table = _as_data(experiment, verdicts, observed.trained, made.size)
     before, source = read_json(folder / VERDICTS), read_json(folder / PROVENANCE)
     same_question = all(before.get(key) == table[key] for key in ("size", "definition"))
     moved = _moved(before, table) if same_question else []
@@ -63,12 +64,14 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     for name, frame in listed.items():
         write_whole(folder / f"{name}.csv", _csv(observed, name, frame))
     write_whole(folder / VERDICTS, _json(table))
-    write_whole(folder / "README.md", _page(experiment, verdicts, provenance).encode())
+    write_whole(folder / "README.md", _page(observed, verdicts, provenance).encode())
     write_whole(folder / PROVENANCE, _json(provenance))
     return moved
 
 
-def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> dict[str, Any]:
+def _as_data(
+    experiment: Experiment, verdicts: Sequence[Verdict], trained: Sequence[Finding], size: str
+) -> dict[str, Any]:
     return {
         "experiment": experiment.name,
         "question": experiment.question,
@@ -95,6 +98,7 @@ def _as_data(experiment: Experiment, verdicts: Sequence[Verdict], size: str) -> 
             }
             for verdict in verdicts
         ],
+        "trained": [finding.sentence for finding in trained],
         "figures": [f"{figure.name}.svg" for figure in experiment.figures],
     }
 
@@ -221,13 +225,15 @@ def _follows_from_name(frame: pl.DataFrame, column: str) -> bool:
     return frame.select(name, column).n_unique() == frame[name].n_unique()
 
 
-def _page(
-    experiment: Experiment, verdicts: Sequence[Verdict], provenance: Mapping[str, Any]
-) -> str:
+def _page(observed: Observed, verdicts: Sequence[Verdict], provenance: Mapping[str, Any]) -> str:
     """The experiment's verdicts for a reader."""
+    experiment = observed.experiment
     lines = [f"# {experiment.name}", "", experiment.question, ""]
     lines += ["| claim | verdict | found |", "|---|---|---|"]
     lines += [f"| {v.claim.says} | **{v.word}** | {finding(v)} |" for v in verdicts]
+    for said in observed.trained:
+        word = "**Not trained:**" if said.is_beyond else "Trained:"
+        lines += ["", f"{word} {said.sentence}."]
     for figure in experiment.figures:
         lines += ["", f"![{figure.title}]({figure.name}.svg)"]
     lines += ["", f"    {provenance['command']}", ""]

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from harness.analyze.trained import Finding
 from harness.errors import UserError
 from harness.reproduce import results
 from harness.reproduce.claims import Experiment, Sweep, Value, experiments, read
@@ -73,10 +74,12 @@ class Request:
 
 @dataclass(frozen=True)
 class Reproduced:
-    """The verdicts of an experiment and what moved since its results were last written."""
+    """The verdicts of an experiment, whether its runs were trained, and what moved since its
+    results were last written."""
 
     experiment: Experiment
     verdicts: list[Verdict]
+    trained: Sequence[Finding]
     moved: list[str]
     folder: Path
 
@@ -102,7 +105,7 @@ def reproduce(experiment: Experiment, request: Request, *, train: Train) -> Repr
     )
     folder = request.results / experiment.name
     moved = results.write(folder, observed, verdicts, made)
-    return Reproduced(experiment, verdicts, moved, folder)
+    return Reproduced(experiment, verdicts, observed.trained, moved, folder)
 
 
 def _observed(
