@@ -35,6 +35,7 @@ ALLOWED = {
     "metrics": set(),
     "data": {"errors", "exact", "files", "memory"},
     "train": {"losses", "models", "optimizers"},
+    "testing": {"errors", "losses", "plugins"},
     "config": {"errors", "metrics", "losses", "models", "optimizers", "data", "plugins"},
     "identity": {
         "errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers", "plugins",
@@ -56,7 +57,7 @@ ALLOWED = {
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "sweep", "analyze", "record",
-        "reproduce", "plugins",
+        "reproduce", "plugins", "testing",
     },
 }  # fmt: skip
 

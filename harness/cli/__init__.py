@@ -21,6 +21,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness reproduce NAME... | all       a verdict for each claim of an experiment
   harness analyze SOURCE...             tables and a report from logged runs
   harness sync   FOLDER...              sends W&B what its mirror still lacks
+  harness check  loss MODULE:NAME       whether a loss of your own is fit to be compared
   harness data   list | describe NAME | fetch NAME
                                         the data sets
 
@@ -31,8 +32,8 @@ Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
 def main() -> None:
     """Runs one command.
 
-    Exit codes: 0 done, 1 an anchor fails or nobody reads on, 2 bad input, 129, 130 or 143 stopped
-    (hung up, by Ctrl-C, terminated).
+    Exit codes: 0 done, 1 an anchor fails, a check finds a fault or nobody reads on, 2 bad input,
+    129, 130 or 143 stopped (hung up, by Ctrl-C, terminated).
     """
     command, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     if command in {"--help", "-h", "help"}:
@@ -186,6 +187,12 @@ def _data(arguments: list[str]) -> None:
     data(arguments)
 
 
+def _check(arguments: list[str]) -> None:
+    from harness.cli.check_command import check
+
+    check(arguments)
+
+
 def _complete(arguments: list[str]) -> None:
     from harness.cli.completion import complete
 
@@ -199,5 +206,6 @@ _COMMANDS = {
     "reproduce": _reproduce,
     "analyze": _analyze,
     "sync": _sync,
+    "check": _check,
     "data": _data,
 }
