@@ -28,7 +28,7 @@ ALLOWED = {
     "memory": {"errors"},
     "devices": {"errors", "files"},
     "losses": {"errors"},
-    "plugins": {"errors", "losses"},
+    "plugins": {"errors", "losses", "optimizers"},
     "models": {"errors"},
     "checkpoints": {"errors", "files"},
     "optimizers": {"errors", "exact"},
