@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.nn import sigmoid, softplus
 
+from harness import plugins
 from harness.losses import BCE, LOSSES, BatchLoss
 from harness.testing import Declared, check_loss, loss_faults
 
@@ -229,6 +230,21 @@ def test_ours_have_none(cls):
 def test_the_command_finds_nothing_in_ours(harness):
     said = harness("check", "loss", "bce")
     assert said.code == 0 and said.out.startswith("loss=bce: nothing found; it takes ")
+
+
+def test_a_new_loss_is_one_to_start_from(harness, tmp_path, monkeypatch):
+    said = harness("new", "loss", "fresh_loss")
+    assert said.code == 0 and said.out.rstrip().endswith(
+        "harness check loss fresh_loss.py:fresh_loss"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(plugins, "_PLUGGED", {group: {} for group in plugins.GROUPS})
+    test = {}
+    exec((tmp_path / "test_fresh_loss.py").read_text(), test)
+    test["test_fresh_loss"]()
+    for name in ("fresh_loss", "a b", "class"):
+        said = harness("new", "loss", name)
+        assert said.code == 2 and len(said.err.splitlines()) == 1
 
 
 def test_the_command_says_it(harness, tmp_path):

@@ -22,6 +22,7 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness analyze SOURCE...             tables and a report from logged runs
   harness sync   FOLDER...              sends W&B what its mirror still lacks
   harness check  loss MODULE:NAME       whether a loss of your own is fit to be compared
+  harness new    loss NAME              a file with a loss to start from, and its test
   harness data   list | describe NAME | fetch NAME
                                         the data sets
 
@@ -193,6 +194,12 @@ def _check(arguments: list[str]) -> None:
     check(arguments)
 
 
+def _new(arguments: list[str]) -> None:
+    from harness.cli.new_command import new
+
+    new(arguments)
+
+
 def _complete(arguments: list[str]) -> None:
     from harness.cli.completion import complete
 
@@ -207,5 +214,6 @@ _COMMANDS = {
     "analyze": _analyze,
     "sync": _sync,
     "check": _check,
+    "new": _new,
     "data": _data,
 }
