@@ -1,4 +1,4 @@
-"""What users bring: losses of their own, listed beside ours by the name they are chosen by.
+"""What users bring: losses and optimizers, listed beside ours by the name they are chosen by.
 
     from harness.plugins import loss
 
@@ -27,7 +27,7 @@ from typing import Any
 from harness.errors import UserError
 
 ENTRY_POINTS = "bce_harness.plugins"
-GROUPS = ("loss",)
+GROUPS = ("loss", "optimizer")
 """The groups of conf/ that plug-ins can add choices to."""
 
 _PLUGGED: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
@@ -48,7 +48,23 @@ def loss(given: Any = None, /, *, name: str | None = None, of_a_batch: bool = Fa
     """
     if given is None or isinstance(given, str):
         return lambda defined: loss(defined, name=name or given, of_a_batch=of_a_batch)
-    _add_loss(given, name, of_a_batch=of_a_batch)
+    _add("loss", given, name, of_a_batch=of_a_batch)
+    return given
+
+
+def optimizer(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds an optimizer: a factory of an Optax transformation, left unchanged.
+
+    Args:
+      given: ``(learning_rate, number=default, ...)``; see `harness.optimizers.as_optimizer`.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such factory, or another optimizer has its name.
+    """
+    if given is None or isinstance(given, str):
+        return lambda defined: optimizer(defined, name=name or given)
+    _add("optimizer", given, name)
     return given
 
 
@@ -109,7 +125,7 @@ def load(spec: str) -> Loaded:
             f"plugins=[{spec}]: {place} has changed since (now @{source}): give {place} without @ "
             "to use it as it is"
         )
-    chosen = None if name is None else _chosen(module, name, spec)
+    chosen = None if name is None else _chosen(module, name, spec, found["group"])
     given = f"{place}:{name}" if name else place
     prefix = f"{found['group']}=" if name else ""
     return Loaded(f"{prefix}{given}{f'@{source}' if is_file else ''}", chosen)
@@ -136,22 +152,54 @@ def load_installed() -> None:
             ) from error
 
 
-def _add_loss(given: Any, name: str | None, *, of_a_batch: bool = False) -> None:
+def _add(group: str, given: Any, name: str | None, **how: Any) -> str:
+    """Adds a choice to ``group``, and gives its name."""
     global _generation
-    from harness.losses import LOSSES, as_loss
+    from harness import losses, optimizers
 
-    made: Any = as_loss(given, name, of_a_batch=of_a_batch)
-    before = _PLUGGED["loss"].get(made.name)
+    makers: dict[str, Any] = {"loss": losses.as_loss, "optimizer": optimizers.as_optimizer}
+    ours: dict[str, Any] = {"loss": losses.LOSSES, "optimizer": optimizers.OPTIMIZERS}
+    made: Any = makers[group](given, name, **how)
+    before = _PLUGGED[group].get(made.name)
     if not re.fullmatch(r"[A-Za-z_][\w-]*", made.name):
-        raise UserError(f"loss={made.name!r} is no name: use letters, digits and _")
-    if made.name in {one.name for one in LOSSES}:
-        raise UserError(f"loss={made.name} is one of ours: give {_place(made)} another name")
+        raise UserError(f"{group}={made.name!r} is no name: use letters, digits and _")
+    if made.name in {one.name for one in ours[group]}:
+        raise UserError(f"{group}={made.name} is one of ours: give {_place(made)} another name")
     if before is not None and _place(before) != _place(made):
         raise UserError(
-            f"loss={made.name} is defined by {_place(before)} and by {_place(made)}: rename one"
+            f"{group}={made.name} is defined by {_place(before)} and by {_place(made)}: rename one"
         )
-    _PLUGGED["loss"][made.name] = made
+    _PLUGGED[group][made.name] = made
     _generation += 1
+    return made.name
+
+
+@cache
+def check_stepped(made: Any) -> None:
+    """Tries an optimizer as lanes call it, on shapes alone.
+
+    Raises:
+      UserError: it is nothing that JAX can trace.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    def step(own: Any) -> Any:
+        params = {"weights": jnp.zeros((3, 2))}
+        rule = own.transformation(lambda count: 0.1)
+        return rule.update(params, rule.init(params), params, grad_fn=lambda at, count: at)
+
+    try:
+        updates, _ = jax.eval_shape(step, made().in_lane())
+        shapes = {name: leaf.shape for name, leaf in updates.items()}
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise UserError(
+            f"optimizer={made.name} cannot be traced by JAX ({type(error).__name__}: {first}): it "
+            "is to return an optax.GradientTransformation, without `if` on hyperparameters"
+        ) from error
+    if shapes != {"weights": (3, 2)}:
+        raise UserError(f"optimizer={made.name} gave updates of another shape: keep the params'")
 
 
 @cache
@@ -188,18 +236,17 @@ def _place(made: Any) -> str:
     return f"{made.__module__}.{made.__qualname__}"
 
 
-def _chosen(module: ModuleType, name: str, spec: str) -> str:
-    """The name of the loss that ``module`` calls ``name``, which has a decorator or not."""
+def _chosen(module: ModuleType, name: str, spec: str, group: str) -> str:
+    """The name of the choice that ``module`` calls ``name``, which has a decorator or not."""
     try:
         given = getattr(module, name)
     except AttributeError:
         raise UserError(f"{spec}: {module.__name__} has no {name}") from None
     place = f"{getattr(given, '__module__', '')}.{getattr(given, '__qualname__', '')}"
-    for known, made in _PLUGGED["loss"].items():
-        if _place(made) == place and made.__dict__["given"] is given:
+    for known, made in _PLUGGED[group].items():
+        if _place(made) == place and made.given is given:
             return known
-    _add_loss(given, None)
-    return next(known for known, made in _PLUGGED["loss"].items() if _place(made) == place)
+    return _add(group, given, None)
 
 
 def _imported(place: str, spec: str) -> tuple[ModuleType, str]:

@@ -28,13 +28,14 @@ ALLOWED = {
     "memory": {"errors"},
     "devices": {"errors", "files"},
     "losses": {"errors"},
-    "plugins": {"errors", "losses"},
+    "plugins": {"errors", "losses", "optimizers"},
     "models": {"errors"},
     "checkpoints": {"errors", "files"},
     "optimizers": {"errors", "exact"},
     "metrics": set(),
     "data": {"errors", "exact", "files", "memory"},
     "training": {"losses", "models", "optimizers"},
+    "testing": {"errors", "losses", "plugins"},
     "config": {"errors", "metrics", "losses", "models", "optimizers", "data", "plugins"},
     "identity": {
         "errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers", "plugins",
@@ -65,7 +66,7 @@ ALLOWED = {
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
-        "record", "reproduce", "interface", "overrides",
+        "record", "reproduce", "interface", "overrides", "plugins", "testing",
     },
 }  # fmt: skip
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness import plugins
 from harness.errors import UserError
-from harness.identity import numerics_named, own_losses_hash, run_id
+from harness.identity import numerics_named, own_hash, run_id
 from harness.losses import POINTWISE, as_loss
 from harness.sweep import compiled, plan
 from tests.conftest import TINY
@@ -199,16 +199,62 @@ def test_their_hyperparameters_are_lanes(package):
     assert plan.groups(runs_of(*swept))
 
 
+OPTIMIZER = """
+import optax
+from harness.plugins import optimizer
+
+@optimizer
+def damped(learning_rate, damping=0.5):
+    return optax.chain(optax.scale(damping), optax.sgd(learning_rate))
+"""
+
+
+def test_an_optimizer_of_theirs_goes_the_same_road(harness, package, tmp_path):
+    (package / "losses.py").write_text(OPTIMIZER)
+    chosen = ("optimizer=their_package.losses:damped", "optimizer.damping=0.5,1")
+    said = harness("train", "-m", *TINY, *chosen, "optimizer.learning_rate=0.1")
+    assert said.out.startswith("2 trained, 0 already stored")
+    stored = stored_tables(Path("runs/default"))["runs"]
+    assert set(stored["optimizer.name"]) == {"damped"}
+    assert set(stored["optimizer.damping"]) == {0.5, 1.0}
+    swept = [
+        config(optimizer={"name": "damped", "learning_rate": 0.1, "damping": damping})
+        for damping in (0.25, 0.5, 1.0)
+    ]
+    assert len(groups(*swept)) == 1
+    rule = swept[0].optimizer.in_lane().transformation(lambda step: 0.1)
+    updates, _ = rule.update({"w": np.float32(2)}, rule.init({"w": np.float32(1)}), {"w": 1.0})
+    assert float(updates["w"]) == pytest.approx(-0.05)
+
+    def id_of(one):
+        return run_id(one, data_fingerprint="d"), compiled.own_hash(type(one.optimizer))
+
+    sgd = config(optimizer={"name": "sgd"})
+    before, ours = id_of(swept[0]), id_of(sgd)
+    assert ours[1] == ""
+    (package / "losses.py").write_text(OPTIMIZER.replace("chain(", "chain(optax.clip(1.0), "))
+    plugins.load("optimizer=their_package.losses:damped")
+    after = id_of(config(optimizer={"name": "damped", "learning_rate": 0.1, "damping": 0.25}))
+    assert after[0] != before[0] and after[1] != before[1]
+    assert id_of(sgd) == ours
+    # One of Optax, as it is: hyperparameters are its floats.
+    assert plugins.load("optimizer=optax:amsgrad").chosen == "amsgrad"
+    amsgrad = config(optimizer={"name": "amsgrad", "b1": 0.8})
+    assert (amsgrad.optimizer.b1, amsgrad.optimizer.b2) == (0.8, 0.999) and id_of(amsgrad)[1]
+    with pytest.raises(UserError, match=r"optimizer\.damping: should be a valid number"):
+        config(optimizer={"name": "damped", "damping": "much"})
+
+
 def test_a_kept_program_is_of_its_source(package, tmp_path, monkeypatch):
     plugins.load("their_package.losses")
     run = prepared(config(loss={"name": "soft_hinge"}))
-    assert own_losses_hash(prepared(config()).program.losses) == ""
-    before = own_losses_hash(run.program.losses), compiled._place(run.program, 8)
+    assert own_hash(*prepared(config()).program.losses) == ""
+    before = own_hash(*run.program.losses), compiled._place(run.program, 8)
     text = (package / "losses.py").read_text()
     (package / "losses.py").write_text(text.replace("margins = 1 -", "margins = 3 -"))
     plugins.load("their_package.losses")
     run = prepared(config(loss={"name": "soft_hinge"}))
-    after = own_losses_hash(run.program.losses), compiled._place(run.program, 8)
+    after = own_hash(*run.program.losses), compiled._place(run.program, 8)
     assert before[0] != after[0]
     assert before[1] is None or before[1] != after[1]
 
@@ -257,6 +303,11 @@ def test_a_project_and_an_installed_package_need_not_be_named(harness, package, 
 HEAD = "import numpy as np\nfrom dataclasses import dataclass\nfrom harness.plugins import loss\n"
 # A file's text and what is said of it.
 REFUSED = {
+    "no rate": (
+        "from harness.plugins import optimizer\n@optimizer\ndef f(): pass",
+        "learning_rate",
+    ),
+    "no rule": ("from harness.plugins import optimizer\n@optimizer\ndef f(r): return r", "optax."),
     "no syntax": ("def f(:", "importing it raised SyntaxError"),
     "a missing import": ("import nothing_such", "importing it raised ModuleNotFoundError"),
     "ends the process": ("raise SystemExit(1)", "importing it raised SystemExit"),

@@ -25,6 +25,8 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness runs   list | show | diff | export | rm FOLDER ...
                                         the stored runs: find, read, hand on, take out
   harness sync   FOLDER...              sends W&B what its mirror still lacks
+  harness check  loss MODULE:NAME       whether a loss of your own is fit to be compared
+  harness new    loss NAME              a file with a loss to start from, and its test
   harness data   list | describe NAME | fetch NAME
                                         the data sets
 
@@ -35,8 +37,8 @@ Every command takes --help. HARNESS_DEBUG=1 shows tracebacks.
 def main() -> None:
     """Runs one command.
 
-    Exit codes: 0 done, 1 an anchor fails or nobody reads on, 2 bad input, 129, 130 or 143 stopped
-    (hung up, by Ctrl-C, terminated).
+    Exit codes: 0 done, 1 an anchor fails, a check finds a fault or nobody reads on, 2 bad input,
+    129, 130 or 143 stopped (hung up, by Ctrl-C, terminated).
     """
     command, arguments = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
     if command in {"--help", "-h", "help"}:
@@ -208,6 +210,18 @@ def _data(arguments: list[str]) -> None:
     data(arguments)
 
 
+def _check(arguments: list[str]) -> None:
+    from harness.cli.check_command import check
+
+    check(arguments)
+
+
+def _new(arguments: list[str]) -> None:
+    from harness.cli.new_command import new
+
+    new(arguments)
+
+
 def _complete(arguments: list[str]) -> None:
     from harness.cli.completion import complete
 
@@ -224,5 +238,7 @@ _COMMANDS = {
     "predict": _predict,
     "runs": _runs,
     "sync": _sync,
+    "check": _check,
+    "new": _new,
     "data": _data,
 }

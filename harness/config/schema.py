@@ -87,7 +87,10 @@ else:
         Annotated[reduce(or_, losses.LOSSES), Discriminator("name")], *_Plugged("loss").marks
     ]
     AnyModel = Annotated[reduce(or_, models.MODELS), Discriminator("name")]
-    AnyOptimizer = Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")]
+    AnyOptimizer = Annotated[
+        Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")],
+        *_Plugged("optimizer").marks,
+    ]
     AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from harness.config import Config, dump
 from harness.identity.families import NAMED as NAMED
 from harness.identity.families import Family, family_hash, family_named, family_of
-from harness.identity.families import own_losses_hash as own_losses_hash
+from harness.identity.families import own_hash as own_hash
 from harness.identity.machine import environment as environment
 from harness.keys import BESIDE_A_RUN
 

@@ -43,8 +43,11 @@ LOSS_FAMILIES: Mapping[str, Any] = {
     "harness.losses.catalogue.POINTWISE": POINTWISE,
     "harness.losses.catalogue.OF_A_BATCH": OF_A_BATCH,
 }
-# What a loss that is not ours passes besides its own code.
-OWN_LOSS = "harness.losses.own.as_loss"
+# What a choice that is not ours passes besides its own code, by its group.
+OWN = {
+    "loss": "harness.losses.own.as_loss",
+    "optimizer": "harness.optimizers.own.as_optimizer",
+}
 # What only checks, says, times or keeps something: no number follows from it.
 NOT_FOLLOWED = frozenset(
     {
@@ -105,13 +108,16 @@ def covered(family: Family) -> frozenset[str]:
     return closure(_roots(family), without=_cut(family))
 
 
-def own_losses_hash(losses: tuple[Any, ...]) -> str:
-    """The same of losses that share a program and are not ours; empty for ours."""
-    return "" if losses in LOSS_FAMILIES.values() else code_hash(losses)
+def own_hash(*chosen: Any) -> str:
+    """The same of the choices that are not ours among ``chosen``; empty where there are none."""
+    ours = {choice for choices in CHOICES.values() for choice in choices}
+    own = [choice for choice in chosen if choice not in ours]
+    return code_hash(own) if own else ""
 
 
 def _roots(family: Family) -> list[str | Any]:
-    own = [] if _loss(family) in LOSSES else [OWN_LOSS]
+    chosen = zip(CHOICES, family, strict=True)
+    own = [OWN[group] for group, choice in chosen if choice not in CHOICES[group]]
     return [*EVERY_RUN, *family, *own]
 
 

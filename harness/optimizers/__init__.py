@@ -17,6 +17,7 @@ from harness.optimizers.first_order import (
     Nesterov,
     RMSProp,
 )
+from harness.optimizers.own import as_optimizer
 from harness.optimizers.plateau import (
     PlateauRule,
     PlateauState,
@@ -68,6 +69,7 @@ __all__ = [
     "RMSProp",
     "Schedule",
     "WarmupCosine",
+    "as_optimizer",
     "learning_rates",
     "plateau_rule",
     "plateau_shapes",

@@ -49,7 +49,7 @@ def with_plugins(overrides: Sequence[str]) -> list[str]:
 
 
 def load(specs: Iterable[str]) -> list[str]:
-    """Loads plug-ins, and tries the losses among all that are; gives what finds each again.
+    """Loads plug-ins, and tries what was plugged in; gives what finds each again.
 
     Raises:
       UserError: one cannot be loaded, or is no loss that can be trained with.
@@ -57,6 +57,8 @@ def load(specs: Iterable[str]) -> list[str]:
     loaded = [plugins.load(spec).spec for spec in dict.fromkeys(specs)]
     for made in plugins.plugged("loss").values():
         plugins.check_traced(made)
+    for made in plugins.plugged("optimizer").values():
+        plugins.check_stepped(made)
     return loaded
 
 

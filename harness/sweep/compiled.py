@@ -19,7 +19,7 @@ from jax.experimental import serialize_executable
 
 import harness
 from harness.files import whole_file
-from harness.identity import environment, own_losses_hash
+from harness.identity import environment, own_hash
 from harness.models import param_shapes
 from harness.padding import lane_shapes
 from harness.training import Curves, Outcome, Program
@@ -86,8 +86,9 @@ def _place(program: Program, width: int) -> Path | None:
     folder = settings.jax_compilation_cache_dir
     if not folder or "://" in folder or not settings.jax_enable_compilation_cache:
         return None
-    losses = own_losses_hash(program.losses)  # whose sources are not among ours
-    traced_from = (_sources(), environment(), jax.device_count(), width, program, losses)
+    optimizer = type(jax.tree.unflatten(program.optimizer, range(program.optimizer.num_leaves)))
+    own = own_hash(*program.losses, optimizer)  # whose sources are not among ours
+    traced_from = (_sources(), environment(), jax.device_count(), width, program, own)
     return Path(folder) / "programs" / hashlib.sha256(repr(traced_from).encode()).hexdigest()[:32]
 
 
