@@ -261,13 +261,13 @@ def test_choices_of_a_configuration_are_all_in_the_table():
 
 
 def test_a_root_that_moved_is_an_error():
-    with pytest.raises(LookupError, match=r"harness\.train\.gone is nowhere defined"):
+    with pytest.raises(LookupError, match=r"harness\.training\.gone is nowhere defined"):
         code.code_hash(["harness.training.gone"])
 
 
 def test_a_class_made_while_running_is_refused():
     made = type("Made", (), {"__module__": "harness.training"})
-    with pytest.raises(UserError, match=r"harness\.train\.Made stands nowhere in its file"):
+    with pytest.raises(UserError, match=r"harness\.training\.Made stands nowhere in its file"):
         code.code_hash([made])
 
 
