@@ -322,7 +322,7 @@ def test_a_run_asked_for_in_two_folders_lands_in_both(harness):
 def test_of_twins_the_one_that_keeps_its_parameters_is_trained(harness):
     said = harness("train", "-m", *TINY, "training.save_model=false,true")
     assert said.out.startswith("1 trained")
-    assert len(list(Path("runs/default/params").iterdir())) == 1
+    assert len(list(Path("runs/default/models").iterdir())) == 1
 
 
 @pytest.mark.parametrize("arguments", [

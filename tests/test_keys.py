@@ -17,7 +17,7 @@ from harness.analyze.keys import filtered, replicates
 from harness.analyze.report import settings
 from harness.analyze.runs import Runs
 from harness.config import parse
-from harness.keys import BESIDE_A_RUN
+from harness.keys import BESIDE_A_RUN, is_beside
 from harness.record.schema import Columns
 from tests import every_key
 from tests.conftest import TINY
@@ -133,6 +133,7 @@ def test_what_is_no_part_of_a_run_is_no_setting(tmp_path):
     assert analysis.board["settings"].to_list() == [""]
     assert analysis.board["num_seeds"].to_list() == [4]
     assert {key for key in NOT_VARIED if not key.startswith("loss.")} | {"wandb"} == BESIDE_A_RUN
+    assert is_beside("training.save_params")  # as stores of before call it
 
 
 def test_what_draws_the_data_is_a_replicate():

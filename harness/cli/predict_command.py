@@ -1,20 +1,18 @@
 """`harness predict`."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness import devices
 from harness.cli.terminal import Parser
-from harness.errors import UserError, none_of
 
 
 def predict(arguments: list[str]) -> None:
     """`harness predict MODEL FILE [key=value ...]`: scores the rows of a table.
 
     Each gets a probability, a decision, and where it has none the reason. Columns are found by
-    name, in any order; the table is read as the model's own was, and `delimiter`, `decimal`,
-    `encoding`, `header`, `missing` and `date_format` say where it is written in another way.
+    name, in any order. FILE is read as the model's own table was; `header`, `delimiter`, `decimal`,
+    `encoding`, `missing` and `date_format` say where it is written in another way.
     """
     parser = Parser(prog="harness predict", description=predict.__doc__)
     where = "a model's folder, or a sweep's that was trained with training.save_model=true"
@@ -38,7 +36,10 @@ def predict(arguments: list[str]) -> None:
     model, chosen = model_at(given.model)
     print(chosen)
     if given.overrides:
-        reading = _read_otherwise(model.description.reading, given.overrides)
+        from harness.overrides.checking import read_value
+
+        changes = dict(read_value(text) for text in given.overrides)
+        reading = model.description.reading.but(changes)
         model = replace(model, description=replace(model.description, reading=reading))
     table = Path(given.file).expanduser()
     output = given.output or table.with_name(f"{table.stem}.scores.csv")
@@ -47,22 +48,3 @@ def predict(arguments: list[str]) -> None:
     )
     for line in (*columns, *summary.lines(), f"{summary.rows:,} rows: {output}"):
         print(line)
-
-
-def _read_otherwise(reading: Any, overrides: list[str]) -> Any:
-    """``reading`` with keys of `dataset` that say how a table is written."""
-    from harness.config import parse_as
-    from harness.data.table import marks_of
-    from harness.overrides.checking import read_value
-
-    changes = dict(read_value(text) for text in overrides)
-    changes = {key.removeprefix("dataset."): value for key, value in changes.items()}
-    csv = {one.name for one in fields(reading.csv)}
-    for key in changes.keys() - {*csv, "missing", "date_format"}:
-        raise UserError(f"{key}: {none_of(key, sorted({*csv, 'missing', 'date_format'}))}")
-    if "missing" in changes:
-        missing = changes.pop("missing")
-        changes["marks"] = marks_of(None if missing is None else tuple(map(str, missing)))
-    of_csv = {key: changes.pop(key) for key in csv & changes.keys()}
-    values = {**vars(reading), **changes, "csv": {**vars(reading.csv), **of_csv}}
-    return parse_as(type(reading), values, at="dataset")

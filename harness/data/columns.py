@@ -75,11 +75,12 @@ class NewRows:
       features: float32 (n, d), NaN where a value is missing, as in `Dataset`.
       reasons: why a row cannot be scored, by its position; its features mean nothing.
       missing: by column, in how many rows it is.
-      unknown: by column, how many rows hold levels that training did not, and some of these.
+      unknown: by column, how many rows hold levels that training did not, and some of these; they
+        count as missing.
     """
 
     features: NDArray[np.float32]
-    reasons: Mapping[int, str]
+    reasons: dict[int, str]
     missing: Mapping[str, int]
     unknown: Mapping[str, tuple[int, tuple[str, ...]]]
 
@@ -163,8 +164,7 @@ def features_of(
                 cells, column.levels, has_other=column.has_other, encoding=encoding, table=table
             )
             features[:, start:end] = _of_levels(column)[codes]
-            is_known = column.has_other or not len(others)
-            missing[column.name] = int((codes == 0).sum()) - (0 if is_known else len(others))
+            missing[column.name] = int((codes == 0).sum()) - len(others)
             if len(others):
                 some = others.unique(maintain_order=True).head(_SHOWN_LEVELS)
                 unknown[column.name] = len(others), tuple(some)

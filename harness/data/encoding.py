@@ -404,7 +404,7 @@ def codes_as(
 
     Returns:
       (n,) codes as `Levels` has them. A level that is not among them is the last where that stands
-      for the rarest (``has_other``), and missing elsewhere. And the texts of such cells.
+      for all others (``has_other``); elsewhere it is missing, and such cells' texts are given too.
     """
     text = _text(_spelled_as(column, levels), encoding, table)
     named = levels[:-1] if has_other else levels
@@ -417,6 +417,7 @@ def codes_as(
     unknown = (codes == 0) & text.is_not_null().to_numpy()
     if has_other:
         codes[unknown] = len(levels)
+        return codes, text.clear()
     return codes, text.filter(pl.Series(unknown))
 
 

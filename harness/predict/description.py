@@ -4,6 +4,7 @@ A file of another's is data: it is read as these types and nothing else, and wha
 is one line. Parts (network, loss) are chosen by name among those known here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -12,8 +13,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harness.data.columns import Column
 from harness.data.encoding import MISSING_MARKS, Encoding
+from harness.data.table import marks_of
 from harness.data.table_file import CsvFormat
-from harness.errors import UserError, shown
+from harness.errors import UserError, none_of
 from harness.metrics.definitions import Calibrator
 from harness.metrics.settings import Costs
 from harness.predict.drift import Spread
@@ -36,6 +38,30 @@ class Reading:
     @property
     def encoding(self) -> Encoding:
         return Encoding(marks=self.marks, date_format=self.date_format)
+
+    def but(self, changes: Mapping[str, Any]) -> "Reading":
+        """This, with some keys of a table's `dataset`, such as `encoding` and `missing`, changed.
+
+        Raises:
+          UserError: a key or value that no table has.
+        """
+        values, csv = {**vars(self)}, {**vars(self.csv)}
+        for key, value in changes.items():
+            name = key.removeprefix("dataset.")
+            if name in csv:
+                csv[name] = value
+            elif name == "date_format":
+                values[name] = value
+            elif name == "missing":
+                found = value if isinstance(value, list | None) else [value]
+                values["marks"] = marks_of(None if found is None else tuple(map(str, found)))
+            else:
+                raise UserError(f"{key}: {none_of(name, [*csv, 'missing', 'date_format'])}")
+        try:
+            return _READING.validate_python({**values, "csv": csv})
+        except ValidationError as error:
+            key, what = _first(error)
+            raise UserError(f"dataset.{key.removeprefix('csv.')}: {what}") from None
 
 
 @dataclass(frozen=True)
@@ -113,7 +139,13 @@ class Description:
         return tuple(len(one.levels) + 1 for one in self.columns if one.kind == "code")
 
 
-_ADAPTER = TypeAdapter(Description)
+_ADAPTER, _READING = TypeAdapter(Description), TypeAdapter(Reading)
+
+
+def _first(error: ValidationError) -> tuple[str, str]:
+    """The first wrong key, and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    return ".".join(map(str, first["loc"])), first["msg"]
 
 
 def read(content: bytes, *, place: str) -> Description:
@@ -125,13 +157,11 @@ def read(content: bytes, *, place: str) -> Description:
     try:
         found = _ADAPTER.validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        if key == "format" and first["type"] == "literal_error":
-            raise UserError(
-                f"{place}: format {shown(first['input'])} is not known: a newer harness wrote it"
-            ) from None
-        raise UserError(f"{place}: no model: {key or 'it'}: {first['msg']}") from None
+        key, what = _first(error)
+        if key == "format":
+            remedy = "a newer harness may have written it: update this one"
+            raise UserError(f"{place}: no model: its format is not {FORMAT}; {remedy}") from None
+        raise UserError(f"{place}: no model: {key or 'it'}: {what}") from None
     if problem := _unsound(found):
         raise UserError(f"{place}: no model: {problem}")
     return found

@@ -58,9 +58,9 @@ def _best(sweep: Path, found: Sequence[Path]) -> tuple[Path, str]:
     except ValueError:
         raise UserError(f"{sweep}: no metric {objective!r}: give the folder of one model") from None
     values = {
-        path: float(value)
+        path: value
         for path, one in described.items()
-        if isinstance(value := _within(one, "metrics", f"validation/{objective}"), int | float)
+        if isinstance(value := _within(one, "metrics", f"validation/{objective}"), float)
     }
     if not values or not sign:
         raise UserError(
@@ -76,4 +76,4 @@ def _within(one: Description, group: str, name: str) -> object:
 
 
 def _named(one: Description) -> str:
-    return f"{one.network['name']} trained with {one.recipe.loss['name']}"
+    return f"{one.network.get('name')} trained with {one.recipe.loss.get('name')}"

@@ -188,9 +188,13 @@ class Model:
         rows = features_of(frame, self.description.columns, encoding=encoding, table=table)
         logits = self._logits(rows.features)
         logits[list(rows.reasons)] = np.nan
-        final = self._final_logits(logits.astype(np.float64))
+        for row in np.flatnonzero(~np.isfinite(logits)).tolist():
+            logits[row] = np.nan
+            rows.reasons.setdefault(row, "its values are too large for a score")
+        wide = logits.astype(np.float64)  # a cut may lie between two floats of 32 bits
+        final = self._final_logits(wide)
         if positive_rate is None or self.keeps_cut:
-            is_positive = logits >= self.description.threshold.logit
+            is_positive = wide >= self.description.threshold.logit
         if positive_rate is not None:
             final = final + prior_shift(
                 training_rate=self.description.prior, natural_rate=positive_rate
@@ -337,11 +341,19 @@ def _frame(rows: Any, columns: tuple[str, ...]) -> pl.DataFrame:
         return pl.DataFrame({name: rows[:, i] for i, name in enumerate(columns)}, strict=False)
     try:
         names = list(rows.columns if hasattr(rows, "columns") else rows)
-        return pl.DataFrame({str(name): np.asarray(rows[name]) for name in names}, strict=False)
+        return pl.DataFrame({str(name): _cells(rows[name]) for name in names}, strict=False)
     except (TypeError, ValueError, LookupError, AttributeError, pl.exceptions.PolarsError) as error:
         raise UserError(
             f"rows are a {type(rows).__name__}: give a frame or a matrix ({error})"
         ) from None
+
+
+def _cells(values: Any) -> Any:
+    """A column of another library's: objects among which NaN means missing, as in pandas."""
+    array = np.asarray(values)
+    if array.dtype != object:
+        return array
+    return [None if one is None or one != one else one for one in array.tolist()]
 
 
 @partial(jax.jit, static_argnames=("network", "inputs"))

@@ -97,11 +97,9 @@ class Summary:
 
     def _odd_cells(self) -> Iterator[str]:
         for name, (count, levels) in self.unknown.items():
-            column = next(c for c in self.model.description.columns if c.name == name)
-            taken = "the rare ones" if column.has_other else "missing"
             yield (
                 f"column {name!r}: {_rows(count)} of levels that training did not have "
-                f"({', '.join(map(repr, levels))}): taken for {taken}"
+                f"({', '.join(map(repr, levels))}): taken for missing"
             )
         one = self.model.description
         for column, spread in zip(one.columns, one.training, strict=True):
