@@ -41,6 +41,30 @@ compiled.keeping = False
 # Found once, before a test's end puts Hydra's singletons back to what they were at its start.
 Plugins.instance()
 
+# Tests of one statement on many cases: how many cases, evenly spread, `make test` runs. `make slow`
+# runs the rest.
+SOME_CASES = {
+    "test_a_configuration_survives_the_store": 20,
+    "test_a_folder_with_signs_of_patterns_works_everywhere": 1,
+    "test_a_key_is_asked_about": 40,
+    "test_a_mistake_is_one_line": 12,
+    "test_a_planted_fault_is_found": 15,
+    "test_a_share_of_the_negatives_is_the_decimal_that_is_written": 10,
+    "test_a_warm_up_as_long_as_the_run_fails_its_job_alone": 1,
+    "test_company_changes_no_bit": 1,
+    "test_every_experiment_is_sound": 5,
+    "test_every_file_composes_as_hydra_does_and_fits_the_schema": 18,
+    "test_headings_say_what_is_compared": 1,
+    "test_minimiser_gives_eta_back": 20,
+    "test_padding_changes_no_result": 3,
+    "test_parameters_start_no_run_of_other_columns": 1,
+    "test_the_first_prediction_is_the_head_bias_to_the_bit": 2,
+    "test_the_first_step_moves_the_head": 2,
+    "test_the_loss_to_use_is_the_one_named_first": 1,
+    "test_training_step_gives_the_numbers_written_down": 5,
+    "test_what_the_service_would_refuse_is_refused_before_training": 2,
+}
+
 # Two epochs of logistic regression: the least that trains, stores and has a curve.
 TINY = ("model=logistic", "training.num_epochs=2", "wandb=disabled")
 
@@ -52,6 +76,20 @@ class Said:
     code: int
     out: str
     err: str
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow the cases that `SOME_CASES` leaves to `make slow`."""
+    cases: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        cases.setdefault(getattr(item, "originalname", item.name), []).append(item)
+    for name, number in SOME_CASES.items():
+        found = cases.get(name, [])
+        kept = {round(i * (len(found) - 1) / max(1, number - 1)) for i in range(number)}
+        for position, item in enumerate(found):
+            if position not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

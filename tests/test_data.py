@@ -210,7 +210,8 @@ def test_dataset_configs_load(path):
     if config["kind"] == "table":
         assert config["path"] == config["target"] == "???"
         assert isinstance(parsed(config), Table)
-    elif config["kind"] not in {"wheel", "openml"}:  # those are loaded in tests/test_named.py
+    elif config["kind"] not in {"wheel", "openml", "memory"}:
+        # Those are loaded in tests/test_named.py, and memory in tests/test_in_memory.py.
         assert parsed(config).load().name == config["name"] == path.stem
 
 

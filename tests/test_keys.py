@@ -132,7 +132,8 @@ def test_what_is_no_part_of_a_run_is_no_setting(tmp_path):
     analysis = answer(load(tmp_path / "both"), Question())
     assert analysis.board["settings"].to_list() == [""]
     assert analysis.board["num_seeds"].to_list() == [4]
-    assert {key for key in NOT_VARIED if not key.startswith("loss.")} | {"wandb"} == BESIDE_A_RUN
+    beside = {key for key in NOT_VARIED if not key.startswith(("loss.", "dataset."))}
+    assert beside | {"wandb"} == BESIDE_A_RUN
     assert is_beside("training.save_params")  # as stores of before call it
 
 

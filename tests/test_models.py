@@ -238,7 +238,7 @@ def test_the_command_line_refuses_a_table_as_an_image(harness):
 def test_a_run_can_start_saturated():
     still = {"name": "sgd", "learning_rate": 1e-30}
     training = {"num_epochs": 1, "steps_per_epoch": 1, "batch_size": 341}
-    model = {"name": "mlp", "width": 8, "depth": 1, "initial_logit": 20.0}
+    model = {"name": "mlp", "width": 8, "depth": 1, "initial_logit": 20.0, "prior_bias": False}
     ready, outcome, dataset = train_alone(config(model=model, optimizer=still, training=training))
     pi = dataset.labels[ready.data.split.train].mean()
     assert outcome.curves.train_log_loss[0] == pytest.approx(20 * (1 - pi), rel=1e-5)
