@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import html
 
 import numpy as np
 import polars as pl
@@ -90,7 +91,9 @@ def test_the_answer_is_in_words(chosen):
     assert "(the latest by 'day')" in said
     assert "1 a false alarm, 20 a missed positive), against" in said
     assert f"rests on {choice.test.positives} positives" in said
-    assert choice.report.is_file()
+    answer = html.unescape(choice.report.read_text()).partition("<table")[0]
+    assert all(line in answer for line in choice.lines())
+    assert "Call a row positive from" not in choice.report.read_text()  # another threshold
     assert Model.load(choice.model_folder).threshold == choice.model.threshold
 
 
@@ -105,6 +108,7 @@ def test_the_command_says_it_and_how_to_go_on(chosen, harness):
     assert said.code == 0
     assert str(choice) in said.out
     assert "Next: harness predict" in said.out
+    assert all(one.sentence in said.out for one in choice.answer.analysis.trained)
 
 
 def test_ctrl_c_gives_the_answer_so_far(chosen, monkeypatch):

@@ -66,6 +66,7 @@ def choose(arguments: list[str]) -> None:
     console = wide_console()
     for note in choice.answer.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
+    export.print_trained(console, choice.answer.analysis)
     export.print_overview(console, choice.answer.analysis)
     for line in choice.lines():
         console.print(line, markup=False, highlight=False, soft_wrap=True)

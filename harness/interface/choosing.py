@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from harness.analyze import overview
+from harness.analyze import default_output, overview
 from harness.data.fetching import say
 from harness.data.in_memory import Memory
 from harness.data.table import Table
@@ -175,8 +175,7 @@ def choose(
     rate = _best_rate(sweep, loss, evaluation.objective)
     say(f"training the model: {loss} at learning rate {rate:g}")
     model_folder, model = _final(given, loss, rate, place / "model")
-    report = sweep.report()
-    return Choice(
+    choice = Choice(
         loss=loss,
         learning_rate=rate,
         sweep=sweep,
@@ -184,10 +183,12 @@ def choose(
         model=model,
         model_folder=model_folder,
         test=_last_test(model, last, evaluation.costs),
-        report=report,
+        report=default_output(*sweep.sources) / "report.html",
         costs=costs and evaluation.costs,
         when=f" (the latest by {described['time']!r})" if described.get("time") else "",
     )
+    sweep.report(said=choice.lines())  # the model's own threshold, not the mean over the folds
+    return choice
 
 
 @dataclass(frozen=True, eq=False)

@@ -119,8 +119,12 @@ class Sweep:
         analysis = answer(complete(self.runs), _question(Question, question))
         return Answer(analysis, overview.advice(analysis))
 
-    def report(self, output: Path | str | None = None, **question: Any) -> Path:
+    def report(
+        self, output: Path | str | None = None, *, said: Sequence[str] = (), **question: Any
+    ) -> Path:
         """Writes the tables and `report.html`; where they are by default, see `harness analyze`.
+
+        ``said`` opens the page in place of its advice.
 
         Returns: the page's path. Raises UserError as `answer` does.
         """
@@ -134,6 +138,7 @@ class Sweep:
             console=Console(quiet=True),
             question=_question(Question, question),
             command="\n".join(filter(None, map(rerun_command, map(Path, self.sources)))),
+            said=said,
         )
 
     def best(self, metric: str = "", *, where: str = "") -> "Model":
