@@ -137,6 +137,9 @@ def test_ctrl_c_gives_the_answer_so_far(chosen, monkeypatch):
         ({"cost_fp": 1}, "costs: say what a missed positive"),
         ({"cost_fp": 0, "cost_fn": 1}, "costs: an error must cost more"),
         ({"losses": ["bce", ""]}, "losses: 'bce,' names none in a place"),
+        ({"losses": "focal,"}, "losses: 'focal,' names none in a place"),
+        ({"budget": "soon"}, "budget 'soon' is no time: write 90s, 5m or 1h"),
+        ({"budget": -1}, "budget -1 is no time"),
         ({"overrides": ["loss=focal"]}, "loss=focal: a search sets loss itself: .* by losses"),
         ({"overrides": ["seed=3"]}, "seed=3: a search sets seed itself"),
         ({"overrides": ["model=logistic,mlp"]}, "model=logistic,mlp names several values"),
@@ -182,3 +185,12 @@ def test_held_out_rows_and_seen_ones_are_all_rows(tmp_path, by):
     if not by:
         assert last.labels.mean() == pytest.approx(whole.labels.mean(), abs=0.01)
     assert source.load_held_out().fingerprint == last.fingerprint
+
+
+def test_months_are_times(tmp_path):
+    """README's own example is `--time month`."""
+    dated = frame_of(200).with_columns(month=pl.col("day").dt.strftime("%Y-%m"))
+    dated.write_csv(tmp_path / "a.csv")
+    times = Table(path=str(tmp_path / "a.csv"), target="ill", time="month").load().times
+    first = pl.Series(times).cast(pl.Int32).cast(pl.Date)
+    assert first.equals(dated["day"].dt.truncate("1mo"))

@@ -5,6 +5,7 @@ folds are added while the budget lasts. The model of the loss to use is trained 
 on rows that no run has seen.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from harness.analyze import default_output, overview
 from harness.data.fetching import say
 from harness.data.in_memory import Memory
 from harness.data.table import Table
-from harness.errors import UserError
+from harness.errors import UserError, shown
 from harness.interface.session import ready
 from harness.interface.sweeps import Sweep, train, with_data
 from harness.metrics.settings import Costs, Evaluation
@@ -140,8 +141,8 @@ def choose(
     target: str,
     cost_fp: float | None = None,
     cost_fn: float | None = None,
-    budget: float = 300.0,
-    losses: Sequence[str] = LOSSES,
+    budget: float | str = "5m",
+    losses: Sequence[str] | str = LOSSES,
     overrides: Sequence[str] = (),
     folder: Path | str | None = None,
     **described: Any,
@@ -152,8 +153,9 @@ def choose(
       data: a table file's path, or what `harness.train` takes as data.
       target: its column of labels.
       cost_fp, cost_fn: what a false alarm and a missed positive cost; both or none.
-      budget: seconds; the search stops adding folds when they are nearly spent. Ctrl-C does too.
-      losses: what is compared; with the first beside `bce` where that is not among them.
+      budget: seconds, or as "90s", "5m" or "1h"; the search stops adding folds when they are
+        nearly spent. Ctrl-C does too.
+      losses: what is compared, a list or as "bce,focal"; `bce` always is.
       overrides: more of the command line's, such as ``"model=logistic"``.
       folder: of the sweep; by default runs/choose-<name of the data>.
       described: what else there is to say of the data, by the keys of `conf/dataset/table.yaml`:
@@ -165,11 +167,13 @@ def choose(
     begun = time.monotonic()
     ready()
     costs = _costs(cost_fp, cost_fn)
+    losses = losses.split(",") if isinstance(losses, str) else losses
     _check(losses, overrides)
+    seconds = _seconds(budget)
     given = _Given(data, target, {"hold_out": HOLD_OUT, **described}, tuple(overrides), costs)
     place = Path(folder) if folder is not None else Path("runs") / f"choose-{given.name}"
     last, evaluation = _last_rows(given)  # first: a mistake is told before anything is trained
-    sweep = _searched(given, losses, place, begun, budget)
+    sweep = _searched(given, losses, place, begun, seconds)
     answer = sweep.answer()
     loss = answer.recommended
     rate = _best_rate(sweep, loss, evaluation.objective)
@@ -248,6 +252,17 @@ def _check(losses: Sequence[str], overrides: Sequence[str]) -> None:
             raise UserError(f"{text}: a search sets {key} itself: leave it out{how}")
 
 
+def _seconds(budget: float | str) -> float:
+    """
+    >>> _seconds("90s"), _seconds("5m"), _seconds("1.5h"), _seconds(0.5)
+    (90.0, 300.0, 5400.0, 0.5)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(s|m|h|)", str(budget).strip())
+    if found is None or not float(found[1]) > 0:
+        raise UserError(f"budget {shown(budget)} is no time: write 90s, 5m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def _searched(
     given: _Given, losses: Sequence[str], place: Path, begun: float, budget: float
 ) -> Sweep:
@@ -263,17 +278,13 @@ def _searched(
         *given.evaluation(),
     ]
     swept = [*_without(swept, given.overrides), *given.overrides]
-    jobs = len(asked) * len(RATES) * FOLDS
     sweep: Sweep | None = None
     longest = 0.0
     for number in range(1, MOST_ROUNDS + 1):
         spent = time.monotonic() - begun
         if sweep is not None and spent + longest > SHARE_OF_BUDGET * budget:
             break
-        say(
-            f"round {number} of up to {MOST_ROUNDS}: {jobs} runs; "
-            f"{spent:.0f} s of {budget:g} s are used"
-        )
+        say(f"round {number} of up to {MOST_ROUNDS}; {spent:.0f} s of {budget:g} s are used")
         started = time.monotonic()
         try:
             # All seeds so far: what is stored is not trained again, and the record is whole.
