@@ -1,6 +1,8 @@
 """`harness choose`: the whole question in one call."""
 
+import dataclasses
 import datetime
+import html
 
 import numpy as np
 import polars as pl
@@ -12,7 +14,11 @@ from harness.interface import choosing
 from harness.predict import Model
 from tests.conftest import TINY
 
-QUICK = (*TINY, "optimizer.learning_rate=.03,.1", "split.folds=2", "split.fold=0,1")
+GERMAN = "%d.%m.%Y"
+QUICK = (
+    *TINY, "optimizer.learning_rate=.03,.1", "split.folds=2", "split.fold=0,1",
+    f"dataset.date_format={GERMAN}",
+)  # fmt: skip
 ASKED = {"target": "ill", "time": "day", "cost_fp": 1, "cost_fn": 20, "budget": 1e-9}
 
 
@@ -25,11 +31,16 @@ def frame_of(num_rows: int = 800) -> pl.DataFrame:
     return pl.DataFrame({"size": size, "ward": ward, "day": days, "ill": ill})
 
 
+def german(day: pl.Expr) -> pl.Expr:
+    """Dates that nothing reads without an override, the last test's rows included."""
+    return day.dt.strftime(GERMAN)
+
+
 @pytest.fixture(scope="module")
 def chosen(tmp_path_factory):
     """What was chosen on a table, and the table."""
     place = tmp_path_factory.mktemp("choose")
-    frame_of().write_csv(place / "patients.csv")
+    frame_of().with_columns(german(pl.col("day"))).write_csv(place / "patients.csv")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
         choice = choosing.choose(
@@ -51,6 +62,7 @@ def test_every_loss_has_the_same_trials(chosen):
 def test_the_last_test_is_of_the_latest_rows_that_no_run_has_seen(chosen):
     choice, place = chosen
     table = {"path": str(place / "patients.csv"), "target": "ill", "time": "day", "hold_out": 0.2}
+    table |= {"date_format": GERMAN}
     seen, last = Table(**table).load(), Table(**table).load_held_out()
     assert last.num_rows == choice.test.rows
     assert seen.times.max() < last.times.min()
@@ -61,7 +73,7 @@ def test_costs_are_those_of_the_decisions(chosen):
     """Counted by hand, from the table and the model's own decisions."""
     choice, _ = chosen
     late = frame_of().sort("day")[-choice.test.rows :]
-    flagged = choice.model.predict(late.with_columns(pl.col("day").cast(pl.String))) == "Y"
+    flagged = choice.model.predict(late.with_columns(german(pl.col("day")))) == "Y"
     ill = (late["ill"] == "Y").to_numpy()
     alarms, misses = (flagged & ~ill).sum(), (~flagged & ill).sum()
     assert choice.test.cost[0] == pytest.approx(1000 * (alarms + 20 * misses) / len(ill))
@@ -79,7 +91,9 @@ def test_the_answer_is_in_words(chosen):
     assert "(the latest by 'day')" in said
     assert "1 a false alarm, 20 a missed positive), against" in said
     assert f"rests on {choice.test.positives} positives" in said
-    assert choice.report.is_file()
+    answer = html.unescape(choice.report.read_text()).partition("<table")[0]
+    assert all(line in answer for line in choice.lines())
+    assert "Call a row positive from" not in choice.report.read_text()  # another threshold
     assert Model.load(choice.model_folder).threshold == choice.model.threshold
 
 
@@ -94,6 +108,7 @@ def test_the_command_says_it_and_how_to_go_on(chosen, harness):
     assert said.code == 0
     assert str(choice) in said.out
     assert "Next: harness predict" in said.out
+    assert all(one.sentence in said.out for one in choice.answer.analysis.trained)
 
 
 def test_ctrl_c_gives_the_answer_so_far(chosen, monkeypatch):
@@ -121,11 +136,37 @@ def test_ctrl_c_gives_the_answer_so_far(chosen, monkeypatch):
     [
         ({"cost_fp": 1}, "costs: say what a missed positive"),
         ({"cost_fp": 0, "cost_fn": 1}, "costs: an error must cost more"),
+        ({"losses": ["bce", ""]}, "losses: 'bce,' names none in a place"),
+        ({"losses": "focal,"}, "losses: 'focal,' names none in a place"),
+        ({"budget": "soon"}, "budget 'soon' is no time: write 90s, 5m or 1h"),
+        ({"budget": -1}, "budget -1 is no time"),
+        ({"overrides": ["loss=focal"]}, "loss=focal: a search sets loss itself: .* by losses"),
+        ({"overrides": ["seed=3"]}, "seed=3: a search sets seed itself"),
+        ({"overrides": ["model=logistic,mlp"]}, "model=logistic,mlp names several values"),
+        ({"time": "ward"}, "time column 'ward' holds neither numbers nor dates"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(given, message):
+def test_mistakes_are_told_before_anything_is_trained(tmp_path, monkeypatch, given, message):
+    monkeypatch.chdir(tmp_path)
+    frame_of(200).write_csv("patients.csv")
+    monkeypatch.setattr(choosing, "train", None)
     with pytest.raises(UserError, match=message):
         choosing.choose("patients.csv", target="ill", **given)
+
+
+@pytest.mark.parametrize(
+    ("cost", "said"),
+    [
+        ((300.0, 250.0, 350.0), "against 1,500 when none is flagged and 400 when all are."),
+        ((399.0, 350.0, 450.0), "That is not shown to be cheaper than flagging all."),
+        ((1500.0, 1450.0, 1550.0), "That is dearer than flagging all."),
+    ],
+)
+def test_it_says_where_flagging_none_or_all_is_no_dearer(chosen, cost, said):
+    test = dataclasses.replace(chosen[0].test, cost=cost, none=1500.0, all=400.0)
+    lines = dataclasses.replace(chosen[0], test=test).lines()
+    assert any(line.endswith(said) for line in lines)
+    assert sum(line.startswith("That is") for line in lines) == said.startswith("That is")
 
 
 @pytest.mark.parametrize("by", [{}, {"time": "day"}, {"group": "ward"}])
@@ -144,3 +185,12 @@ def test_held_out_rows_and_seen_ones_are_all_rows(tmp_path, by):
     if not by:
         assert last.labels.mean() == pytest.approx(whole.labels.mean(), abs=0.01)
     assert source.load_held_out().fingerprint == last.fingerprint
+
+
+def test_months_are_times(tmp_path):
+    """README's own example is `--time month`."""
+    dated = frame_of(200).with_columns(month=pl.col("day").dt.strftime("%Y-%m"))
+    dated.write_csv(tmp_path / "a.csv")
+    times = Table(path=str(tmp_path / "a.csv"), target="ill", time="month").load().times
+    first = pl.Series(times).cast(pl.Int32).cast(pl.Date)
+    assert first.equals(dated["day"].dt.truncate("1mo"))

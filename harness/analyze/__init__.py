@@ -63,6 +63,7 @@ def analyze_runs(
     formats: Sequence[str] = ("csv",),
     images: str = "none",
     command: str = "",
+    said: Sequence[str] = (),
 ) -> Path:
     """Print the tables; write them, the figures and `report.html` into `output`.
 
@@ -73,6 +74,7 @@ def analyze_runs(
         formats: of the tables' files, from `export.FORMATS`.
         images: format of the figures: "svg", "png" or "none".
         command: what trained the runs, where known, for the report.
+        said: an answer of one's own, which then opens the report in place of its advice.
 
     Raises:
         UserError: a question these runs cannot answer. Nothing is written then.
@@ -82,13 +84,10 @@ def analyze_runs(
 
     analysis = answer(runs, question)
     drawn = drawing.chart_rows(analysis)
-    page = report.render(analysis, drawn, command=command)
+    page = report.render(analysis, drawn, command=command, said=said)
     for note in analysis.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-    for finding in analysis.trained:
-        style = "red" if finding.is_beyond else None
-        said = f"Trained? {finding.sentence}."
-        console.print(said, style=style, markup=False, highlight=False)
+    export.print_trained(console, analysis)
     export.print_tables(console, analysis)
     output.mkdir(parents=True, exist_ok=True)
     export.write_tables(analysis, output, formats)

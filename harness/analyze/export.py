@@ -192,6 +192,14 @@ def text_tables(analysis: Analysis) -> dict[str, TextTable]:
     }
 
 
+def print_trained(console: Console, analysis: Analysis) -> None:
+    """Print whether the runs were trained before they were compared."""
+    for finding in analysis.trained:
+        style = "red" if finding.is_beyond else None
+        said = f"Trained? {finding.sentence}."
+        console.print(said, style=style, markup=False, highlight=False)
+
+
 def print_overview(console: Console, analysis: Analysis) -> None:
     """Print each method beside the baseline in what a user wants of it."""
     for first in overview_tables(analysis):

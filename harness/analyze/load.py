@@ -167,8 +167,8 @@ def _unfinished(folder: Path, num_runs: int) -> Iterator[str]:
     total = planned(folder)
     if total is not None and num_runs < total:
         yield (
-            f"{folder.resolve().name}: {num_runs} of {total} runs so far. The same `harness train` "
-            "command again trains those that are missing."
+            f"{folder.resolve().name}: {num_runs} of {total} runs so far. The same command again "
+            "trains those that are missing."
         )
 
 

@@ -62,8 +62,10 @@ _COLUMNS = {
 Facts = list[tuple[str, str]]
 
 
-def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
-    """The page as text. `command`: what trained these runs, where known."""
+def render(
+    analysis: Analysis, drawn: ChartRows, *, command: str = "", said: Sequence[str] = ()
+) -> str:
+    """The page as text. See `harness.analyze.analyze_runs`."""
     bundle, script = _bundle(), _script()
     payload = build_payload(analysis, drawn)
     headline = analysis.differences.filter(pl.col("metric") == analysis.headline)
@@ -90,6 +92,7 @@ def render(analysis: Analysis, drawn: ChartRows, *, command: str = "") -> str:
             data_sets_left_out=max(0, analysis.labelled["dataset"].n_unique() - MAX_LISTED),
             num_scenarios=analysis.board.select(SCENARIO).n_unique(),
             overview=overview.tables(analysis),
+            said=said,
             advice=overview.advice(analysis),
             threshold_note=overview.threshold_note(analysis),
             over=averaged_over(analysis.labelled, analysis.keys, analysis.question.by) or "one run",

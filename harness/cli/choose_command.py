@@ -2,11 +2,9 @@
 
 import argparse
 import inspect
-import re
 from pathlib import Path
 
 from harness.cli.terminal import Parser, wide_console
-from harness.errors import UserError, shown
 
 
 def choose(arguments: list[str]) -> None:
@@ -36,7 +34,6 @@ def choose(arguments: list[str]) -> None:
     add("--output", type=Path, help="the sweep folder (default: runs/choose-FILE)")
     add("overrides", nargs="*", help="more of `harness train`'s, such as model=logistic")
     given = parser.parse_intermixed_args(arguments)
-    budget = _seconds(given.budget)
     described = {
         key: value
         for key, value in (
@@ -55,7 +52,7 @@ def choose(arguments: list[str]) -> None:
         target=given.target,
         cost_fp=given.cost_fp,
         cost_fn=given.cost_fn,
-        budget=budget,
+        budget=given.budget,
         losses=tuple(given.losses.split(",")) if given.losses else LOSSES,
         overrides=tuple(given.overrides),
         folder=given.output,
@@ -66,6 +63,7 @@ def choose(arguments: list[str]) -> None:
     console = wide_console()
     for note in choice.answer.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
+    export.print_trained(console, choice.answer.analysis)
     export.print_overview(console, choice.answer.analysis)
     for line in choice.lines():
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -73,14 +71,3 @@ def choose(arguments: list[str]) -> None:
                         ("Model", choice.model_folder),
                         ("Next", f"harness predict {choice.model_folder} NEW_FILE")):  # fmt: skip
         console.print(f"{what}: {place}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _seconds(text: str) -> float:
-    """
-    >>> _seconds("90s"), _seconds("5m"), _seconds("1.5h")
-    (90.0, 300.0, 5400.0)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip())
-    if found is None or not float(found[1]) > 0:
-        raise UserError(f"--budget {shown(text)} is no time: write 90s, 5m or 1h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]

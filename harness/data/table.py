@@ -115,6 +115,7 @@ class TableDescription:
         Raises UserError for a table that is not as described, or of which nothing can be learned.
         """
         whole = self._whole(table)
+        _say(table, whole.columns, whole.notes)
         if not self.hold_out:
             return whole
         seen, last = self._parts(whole)
@@ -161,7 +162,6 @@ class TableDescription:
             table, rows=len(labels.values), features=len(names), positives=int(labels.values.sum())
         )
         matrix = self._matrix(reader, names, encoding, num_rows=len(labels.values))
-        _say(table, matrix.columns, (table.note, labels.note))
         return Dataset(
             name=self.name,
             features=matrix.features,

@@ -208,7 +208,9 @@ def groups_of(column: pl.Series, *, table: TableFile) -> NDArray[np.int32]:
 
 
 def times_of(column: pl.Series, *, encoding: Encoding, table: TableFile) -> NDArray[np.float64]:
-    """Numbers as they are, dates as days since 1970."""
+    """Numbers as they are, dates as days since 1970, a month (2024-12) as its first."""
+    if encoding.date_format is None and column.dtype == pl.String:
+        column = column.str.replace(r"^\s*(\d{4}-\d{2})\s*$", "${1}-01")
     found = encoded(column, encoding=replace(encoding, has_codes=False), table=table)
     if found.numbers is None:
         table.fail(

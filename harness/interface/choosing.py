@@ -5,6 +5,7 @@ folds are added while the budget lasts. The model of the loss to use is trained 
 on rows that no run has seen.
 """
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from harness.analyze import overview
+from harness.analyze import default_output, overview
 from harness.data.fetching import say
-from harness.data.in_memory import held
-from harness.errors import UserError
-from harness.interface.sweeps import Sweep, train
-from harness.metrics.settings import Costs
+from harness.data.in_memory import Memory
+from harness.data.table import Table
+from harness.errors import UserError, shown
+from harness.interface.session import ready
+from harness.interface.sweeps import Sweep, train, with_data
+from harness.metrics.settings import Costs, Evaluation
+from harness.overrides.jobs import job_of, parsed
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
@@ -103,22 +107,32 @@ class Choice:
             f"On {of} {positive!r}, that flags {test.flagged:,} rows, {found} among them.",
         ]
         if self.costs is not None:
-            value, low, high = test.cost
+            value, low, high = map(_amount, test.cost)
             said.append(
-                f"It costs {value:.3g} per 1,000 rows (95% interval {low:.3g} to {high:.3g}; "
-                f"{self.costs.false_positive:g} a false alarm, {self.costs.false_negative:g} a "
-                f"missed positive), against {test.none:.3g} when none is flagged and "
-                f"{test.all:.3g} when all are."
+                f"It costs {value} per 1,000 rows (95% interval {low} to {high}; "
+                f"{_amount(self.costs.false_positive)} a false alarm, "
+                f"{_amount(self.costs.false_negative)} a missed positive), against "
+                f"{_amount(test.none)} when none is flagged and {_amount(test.all)} when all are."
             )
-            if low <= min(test.none, test.all) <= high:
-                cheaper = "none" if test.none <= test.all else "all"
-                said.append(f"That is not shown to be cheaper than flagging {cheaper}.")
+            if (least := min(test.none, test.all)) <= test.cost[2]:
+                cheaper = "none" if test.none == least else "all"
+                verdict = "dearer than" if least < test.cost[1] else "not shown to be cheaper than"
+                said.append(f"That is {verdict} flagging {cheaper}.")
         if test.positives < 100:
+            interval = "" if self.costs is None else "the interval is of such rows alone, and "
             said.append(
-                f"All of this rests on {test.positives} positives: the interval is of such rows "
-                "alone, and other times may differ more."
+                f"All of this rests on {test.positives} positives: {interval}other times may "
+                "differ more."
             )
         return [line for line in said if line]
+
+
+def _amount(value: float) -> str:
+    """
+    >>> _amount(656.4321), _amount(3333.3), _amount(20.0), _amount(0.46831), _amount(0.0)
+    ('656', '3,333', '20', '0.468', '0')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def choose(
@@ -127,8 +141,8 @@ def choose(
     target: str,
     cost_fp: float | None = None,
     cost_fn: float | None = None,
-    budget: float = 300.0,
-    losses: Sequence[str] = LOSSES,
+    budget: float | str = "5m",
+    losses: Sequence[str] | str = LOSSES,
     overrides: Sequence[str] = (),
     folder: Path | str | None = None,
     **described: Any,
@@ -139,8 +153,9 @@ def choose(
       data: a table file's path, or what `harness.train` takes as data.
       target: its column of labels.
       cost_fp, cost_fn: what a false alarm and a missed positive cost; both or none.
-      budget: seconds; the search stops adding folds when they are nearly spent. Ctrl-C does too.
-      losses: what is compared; with the first beside `bce` where that is not among them.
+      budget: seconds, or as "90s", "5m" or "1h"; the search stops adding folds when they are
+        nearly spent. Ctrl-C does too.
+      losses: what is compared, a list or as "bce,focal"; `bce` always is.
       overrides: more of the command line's, such as ``"model=logistic"``.
       folder: of the sweep; by default runs/choose-<name of the data>.
       described: what else there is to say of the data, by the keys of `conf/dataset/table.yaml`:
@@ -150,28 +165,34 @@ def choose(
       UserError: of a mistake, before anything is trained; or that nothing could be trained.
     """
     begun = time.monotonic()
+    ready()
     costs = _costs(cost_fp, cost_fn)
+    losses = losses.split(",") if isinstance(losses, str) else losses
+    _check(losses, overrides)
+    seconds = _seconds(budget)
     given = _Given(data, target, {"hold_out": HOLD_OUT, **described}, tuple(overrides), costs)
     place = Path(folder) if folder is not None else Path("runs") / f"choose-{given.name}"
-    sweep = _searched(given, losses, place, begun, budget)
+    last, evaluation = _last_rows(given)  # first: a mistake is told before anything is trained
+    sweep = _searched(given, losses, place, begun, seconds)
     answer = sweep.answer()
     loss = answer.recommended
-    rate = _best_rate(sweep, loss, given.objective)
+    rate = _best_rate(sweep, loss, evaluation.objective)
     say(f"training the model: {loss} at learning rate {rate:g}")
-    final, source = _final(given, loss, rate, place / "model")
-    report = sweep.report()
-    return Choice(
+    model_folder, model = _final(given, loss, rate, place / "model")
+    choice = Choice(
         loss=loss,
         learning_rate=rate,
         sweep=sweep,
         answer=answer,
-        model=final[1],
-        model_folder=final[0],
-        test=_last_test(final[1], source, costs or Costs()),
-        report=report,
-        costs=costs,
+        model=model,
+        model_folder=model_folder,
+        test=_last_test(model, last, evaluation.costs),
+        report=default_output(*sweep.sources) / "report.html",
+        costs=costs and evaluation.costs,
         when=f" (the latest by {described['time']!r})" if described.get("time") else "",
     )
+    sweep.report(said=choice.lines())  # the model's own threshold, not the mean over the folds
+    return choice
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,22 +212,19 @@ class _Given:
         return Path(self.data).stem if isinstance(self.data, (str, Path)) else "data"
 
     @property
-    def objective(self) -> str:
-        return "average_precision" if self.costs is None else "expected_cost@tuned"
-
-    @property
     def arguments(self) -> dict[str, Any]:
         return {"data": self.data, "target": self.target, **self.described}
 
     def evaluation(self) -> list[str]:
         if self.costs is None:
             return []
-        return [
+        asked = [
             f"evaluation.costs.false_positive={self.costs.false_positive}",
             f"evaluation.costs.false_negative={self.costs.false_negative}",
             "evaluation.threshold=cost",
-            f"evaluation.objective={self.objective}",
+            "evaluation.objective=expected_cost@tuned",
         ]
+        return _without(asked, self.overrides)
 
 
 def _costs(fp: float | None, fn: float | None) -> Costs | None:
@@ -219,6 +237,30 @@ def _costs(fp: float | None, fn: float | None) -> Costs | None:
         return Costs(false_positive=float(fp), false_negative=float(fn))
     except ValueError as error:
         raise UserError(f"costs: {error}") from None
+
+
+_OWN = ("loss", "seed", "dataset.hold_out", "training.save_model")
+"""Keys that a search sets itself."""
+
+
+def _check(losses: Sequence[str], overrides: Sequence[str]) -> None:
+    if not all(losses):
+        raise UserError(f"losses: {','.join(losses)!r} names none in a place: write bce,focal")
+    for text in overrides:
+        if (key := _key(text)) in _OWN:
+            how = "; name what is compared by losses" if key == "loss" else ""
+            raise UserError(f"{text}: a search sets {key} itself: leave it out{how}")
+
+
+def _seconds(budget: float | str) -> float:
+    """
+    >>> _seconds("90s"), _seconds("5m"), _seconds("1.5h"), _seconds(0.5)
+    (90.0, 300.0, 5400.0, 0.5)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(s|m|h|)", str(budget).strip())
+    if found is None or not float(found[1]) > 0:
+        raise UserError(f"budget {shown(budget)} is no time: write 90s, 5m or 1h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _searched(
@@ -236,17 +278,13 @@ def _searched(
         *given.evaluation(),
     ]
     swept = [*_without(swept, given.overrides), *given.overrides]
-    jobs = len(asked) * len(RATES) * FOLDS
     sweep: Sweep | None = None
     longest = 0.0
     for number in range(1, MOST_ROUNDS + 1):
         spent = time.monotonic() - begun
         if sweep is not None and spent + longest > SHARE_OF_BUDGET * budget:
             break
-        say(
-            f"round {number} of up to {MOST_ROUNDS}: {jobs} runs; "
-            f"{spent:.0f} s of {budget:g} s are used"
-        )
+        say(f"round {number} of up to {MOST_ROUNDS}; {spent:.0f} s of {budget:g} s are used")
         started = time.monotonic()
         try:
             # All seeds so far: what is stored is not trained again, and the record is whole.
@@ -254,7 +292,8 @@ def _searched(
         except KeyboardInterrupt:
             if sweep is None:
                 raise
-            say(f"stopped: the answer is that of {number - 1} rounds")
+            rounds = "the first round" if number == 2 else f"{number - 1} rounds"
+            say(f"stopped: the answer is that of {rounds}")
             break
         took = time.monotonic() - started
         longest = took if number > 1 else 0.0  # the first round compiles
@@ -264,8 +303,12 @@ def _searched(
 
 def _without(overrides: Sequence[str], others: Sequence[str]) -> list[str]:
     """Those of ``overrides`` whose key ``others`` do not give."""
-    keys = {text.partition("=")[0].lstrip("+") for text in others}
-    return [text for text in overrides if text.partition("=")[0].lstrip("+") not in keys]
+    keys = set(map(_key, others))
+    return [text for text in overrides if _key(text) not in keys]
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+")
 
 
 def _best_rate(sweep: Sweep, loss: str, objective: str) -> float:
@@ -287,12 +330,21 @@ def _best_rate(sweep: Sweep, loss: str, objective: str) -> float:
     return float(by_rate.sort(metric, descending=sign > 0, maintain_order=True).row(0)[0])
 
 
-def _final(
-    given: _Given, loss: str, rate: float, place: Path
-) -> tuple[tuple[Path, "Model"], "Dataset"]:
-    """The model's folder, the model, and the rows that it is to be judged on."""
-    from harness.predict import Model
+def _last_rows(given: _Given) -> tuple["Dataset", Evaluation]:
+    """The rows that no run will see, and how all are evaluated.
 
+    Raises UserError of what is wrong with the data or with the model's configuration.
+    """
+    overrides = _of_the_model(given, "bce", RATES[0])
+    asked, frame = with_data(overrides, given.data, given.target, None, given.described)
+    (config,) = parsed([job_of(asked)])
+    assert isinstance(config.dataset, Table | Memory)
+    rows = config.dataset.load_held_out()
+    del frame  # held until here
+    return rows, config.evaluation
+
+
+def _of_the_model(given: _Given, loss: str, rate: float) -> list[str]:
     split = "group" if given.described.get("group") else "holdout"
     asked = [
         f"loss={loss}",
@@ -302,28 +354,16 @@ def _final(
         "training.save_model=true",
         *given.evaluation(),
     ]
-    asked += _without(given.overrides, [*asked, "split.fold=", "split.folds=", "seed="])
-    sweep = train(*asked, folder=place, **given.arguments)
+    return asked + _without(given.overrides, [*asked, "split.fold=", "split.folds="])
+
+
+def _final(given: _Given, loss: str, rate: float, place: Path) -> tuple[Path, "Model"]:
+    """The model's folder, and the model."""
+    from harness.predict import Model
+
+    sweep = train(*_of_the_model(given, loss, rate), folder=place, **given.arguments)
     folder = place / "models" / next(iter(sweep.run_ids or ()))
-    return (folder, Model.load(folder)), _held_out(given)
-
-
-def _held_out(given: _Given) -> "Dataset":
-    """The rows that no run has seen."""
-    from harness.config import AnyDataset, parse_as
-
-    about = {"target": given.target, **given.described}
-    if isinstance(given.data, (str, Path)):
-        source: Any = parse_as(
-            AnyDataset, {"kind": "table", "path": str(given.data), **about}, at="dataset"
-        )
-        return source.load_held_out()
-    frame, about["target"] = held(given.data, given.target)
-    source = parse_as(
-        AnyDataset, {"kind": "memory", "name": given.name, "contents": frame.contents, **about},
-        at="dataset",
-    )  # fmt: skip
-    return source.load_held_out()
+    return folder, Model.load(folder)
 
 
 def _last_test(model: "Model", rows: "Dataset", costs: Costs) -> LastTest:
@@ -363,7 +403,7 @@ def _last_test(model: "Model", rows: "Dataset", costs: Costs) -> LastTest:
         flagged=int(confusion.tp[0] + confusion.fp[0]),
         found=int(confusion.tp[0]),
         cost=(1000 * metrics["expected_cost"], 1000 * low, 1000 * high),
-        none=each * costs.false_negative * positives,
-        all=each * costs.false_positive * negatives,
+        none=each * (costs.false_negative * positives + costs.true_negative * negatives),
+        all=each * (costs.false_positive * negatives + costs.true_positive * positives),
         metrics=metrics,
     )

@@ -119,8 +119,12 @@ class Sweep:
         analysis = answer(complete(self.runs), _question(Question, question))
         return Answer(analysis, overview.advice(analysis))
 
-    def report(self, output: Path | str | None = None, **question: Any) -> Path:
+    def report(
+        self, output: Path | str | None = None, *, said: Sequence[str] = (), **question: Any
+    ) -> Path:
         """Writes the tables and `report.html`; where they are by default, see `harness analyze`.
+
+        ``said`` opens the page in place of its advice.
 
         Returns: the page's path. Raises UserError as `answer` does.
         """
@@ -134,6 +138,7 @@ class Sweep:
             console=Console(quiet=True),
             question=_question(Question, question),
             command="\n".join(filter(None, map(rerun_command, map(Path, self.sources)))),
+            said=said,
         )
 
     def best(self, metric: str = "", *, where: str = "") -> "Model":
@@ -253,6 +258,21 @@ def _jobs(
     described: Mapping[str, Any],
 ) -> tuple[Jobs, Frame | None]:
     """The jobs, and what their data lives in, to be held while they train."""
+    all_of_them, frame = with_data(overrides, data, target, folder, described)
+    return jobs_of(all_of_them), frame
+
+
+def with_data(
+    overrides: Sequence[str],
+    data: Any,
+    target: Any,
+    folder: Path | str | None,
+    described: Mapping[str, Any],
+) -> tuple[list[str], Frame | None]:
+    """The overrides that say all of it, and what the data lives in, to be held while it is used.
+
+    Raises UserError as `train`, of how the data are given.
+    """
     for text in overrides:
         if not isinstance(text, str):
             raise UserError(f"{text!r} is no override: give texts, such as 'loss=bce,focal'")
@@ -274,7 +294,7 @@ def _jobs(
             kind = "memory"
             about = {"name": "data", **about, "contents": frame.contents, "target": column}
         chosen = [f"dataset={kind}", *(_written(f"dataset.{key}", about[key]) for key in about)]
-    return jobs_of([*_placed(overrides, folder, about.get("name")), *chosen]), frame
+    return [*_placed(overrides, folder, about.get("name")), *chosen], frame
 
 
 def _placed(overrides: Sequence[str], folder: Path | str | None, name: str | None) -> Iterator[str]:
