@@ -83,12 +83,6 @@ def analyze_runs(
     analysis = answer(runs, question)
     drawn = drawing.chart_rows(analysis)
     page = report.render(analysis, drawn, command=command)
-    for note in analysis.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    for finding in analysis.trained:
-        style = "red" if finding.is_beyond else None
-        said = f"Trained? {finding.sentence}."
-        console.print(said, style=style, markup=False, highlight=False)
     export.print_tables(console, analysis)
     output.mkdir(parents=True, exist_ok=True)
     export.write_tables(analysis, output, formats)

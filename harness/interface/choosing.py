@@ -16,10 +16,13 @@ import polars as pl
 
 from harness.analyze import overview
 from harness.data.fetching import say
-from harness.data.in_memory import held
 from harness.errors import UserError
-from harness.interface.sweeps import Sweep, train
+from harness.interface.session import ready
+from harness.interface.sweeps import Sweep, composed, train
 from harness.metrics.settings import Costs
+from harness.overrides.checking import read_value
+from harness.overrides.jobs import parsed
+from harness.overrides.plugging import with_plugins
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
@@ -151,23 +154,30 @@ def choose(
     """
     begun = time.monotonic()
     costs = _costs(cost_fp, cost_fn)
-    given = _Given(data, target, {"hold_out": HOLD_OUT, **described}, tuple(overrides), costs)
+    ready()
+    # Plug-ins are found once, and named in each sweep: the model's has its loss by name alone.
+    swept, *more = with_plugins([f"loss={','.join(dict.fromkeys(['bce', *losses]))}", *overrides])
+    described |= _of_data(more)
+    if described.setdefault("hold_out", HOLD_OUT) == 0:
+        raise UserError("hold_out=0 keeps no row for the last test: give a share, such as 0.2")
+    more = [text for text in more if not _is_of_data(text)]
+    given = _Given(data, target, described, tuple(more), costs)
     place = Path(folder) if folder is not None else Path("runs") / f"choose-{given.name}"
-    sweep = _searched(given, losses, place, begun, budget)
+    sweep = _searched(given, swept, place, begun, budget)
     answer = sweep.answer()
     loss = answer.recommended
-    rate = _best_rate(sweep, loss, given.objective)
+    rate = _best_rate(answer, loss, given.objective)
     say(f"training the model: {loss} at learning rate {rate:g}")
-    final, source = _final(given, loss, rate, place / "model")
+    folder, model, last = _final(given, loss, rate, place / "model")
     report = sweep.report()
     return Choice(
         loss=loss,
         learning_rate=rate,
         sweep=sweep,
         answer=answer,
-        model=final[1],
-        model_folder=final[0],
-        test=_last_test(final[1], source, costs or Costs()),
+        model=model,
+        model_folder=folder,
+        test=_last_test(model, last, costs or Costs()),
         report=report,
         costs=costs,
         when=f" (the latest by {described['time']!r})" if described.get("time") else "",
@@ -221,14 +231,22 @@ def _costs(fp: float | None, fn: float | None) -> Costs | None:
         raise UserError(f"costs: {error}") from None
 
 
-def _searched(
-    given: _Given, losses: Sequence[str], place: Path, begun: float, budget: float
-) -> Sweep:
-    """Rounds of folds of all losses, until the budget is nearly spent or somebody stops it."""
+def _of_data(overrides: Sequence[str]) -> dict[str, Any]:
+    """What ``overrides`` say of the data, which decides on splits and the last test too."""
+    values = (read_value(text.lstrip("+")) for text in overrides if _is_of_data(text))
+    return {key.removeprefix("dataset."): value for key, value in values}
+
+
+def _is_of_data(override: str) -> bool:
+    return override.lstrip("+").startswith("dataset.")
+
+
+def _searched(given: _Given, losses: str, place: Path, begun: float, budget: float) -> Sweep:
+    """Rounds of folds of all ``losses``, an override, until the budget is nearly spent or somebody
+    stops it."""
     split = "group_kfold" if given.described.get("group") else "kfold"
-    asked = dict.fromkeys(["bce", *losses])
     swept = [
-        f"loss={','.join(asked)}",
+        losses,
         f"optimizer.learning_rate={','.join(map(str, RATES))}",
         f"split={split}",
         f"split.folds={FOLDS}",
@@ -236,7 +254,7 @@ def _searched(
         *given.evaluation(),
     ]
     swept = [*_without(swept, given.overrides), *given.overrides]
-    jobs = len(asked) * len(RATES) * FOLDS
+    jobs = (losses.count(",") + 1) * len(RATES) * FOLDS
     sweep: Sweep | None = None
     longest = 0.0
     for number in range(1, MOST_ROUNDS + 1):
@@ -268,29 +286,17 @@ def _without(overrides: Sequence[str], others: Sequence[str]) -> list[str]:
     return [text for text in overrides if text.partition("=")[0].lstrip("+") not in keys]
 
 
-def _best_rate(sweep: Sweep, loss: str, objective: str) -> float:
+def _best_rate(answer: "Answer", loss: str, objective: str) -> float:
     """Of the loss's learning rates the one that is best on validation, in the mean over folds."""
-    from harness.metrics.names import parse as parse_metric
+    from harness.interface.best import on_average
 
-    metric = f"validation/{objective}"
-    sign = parse_metric(metric).definition.sign
-    by_rate = (
-        sweep.table()
-        .filter(pl.col("loss.name") == loss)
-        .group_by("optimizer.learning_rate")
-        .agg(pl.col(metric).fill_nan(None).mean())
-        .drop_nulls()
-        .sort("optimizer.learning_rate")
-    )
-    if by_rate.is_empty():
-        raise UserError(f"no run of {loss} has a {objective} on validation: see the report")
-    return float(by_rate.sort(metric, descending=sign > 0, maintain_order=True).row(0)[0])
+    runs = on_average(answer.analysis, f"validation/{objective}")
+    return float(runs.filter(pl.col("method") == loss)["optimizer.learning_rate"][0])
 
 
-def _final(
-    given: _Given, loss: str, rate: float, place: Path
-) -> tuple[tuple[Path, "Model"], "Dataset"]:
-    """The model's folder, the model, and the rows that it is to be judged on."""
+def _final(given: _Given, loss: str, rate: float, place: Path) -> tuple[Path, "Model", "Dataset"]:
+    """The model's folder, the model, and the rows that it is to be judged on: those that are
+    kept from the run by its own configuration."""
     from harness.predict import Model
 
     split = "group" if given.described.get("group") else "holdout"
@@ -303,27 +309,13 @@ def _final(
         *given.evaluation(),
     ]
     asked += _without(given.overrides, [*asked, "split.fold=", "split.folds=", "seed="])
+    jobs, frame = composed(asked, given.data, given.target, place, given.described)
+    (config,) = parsed(jobs.configs)
+    last = config.dataset.load_held_out()
     sweep = train(*asked, folder=place, **given.arguments)
+    del frame  # which held the data until here
     folder = place / "models" / next(iter(sweep.run_ids or ()))
-    return (folder, Model.load(folder)), _held_out(given)
-
-
-def _held_out(given: _Given) -> "Dataset":
-    """The rows that no run has seen."""
-    from harness.config import AnyDataset, parse_as
-
-    about = {"target": given.target, **given.described}
-    if isinstance(given.data, (str, Path)):
-        source: Any = parse_as(
-            AnyDataset, {"kind": "table", "path": str(given.data), **about}, at="dataset"
-        )
-        return source.load_held_out()
-    frame, about["target"] = held(given.data, given.target)
-    source = parse_as(
-        AnyDataset, {"kind": "memory", "name": given.name, "contents": frame.contents, **about},
-        at="dataset",
-    )  # fmt: skip
-    return source.load_held_out()
+    return folder, Model.load(folder), last
 
 
 def _last_test(model: "Model", rows: "Dataset", costs: Costs) -> LastTest:
