@@ -7,9 +7,9 @@
         ...
 
 A module that defines some is named by ``plugins=[my_package.losses]`` or
-``plugins=[my_losses.py]``, or is installed with an entry point of the group `ENTRY_POINTS`. Only
-commands that train import it: nothing that a logged run names is ever loaded. See
-docs/decisions/028.
+``plugins=[my_losses.py]``, or is installed with an entry point of the group `ENTRY_POINTS`.
+Commands that train, check or predict import what their user names; nothing that a logged run or a
+saved model names is ever loaded. See docs/decisions/028.
 """
 
 import hashlib

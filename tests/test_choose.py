@@ -3,14 +3,18 @@
 import dataclasses
 import datetime
 import html
+import sys
+from functools import cache
 
 import numpy as np
 import polars as pl
 import pytest
 
+from harness import plugins
 from harness.data.table import Table
 from harness.errors import UserError
 from harness.interface import choosing
+from harness.overrides import jobs
 from harness.predict import Model
 from tests.conftest import TINY
 
@@ -131,9 +135,54 @@ def test_ctrl_c_gives_the_answer_so_far(chosen, monkeypatch):
     assert again.loss == choice.loss
 
 
+@pytest.fixture
+def own(tmp_path, monkeypatch, hydra_restore_singletons):
+    """What a loss in a file of the user's is asked for by, and what is said of the data."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_losses.py").write_text(
+        "import jax\n\n\ndef own(logits, labels, scale=1.0):\n"
+        "    return scale * jax.nn.softplus(-(2 * labels - 1) * logits)\n"
+    )
+    monkeypatch.setattr(plugins, "_PLUGGED", {group: {} for group in plugins.GROUPS})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(jobs, "_loader", cache(jobs._loader.__wrapped__))  # of the fixture's Hydra
+    said = ("dataset.drop=[number,day]", "dataset.positive=N", "dataset.hold_out=0.4")
+    yield {"losses": ["own_losses.py:own"], "overrides": (*QUICK, *said), "target": "ill"}
+    del sys.modules["own_losses"]
+
+
+def test_overrides_say_of_the_data_what_arguments_do(own, monkeypatch):
+    """And every sweep names the file of a loss of the user's own, that of the model too."""
+
+    def asked(*overrides, **given):
+        raise UserError(f"{overrides} {given}")
+
+    monkeypatch.setattr(choosing, "train", asked)
+    frame = frame_of(300).with_columns(german(pl.col("day"))).with_row_index("number")
+    frame.write_csv("a.csv")
+    with pytest.raises(UserError) as refused:
+        choosing.choose("a.csv", **own)
+    said = str(refused.value)
+    assert "'loss=bce,own'" in said and "loss=own_losses.py:own@" in said
+    assert "'drop': ['number', 'day'], 'positive': 'N'" in said and "'hold_out': 0.4" in said
+    assert "dataset." not in said
+
+
+@pytest.mark.slow
+def test_the_last_test_is_of_the_data_as_overrides_say_it_is(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(choosing.overview, "recommended", lambda analysis: "own")
+    choice = choosing.choose(frame_of(300).with_row_index("number"), budget=1e-9, folder="c", **own)
+    assert (choice.loss, choice.model.labels) == ("own", ("Y", "N"))
+    assert (choice.test.rows, choice.model.columns) == (120, ("size", "ward"))
+    assert choice.test.positives > 60  # of N, which is frequent
+    for record in (tmp_path / "c", tmp_path / "c/model"):
+        assert "loss=own_losses.py:own@" in (record / "multirun.yaml").read_text()
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"overrides": ("dataset.hold_out=0",)}, "hold_out=0 keeps no row"),
         ({"cost_fp": 1}, "costs: say what a missed positive"),
         ({"cost_fp": 0, "cost_fn": 1}, "costs: an error must cost more"),
         ({"losses": ["bce", ""]}, "losses: 'bce,' names none in a place"),

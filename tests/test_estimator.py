@@ -145,6 +145,8 @@ def test_calibration_and_few_rows(fitted, rows):
         ({"class_weight": "heavy"}, "class_weight='heavy': give a weight for each class"),
         ({"class_weight": {"ill": 0}}, "weights must be above 0"),
         ({"overrides": ("loss=bce,focal",)}, "loss=bce,focal names several values"),
+        ({"overrides": ("dataset.hold_out=0.2",)}, "hold_out=0.2: data are given to fit"),
+        ({"overrides": ("seed=3",)}, "seed=3: .* the seed from random_state"),
         ({"calibration": "plat"}, "evaluation.calibrators"),
     ],
 )

@@ -1,5 +1,6 @@
 """`harness.train` and its like: the command line's sweeps as values."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -18,9 +19,11 @@ import harness as package
 from harness import devices
 from harness.errors import UserError
 from harness.interface import session, sweeps
+from harness.interface.best import best_run
 from harness.overrides.jobs import jobs_of
 from harness.sweep.progress import Progress
 from tests.conftest import TINY
+from tests.fabricated import Sweep, fabricate
 
 ASKED = (*TINY, "loss=bce,focal", "seed=range(2)")
 
@@ -98,6 +101,20 @@ def test_the_report_is_where_the_command_puts_it(trained, tmp_path):
     assert (trained.sources[0].name, trained.errors) == ("one", ())
 
 
+def test_the_best_run_is_the_one_that_is_best_on_average(tmp_path):
+    """By the sweep's objective, and not with what its first split chose for itself."""
+    rates = (1e-3, 1e-2, 3e-2)
+    place = fabricate(tmp_path / "s", Sweep({"bce": 0.0}, seeds=range(3), learning_rates=rates))
+    (place / "plan.json").write_text('{"num_runs": 9, "objective": "log_loss"}')
+    runs = package.load(place).runs
+    loss = pl.Series([5.0, 1.0, 0.0, 1.0, 1.0, 9.0, 1.0, 1.0, 9.0])  # by rate within a seed
+    table = runs.runs.sort("seed", "optimizer.learning_rate")
+    found = dataclasses.replace(runs, runs=table.with_columns(loss.alias("validation/log_loss")))
+    own = best_run(found, metric="", where="")
+    chosen = found.runs.filter(run_id=own)
+    assert chosen.select("seed", "optimizer.learning_rate").row(0) == (0, 1e-2)
+
+
 def test_the_best_run_is_a_model(trained):
     pytest.importorskip("safetensors")
     model = trained.best("log_loss")
@@ -126,6 +143,8 @@ def test_a_plan_is_a_value_and_reads_as_the_command_prints_it(harness):
     assert "4 to train in 1 compilation(s)" in printed and "4 to train in 1 compi" in str(plan)
     assert plan.groups[0].program.split(",")[0] in printed
     assert "<pre>" in plan._repr_html_()
+    # What would keep its losses from being compared is said in either.
+    assert all("4 of 4 jobs have fewer than 5 epochs" in said for said in (printed, str(plan)))
 
 
 @pytest.mark.parametrize(

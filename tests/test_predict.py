@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,7 +20,7 @@ from rich.console import Console
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 
-from harness import models
+from harness import models, plugins
 from harness.data.columns import columns_of, features_of
 from harness.data.standardise import Affine, standardised_column
 from harness.data.table import Table
@@ -233,7 +234,10 @@ def test_whatever_has_columns_is_a_frame(model):
     here = pl.DataFrame({**{name: [cell] * 2 for name, cell in ROW.items()},
                          "plan": [None, "pro"], "amount": [None, "12.5"]})  # fmt: skip
     assert model.logits(values).tobytes() == model.logits(here).tobytes()
-    with pytest.raises(UserError, match="rows are a int: give a frame or a matrix"):
+    # A column of objects is of the same type here as in a frame that was trained on.
+    mixed = {**values, "amount": np.array([12, "12.5"], object)}
+    assert model.logits(mixed)[1] == model.logits(here)[1]
+    with pytest.raises(UserError, match="rows: a builtins int: give a data frame"):
         model.logits(5)
 
 
@@ -435,6 +439,25 @@ def test_a_file_is_scored_in_any_form_and_order(sweep, model, harness, tmp_path)
     other = harness("predict", folder, "new.parquet", "-o", "out/new.parquet")
     assert other.code == 0
     np.testing.assert_array_equal(pl.read_parquet("out/new.parquet")["probability"], want)
+
+
+def test_a_plugins_loss_is_loaded_where_the_user_names_it_and_nowhere_else(
+    model, harness, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(plugins, "_PLUGGED", {group: {} for group in plugins.GROUPS})
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "kept_losses.py").write_text(
+        "from harness.plugins import loss\n\n\n@loss\ndef kept(logits, labels, scale=1.0):\n"
+        "    return scale * (logits - labels) ** 2\n"
+    )
+    table(20, 1).write_csv("new.csv")
+    altered(model, tmp_path / "m", put({"name": "kept", "scale": 2.0}, "recipe", "loss"))
+    said = harness("predict", "m", "new.csv")
+    assert said.code == 2 and said.err.endswith("is named: plugins=[my_module.py]\n")
+    assert "kept_losses" not in sys.modules
+    said = harness("predict", "m", "new.csv", "plugins=[kept_losses.py]", "missing=?")
+    assert (said.code, said.err) == (0, "") and "trained with kept" in said.out
+    del sys.modules["kept_losses"]
 
 
 def test_what_is_odd_in_a_file_is_said(sweep, harness):

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from harness import checkpoints
 from harness.analyze import load
 from harness.errors import UserError
 from harness.record import store
@@ -97,9 +98,9 @@ def test_what_is_removed_is_trained_again_and_all_else_stays(folder, harness):
     said = harness("runs", "rm", str(folder), "--where", "loss = focal")
     assert "8 runs would move" in said.out and set(store.stored(folder)) >= gone  # a dry run
     for one in sorted(gone)[:1]:
-        (folder / "params" / one).mkdir(parents=True)
+        (folder / checkpoints.FOLDER / one).mkdir(parents=True)
         (folder / "wandb" / f"offline-run-20250101_000000-{one}").mkdir(parents=True)
-    (folder / "params" / "other").mkdir()
+    (folder / checkpoints.FOLDER / "other").mkdir()
     said = harness("runs", "rm", str(folder), "--where", "loss = focal", "--yes")
     assert (said.code, said.err) == (0, "") and "8 runs moved" in said.out
     kept = set(store.stored(folder))
@@ -112,9 +113,11 @@ def test_what_is_removed_is_trained_again_and_all_else_stays(folder, harness):
     assert not shards & {one.name for one in (folder / "shards").iterdir()}
     assert set(store.stored(removed)) >= gone
     assert (
-        len(list((removed / "params").iterdir())) == len(list((removed / "wandb").iterdir())) == 1
+        len(list((removed / checkpoints.FOLDER).iterdir()))
+        == len(list((removed / "wandb").iterdir()))
+        == 1
     )
-    assert (folder / "params" / "other").is_dir()
+    assert (folder / checkpoints.FOLDER / "other").is_dir()
     assert any("8 of 16 runs so far" in note for note in load(folder).notes)
 
 
@@ -173,7 +176,7 @@ def test_killed_between_writing_and_moving(folder, monkeypatch):
 def test_an_id_leads_nowhere_else(folder, tmp_path):
     """A stranger's id is a path out of the folder: what lies there stays."""
     (tmp_path / "mine").mkdir()
-    (folder / "params").mkdir()
+    (folder / checkpoints.FOLDER).mkdir()
     frame = store.read_runs(store.shard_paths(folder, "runs")[0]).head(1)
     tables = {name: store.scan(store.shard_paths(folder, name)[0]).collect() for name in ORDER}
     evil = pl.lit("../../mine").alias("run_id")

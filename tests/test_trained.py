@@ -8,6 +8,7 @@ import pytest
 
 from harness.analyze import Question, analyze, answer, groups, load, trained
 from harness.analyze.question import Analysis
+from harness.interface.answers import Answer
 from harness.reproduce import judging
 from tests.fabricated import Sweep, fabricate, quiet
 from tests.test_analyze import candidates
@@ -111,6 +112,8 @@ def test_a_report_and_the_terminal_say_what_is_not_trained(folder):
     page = analyze(folder, console=console).read_text()
     assert f'untrained">Trained? {ends.sentence}.' in page
     assert ends.sentence in console.file.getvalue()
+    in_python = Answer(found, "")
+    assert ends.sentence in str(in_python) and ends.sentence in in_python._repr_html_()
 
 
 def test_a_claim_about_untrained_runs_is_not_judged_and_stays_in_its_family():

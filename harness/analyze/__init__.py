@@ -85,9 +85,6 @@ def analyze_runs(
     analysis = answer(runs, question)
     drawn = drawing.chart_rows(analysis)
     page = report.render(analysis, drawn, command=command, said=said)
-    for note in analysis.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    export.print_trained(console, analysis)
     export.print_tables(console, analysis)
     output.mkdir(parents=True, exist_ok=True)
     export.write_tables(analysis, output, formats)

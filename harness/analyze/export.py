@@ -192,16 +192,15 @@ def text_tables(analysis: Analysis) -> dict[str, TextTable]:
     }
 
 
-def print_trained(console: Console, analysis: Analysis) -> None:
-    """Print whether the runs were trained before they were compared."""
+def print_overview(console: Console, analysis: Analysis) -> None:
+    """Print what is to be known first, and each method beside the baseline in what a user wants of
+    it."""
+    for note in analysis.notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
     for finding in analysis.trained:
         style = "red" if finding.is_beyond else None
         said = f"Trained? {finding.sentence}."
-        console.print(said, style=style, markup=False, highlight=False)
-
-
-def print_overview(console: Console, analysis: Analysis) -> None:
-    """Print each method beside the baseline in what a user wants of it."""
+        console.print(said, style=style, markup=False, highlight=False, soft_wrap=True)
     for first in overview_tables(analysis):
         console.print(_rich(first))
 

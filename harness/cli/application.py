@@ -211,15 +211,9 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
-    from harness.analyze.trained import beforehand
-    from harness.overrides.jobs import parsed
-    from harness.sweep.estimate import planned
+    from harness.interface.sweeps import planned
 
-    console = Console()
-    console.print(planned(parsed(configs)), soft_wrap=True)
-    for finding in beforehand(configs):
-        style = "red" if finding.is_beyond else None
-        console.print(f"Trained? {finding.sentence}.", style=style, highlight=False, markup=False)
+    Console().print(planned(configs), soft_wrap=True)
     return [None] * len(configs)
 
 

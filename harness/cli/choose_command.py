@@ -59,15 +59,17 @@ def choose(arguments: list[str]) -> None:
         **described,
     )
     from harness.analyze import export
+    from harness.plugins import plugged
 
     console = wide_console()
-    for note in choice.answer.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
-    export.print_trained(console, choice.answer.analysis)
     export.print_overview(console, choice.answer.analysis)
     for line in choice.lines():
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    for what, place in (("Report", choice.report.resolve().as_uri()),
-                        ("Model", choice.model_folder),
-                        ("Next", f"harness predict {choice.model_folder} NEW_FILE")):  # fmt: skip
+    loads = " plugins=[...]" if choice.loss in plugged("loss") else ""
+    said = {
+        "Report": choice.report.resolve().as_uri(),
+        "Model": choice.model_folder,
+        "Next": f"harness predict {choice.model_folder} NEW_FILE{loads}",
+    }
+    for what, place in said.items():
         console.print(f"{what}: {place}", markup=False, highlight=False, soft_wrap=True)

@@ -12,16 +12,17 @@ def predict(arguments: list[str]) -> None:
 
     Each gets a probability, a decision, and where it has none the reason. Columns are found by
     name, in any order. FILE is read as the model's own table was; `header`, `delimiter`, `decimal`,
-    `encoding`, `missing` and `date_format` say where it is written in another way.
+    `encoding`, `missing` and `date_format` say where it is written in another way. A model of a
+    plug-in's loss takes that too: plugins=[my_losses.py]; what the model names loads nothing.
     """
     parser = Parser(prog="harness predict", description=predict.__doc__)
     where = "a model's folder, or a sweep's that was trained with training.save_model=true"
     parser.add_argument("model", metavar="MODEL", help=where)
     parser.add_argument("file", metavar="FILE", help="a table: .csv, .tsv, .parquet or .arrow")
-    otherwise = "how FILE is written, such as encoding=latin-1"
+    otherwise = "how FILE is written, such as encoding=latin-1; plugins=[...]"
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=otherwise)
-    written = "a .csv or .parquet file; by default FILE's name with .scores.csv, beside it"
-    parser.add_argument("-o", "--output", type=Path, help=written)
+    place = "a .csv or .parquet file; by default FILE's name with .scores.csv, beside it"
+    parser.add_argument("-o", "--output", type=Path, help=place)
     parser.add_argument(
         "--id", metavar="COLUMN", help="a column of FILE to stand beside the scores"
     )
@@ -30,15 +31,16 @@ def predict(arguments: list[str]) -> None:
     given = parser.parse_intermixed_args(arguments)
 
     devices.configure()  # before anything imports jax
+    from harness.overrides.checking import read_value
+    from harness.overrides.plugging import with_plugins
     from harness.predict.finding import model_at
     from harness.predict.scoring import score_file
 
+    written = [one for one in with_plugins(given.overrides) if not one.startswith("plugins=")]
     model, chosen = model_at(given.model)
     print(chosen)
-    if given.overrides:
-        from harness.overrides.checking import read_value
-
-        changes = dict(read_value(text) for text in given.overrides)
+    if written:
+        changes = dict(read_value(text) for text in written)
         reading = model.description.reading.but(changes)
         model = replace(model, description=replace(model.description, reading=reading))
     table = Path(given.file).expanduser()

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from harness import plugins
 from harness.errors import none_of, shown
 
 
@@ -21,6 +22,9 @@ def explained(error: ValidationError, *, at: tuple[str, ...], groups: Set[str]) 
     if len(keys) > 2 and keys[0] in groups:
         del keys[1]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    if first["type"] == "union_tag_invalid" and keys[-1] in plugins.GROUPS:
+        # A stored run or a model may name one that nobody has loaded here, and nothing loads by it.
+        more = " A plug-in's is known once its module is named: plugins=[my_module.py]"
     return f"{'.'.join(keys)}: {_complaint(first)}{more}"
 
 

@@ -76,7 +76,7 @@ def held(data: Any, target: Any) -> tuple[Frame, str]:
     Raises:
       UserError: it is none of these.
     """
-    table = _table(data)
+    table = table_of(data)
     if not isinstance(target, str):
         labels = _labels(target, table.height)
         if labels.name in table.columns:
@@ -90,36 +90,45 @@ def held(data: Any, target: Any) -> tuple[Frame, str]:
     return _HELD.setdefault(contents, Frame(table, contents)), target
 
 
-def _table(data: Any) -> pl.DataFrame:
+def table_of(data: Any, *, called: str = "data") -> pl.DataFrame:
+    """``data`` as a table, by the same rules for rows to train on and rows to score.
+
+    Args:
+      data: as of `held`; columns of an array are called x1, x2, ...
+      called: what an error calls it.
+
+    Raises:
+      UserError: it is none of these.
+    """
     if isinstance(data, pl.LazyFrame):
         return data.collect()
     if isinstance(data, np.ndarray):
         if data.ndim != 2:
-            raise UserError(f"data is an array of shape {data.shape}: give (rows, columns)")
+            raise UserError(f"{called}: an array of shape {data.shape}: give (rows, columns)")
         names = [f"x{index}" for index in range(1, data.shape[1] + 1)]
         return pl.DataFrame({name: _series(name, data[:, i]) for i, name in enumerate(names)})
     if isinstance(data, Mapping):
         columns = {str(name): _series(str(name), values) for name, values in data.items()}
         if len({len(column) for column in columns.values()}) > 1:
-            raise UserError("data has columns of different lengths: give one value a row in each")
+            raise UserError(f"{called}: columns of different lengths: give one value a row in each")
         return pl.DataFrame(columns)
     try:
         frame = nw.from_native(data, eager_only=True)
     except TypeError:
         raise UserError(
-            f"data is {_kind(data)}: give a data frame (Polars, pandas, Arrow), a NumPy array "
+            f"{called}: {_kind(data)}: give a data frame (Polars, pandas, Arrow), a NumPy array "
             "(rows, columns) or a mapping of names to columns"
         ) from None
-    return _polars(frame)
+    return _polars(frame, called)
 
 
-def _polars(frame: Any) -> pl.DataFrame:
+def _polars(frame: Any, called: str) -> pl.DataFrame:
     native = nw.to_native(frame)
     if isinstance(native, pl.DataFrame):
         return native
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
-        raise UserError("data has two columns of one name: rename or drop one")
+        raise UserError(f"{called}: two columns of one name: rename or drop one")
     try:
         return frame.to_polars().rename(str)
     except ImportError:  # pandas without PyArrow
@@ -141,7 +150,8 @@ def _labels(target: Any, num_rows: int) -> pl.Series:
     except TypeError:
         labels = _series(TARGET, target)
     else:
-        labels = _polars(column.alias(str(column.name or TARGET)).to_frame()).to_series()
+        named = column.alias(str(column.name or TARGET))
+        labels = _polars(named.to_frame(), "target").to_series()
     if len(labels) != num_rows:
         raise UserError(f"target has {len(labels)} labels and data {num_rows} rows: give one a row")
     return labels

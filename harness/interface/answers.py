@@ -9,6 +9,7 @@ import polars as pl
 from rich.console import Console
 
 from harness.analyze import Analysis, export, overview
+from harness.analyze.trained import Finding
 
 _WIDTH = 160
 
@@ -45,11 +46,15 @@ class Answer:
         """What the sources lack, and which runs do not count."""
         return self.analysis.notes
 
+    @property
+    def trained(self) -> Sequence[Finding]:
+        """What is known of whether the runs were trained to the end, what is beyond its limit
+        first."""
+        return self.analysis.trained
+
     def __str__(self) -> str:
         console = Console(width=_WIDTH, file=StringIO(), color_system=None)
         with console.capture() as captured:
-            for note in self.notes:
-                console.print(note, markup=False, highlight=False, soft_wrap=True)
             export.print_tables(console, self.analysis)
         return captured.get()
 
@@ -59,6 +64,9 @@ class Answer:
     def _parts(self) -> Iterator[str]:
         if self.advice:
             yield f"<p><b>{html.escape(self.advice)}</b></p>"
+        for finding in self.trained:
+            said = html.escape(f"Trained? {finding.sentence}.")
+            yield f'<p style="color: red">{said}</p>' if finding.is_beyond else f"<p>{said}</p>"
         for table in export.overview_tables(self.analysis):
             yield _html(table)
         yield _html(export.leaderboard_table(self.analysis, self.analysis.metrics))

@@ -7,10 +7,10 @@ from pathlib import Path
 import polars as pl
 
 from harness import checkpoints
-from harness.analyze import Question, Runs, answer
-from harness.analyze.groups import SCENARIO
+from harness.analyze import Analysis, Question, Runs, answer
+from harness.analyze.groups import GROUP, SCENARIO, choose_configurations, pairing
 from harness.analyze.headings import SELECTION, picking_sign
-from harness.analyze.load import complete
+from harness.analyze.load import OBJECTIVE, complete
 from harness.config import Config, parse
 from harness.data.fetching import say
 from harness.errors import UserError
@@ -21,14 +21,17 @@ from harness.record.config_struct import own_keys
 
 
 def best_run(runs: Runs, *, metric: str, where: str) -> str:
-    """The run_id of the first seed of the best configuration on validation.
+    """The run_id of the first seed of the best configuration on validation, in the mean over seeds.
 
     Of the first seed: which of them scores best says more of its validation rows than of the run.
+    For the same reason its hyperparameters are those that are best on average, and not, as where
+    losses are compared, those that its own split chose.
 
     Raises:
       UserError: an unknown metric, a filter that leaves no run, or runs of several questions.
     """
-    column = f"validation/{metric.removeprefix('validation/')}" if metric else SELECTION
+    metric = metric or _objective(runs)
+    column = f"validation/{metric.removeprefix('validation/')}"
     sign = picking_sign(column, asked=f"metric={metric!r}")
     analysis = answer(complete(runs), Question(where=where, selection=column))
     places = analysis.chosen.select(SCENARIO).unique(maintain_order=True)
@@ -38,14 +41,32 @@ def best_run(runs: Runs, *, metric: str, where: str) -> str:
             f"best: the runs are of {places.height} data sets or settings, such as {names}: choose "
             "one by where=, such as where=\"dataset = 'digits'\""
         )
-    score = pl.col(column) if column in analysis.chosen.columns else pl.lit(None, pl.Float64)
-    mean = score.mean().over("method") * sign
-    found = analysis.chosen.filter(pl.col("best_epoch") > 0, score.is_finite()).with_columns(
-        mean.alias("_mean")
+    found = on_average(analysis, column).filter(
+        pl.col("best_epoch") > 0, pl.col(column).is_finite()
     )
+    found = found.with_columns((pl.col(column).mean().over("method") * sign).alias("_mean"))
     if found.is_empty():
         raise UserError(f"best: no run has {column}: train it, or give another metric")
     return str(found.sort("_mean", "method", "seed", descending=[True, False, False])["run_id"][0])
+
+
+def on_average(analysis: Analysis, column: str) -> pl.DataFrame:
+    """The runs of each method's configuration that is best on validation in the mean over splits:
+    what is chosen where one model is to be trained.
+
+    Raises:
+      UserError: no run has ``column``.
+    """
+    labelled = analysis.labelled
+    candidates = labelled.select(*GROUP, "tuning", *pairing(labelled), pl.col("^validation/.*$"))
+    best = choose_configurations(candidates, metric=column).select(*GROUP, "tuning")
+    return labelled.join(best, on=[*GROUP, "tuning"], nulls_equal=True, how="semi").sort("run_id")
+
+
+def _objective(runs: Runs) -> str:
+    """The sweep's `evaluation.objective`; the usual one of runs that have none or several."""
+    known = runs.runs.get_column(OBJECTIVE, default=pl.Series([], dtype=pl.String)).drop_nulls()
+    return str(known[0]) if known.n_unique() == 1 else SELECTION
 
 
 def model_of_run(run_id: str, sources: tuple[Path | str, ...]) -> Model:

@@ -23,7 +23,9 @@ from harness.errors import UserError, shown
 from harness.interface.session import ready
 from harness.interface.sweeps import Sweep, train, with_data
 from harness.metrics.settings import Costs, Evaluation
+from harness.overrides.checking import read_value
 from harness.overrides.jobs import job_of, parsed
+from harness.overrides.plugging import with_plugins
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
@@ -170,13 +172,19 @@ def choose(
     losses = losses.split(",") if isinstance(losses, str) else losses
     _check(losses, overrides)
     seconds = _seconds(budget)
-    given = _Given(data, target, {"hold_out": HOLD_OUT, **described}, tuple(overrides), costs)
+    # Plug-ins are found once, and named in each sweep: the model's has its loss by name alone.
+    swept, *more = with_plugins([f"loss={','.join(dict.fromkeys(['bce', *losses]))}", *overrides])
+    described |= _of_data(more)
+    if described.setdefault("hold_out", HOLD_OUT) == 0:
+        raise UserError("hold_out=0 keeps no row for the last test: give a share, such as 0.2")
+    more = [text for text in more if not _is_of_data(text)]
+    given = _Given(data, target, described, tuple(more), costs)
     place = Path(folder) if folder is not None else Path("runs") / f"choose-{given.name}"
     last, evaluation = _last_rows(given)  # first: a mistake is told before anything is trained
-    sweep = _searched(given, losses, place, begun, seconds)
+    sweep = _searched(given, swept, place, begun, seconds)
     answer = sweep.answer()
     loss = answer.recommended
-    rate = _best_rate(sweep, loss, evaluation.objective)
+    rate = _best_rate(answer, loss, evaluation.objective)
     say(f"training the model: {loss} at learning rate {rate:g}")
     model_folder, model = _final(given, loss, rate, place / "model")
     choice = Choice(
@@ -239,7 +247,7 @@ def _costs(fp: float | None, fn: float | None) -> Costs | None:
         raise UserError(f"costs: {error}") from None
 
 
-_OWN = ("loss", "seed", "dataset.hold_out", "training.save_model")
+_OWN = ("loss", "seed", "training.save_model")
 """Keys that a search sets itself."""
 
 
@@ -250,6 +258,16 @@ def _check(losses: Sequence[str], overrides: Sequence[str]) -> None:
         if (key := _key(text)) in _OWN:
             how = "; name what is compared by losses" if key == "loss" else ""
             raise UserError(f"{text}: a search sets {key} itself: leave it out{how}")
+
+
+def _of_data(overrides: Sequence[str]) -> dict[str, Any]:
+    """What ``overrides`` say of the data, which decides on splits and the last test too."""
+    values = (read_value(text.lstrip("+")) for text in overrides if _is_of_data(text))
+    return {key.removeprefix("dataset."): value for key, value in values}
+
+
+def _is_of_data(override: str) -> bool:
+    return override.lstrip("+").startswith("dataset.")
 
 
 def _seconds(budget: float | str) -> float:
@@ -263,14 +281,12 @@ def _seconds(budget: float | str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def _searched(
-    given: _Given, losses: Sequence[str], place: Path, begun: float, budget: float
-) -> Sweep:
-    """Rounds of folds of all losses, until the budget is nearly spent or somebody stops it."""
+def _searched(given: _Given, losses: str, place: Path, begun: float, budget: float) -> Sweep:
+    """Rounds of folds of all ``losses``, an override, until the budget is nearly spent or somebody
+    stops it."""
     split = "group_kfold" if given.described.get("group") else "kfold"
-    asked = dict.fromkeys(["bce", *losses])
     swept = [
-        f"loss={','.join(asked)}",
+        losses,
         f"optimizer.learning_rate={','.join(map(str, RATES))}",
         f"split={split}",
         f"split.folds={FOLDS}",
@@ -311,23 +327,12 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+")
 
 
-def _best_rate(sweep: Sweep, loss: str, objective: str) -> float:
+def _best_rate(answer: "Answer", loss: str, objective: str) -> float:
     """Of the loss's learning rates the one that is best on validation, in the mean over folds."""
-    from harness.metrics.names import parse as parse_metric
+    from harness.interface.best import on_average
 
-    metric = f"validation/{objective}"
-    sign = parse_metric(metric).definition.sign
-    by_rate = (
-        sweep.table()
-        .filter(pl.col("loss.name") == loss)
-        .group_by("optimizer.learning_rate")
-        .agg(pl.col(metric).fill_nan(None).mean())
-        .drop_nulls()
-        .sort("optimizer.learning_rate")
-    )
-    if by_rate.is_empty():
-        raise UserError(f"no run of {loss} has a {objective} on validation: see the report")
-    return float(by_rate.sort(metric, descending=sign > 0, maintain_order=True).row(0)[0])
+    runs = on_average(answer.analysis, f"validation/{objective}")
+    return float(runs.filter(pl.col("method") == loss)["optimizer.learning_rate"][0])
 
 
 def _last_rows(given: _Given) -> tuple["Dataset", Evaluation]:

@@ -1,5 +1,6 @@
 """A classifier of scikit-learn's kind that is trained as a run of a sweep is."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -174,6 +175,12 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         if weights is not None:
             loss = [f"loss={_WEIGHTED[self.loss]}"]
             loss += [f"loss.negative_weight={weights[0]!r}", f"loss.positive_weight={weights[1]!r}"]
+        for text in map(str, self.overrides):
+            if re.match(r"[+~]*(dataset|split|seed)\b", text):
+                raise UserError(
+                    f"{text}: data are given to fit, the parts follow from validation_fraction and "
+                    "the seed from random_state: leave it out of overrides"
+                )
         calibrators = "[]" if self.calibration is None else f"[{self.calibration}]"
         return _configured(
             (

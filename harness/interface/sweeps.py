@@ -71,6 +71,22 @@ def trained(configs: Sequence[Mapping[str, Any]]) -> Trained:
     return Trained(found, run_sweep(found, progress=Progress(Console(stderr=True))))
 
 
+def planned(configs: Sequence[Mapping[str, Any]]) -> "Plan":
+    """What `trained` would compile, hold and cost, and what can be said of its grids before.
+
+    Raises:
+      UserError: as `trained`.
+    """
+    from dataclasses import replace
+
+    from harness.analyze.trained import beforehand
+    from harness.sweep import estimate
+
+    found = estimate.planned(parsed(configs))
+    doubts = tuple((one.sentence, one.is_beyond) for one in beforehand(configs))
+    return replace(found, doubts=doubts)
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """Runs in hand: their table, the answer, the report.
@@ -147,7 +163,7 @@ class Sweep:
         A run that kept no model is trained again, to the same bits.
 
         Args:
-          metric: such as ``"log_loss"``; by default average precision.
+          metric: such as ``"log_loss"``; by default the sweep's `evaluation.objective`.
           where: which runs, as `harness analyze --where`: ``"loss = focal"``.
 
         Raises:
@@ -193,7 +209,7 @@ def train(
       UserError: of a mistake, before anything is trained; or what all jobs failed with.
     """
     ready()
-    jobs, frame = _jobs(overrides, data, target, folder, described)
+    jobs, frame = composed(overrides, data, target, folder, described)
     done = trained(jobs.configs)
     errors = [result.error for result in done.results]
     if not all(errors):
@@ -218,10 +234,8 @@ def plan(
       UserError: as `train`.
     """
     ready()
-    jobs, frame = _jobs(overrides, data, target, folder, described)
-    from harness.sweep.estimate import planned
-
-    found = planned(parsed(jobs.configs))
+    jobs, frame = composed(overrides, data, target, folder, described)
+    found = planned(jobs.configs)
     del frame  # held until here
     return found
 
@@ -250,7 +264,7 @@ def _question(kind: type, given: Mapping[str, Any]) -> Any:
         raise UserError(f"{str(error).rpartition(') ')[2]}: a question has {names}") from None
 
 
-def _jobs(
+def composed(
     overrides: Sequence[str],
     data: Any,
     target: Any,

@@ -23,6 +23,7 @@ from scipy.special import expit
 from harness import checkpoints, models
 from harness.config import AnyLoss, AnyModel, parse_as
 from harness.data.columns import NewRows, features_of
+from harness.data.in_memory import table_of
 from harness.data.table_file import TableFile
 from harness.errors import UserError, listed
 from harness.losses import LossFn
@@ -327,34 +328,17 @@ def calibration_arrays(kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _frame(rows: Any, columns: tuple[str, ...]) -> pl.DataFrame:
-    """Rows as a frame.
+    """Rows as a frame; those of a matrix have no names of their own.
 
     Raises:
       UserError: they are none.
     """
-    if isinstance(rows, pl.DataFrame):
-        return rows
-    if isinstance(rows, pl.LazyFrame):
-        return rows.collect()
-    if isinstance(rows, np.ndarray):
-        if rows.ndim != 2 or rows.shape[1] != len(columns):
-            raise UserError(f"rows have shape {rows.shape}: give (rows, {len(columns)})")
-        return pl.DataFrame({name: rows[:, i] for i, name in enumerate(columns)}, strict=False)
-    try:
-        names = list(rows.columns if hasattr(rows, "columns") else rows)
-        return pl.DataFrame({str(name): _cells(rows[name]) for name in names}, strict=False)
-    except (TypeError, ValueError, LookupError, AttributeError, pl.exceptions.PolarsError) as error:
-        raise UserError(
-            f"rows are a {type(rows).__name__}: give a frame or a matrix ({error})"
-        ) from None
-
-
-def _cells(values: Any) -> Any:
-    """A column of another library's: objects among which NaN means missing, as in pandas."""
-    array = np.asarray(values)
-    if array.dtype != object:
-        return array
-    return [None if one is None or one != one else one for one in array.tolist()]
+    frame = table_of(rows, called="rows")
+    if not isinstance(rows, np.ndarray):
+        return frame
+    if frame.width != len(columns):
+        raise UserError(f"rows have shape {rows.shape}: give (rows, {len(columns)})")
+    return frame.rename(dict(zip(frame.columns, columns, strict=True)))
 
 
 @partial(jax.jit, static_argnames=("network", "inputs"))

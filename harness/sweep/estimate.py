@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from harness import devices
 from harness.config import Config
@@ -50,6 +51,7 @@ class Plan:
       jobs: runs asked for, of which ``stored`` there are already and ``runs`` are to be trained.
       memory: bytes of the largest program.
       flops: operations a second that this machine was measured to do.
+      doubts: sentences on whether its runs would be trained, and whether beyond their limit.
     """
 
     jobs: int
@@ -58,6 +60,7 @@ class Plan:
     groups: tuple[Group, ...]
     flops: float
     devices: str
+    doubts: tuple[tuple[str, bool], ...] = ()
 
     @property
     def compilations(self) -> int:
@@ -90,6 +93,8 @@ class Plan:
             f"about {self.seconds:.0f} s at {self.flops / 1e9:.0f} GFLOP/s."
         )
         yield f"Devices: {escape(self.devices)}"
+        for sentence, is_beyond in self.doubts:
+            yield Text(f"Trained? {sentence}.", style="red" if is_beyond else "")
 
     def __str__(self) -> str:
         console = Console(width=160, file=StringIO(), record=True)

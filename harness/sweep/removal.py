@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from harness import checkpoints
 from harness.errors import UserError
 from harness.record.mirror import Ledger
 from harness.record.shard import TABLES, table_path
@@ -39,7 +40,7 @@ class Removed:
 
 
 def remove(folder: Path, run_ids: Collection[str], *, delete: bool = False) -> Removed:
-    """Takes runs out: their rows, curves and scores, kept parameters and offline W&B folders.
+    """Takes runs out: their rows, curves and scores, saved models and offline W&B folders.
 
     What the ledger says was sent of them is taken back: trained again, they are owed again.
 
@@ -85,9 +86,9 @@ def remove(folder: Path, run_ids: Collection[str], *, delete: bool = False) -> R
 
 
 def _beside(folder: Path, run_ids: Collection[str]) -> Iterator[Path]:
-    """Kept parameters and offline W&B folders of these runs, found by their names in the folder:
+    """Saved models and offline W&B folders of these runs, found by their names in the folder:
     an id that a stranger wrote leads nowhere else."""
-    for one in sorted((folder / "params").glob("*")):
+    for one in sorted((folder / checkpoints.FOLDER).glob("*")):
         if one.name in run_ids:
             yield one
     for one in sorted((folder / "wandb").glob("offline-run-*")):
