@@ -425,8 +425,8 @@ def test_files_are_whole_and_a_long_table_is_cut_in_the_terminal(tmp_path):
     ]
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
-    assert (
-        "10 more rows in the report and leaderboard files" in printed
-        and max(map(len, printed.split("\n"))) <= 80
-    )
+    assert "10 more rows in the report and leaderboard files" in printed
+    sentences = [line for line in printed.split("\n") if line.startswith("Trained?")]
+    tables = [line for line in printed.split("\n") if line not in sentences]
+    assert sentences and max(map(len, tables)) <= 80  # a terminal breaks sentences itself
     assert pl.read_csv(report.parent / "leaderboard.csv").height == 50
