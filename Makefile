@@ -14,7 +14,7 @@ test: $(VENV)/ready lint  ## lint, types, doctests and tests
 	@echo "The report in Chromium: make browser (needs one: apt-get install chromium)"
 
 slow: $(VENV)/ready  ## the long proofs
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's numbers, axe-core
 	$(BIN)/pytest -m browser tests/test_browser.py
