@@ -10,12 +10,12 @@ from scipy.stats import norm, t
 
 from harness.metrics.ranked_rows import Array, Counts, Ranking
 
-# Values held at once: they stay in a core's own cache, and memory does not grow with rows times
-# resamples.
-_CHUNK = 60_000
+# Values held at once, so that memory does not grow with rows times resamples.
+_CHUNK = 1_000_000
 
 Name = TypeVar("Name", bound=Hashable)
 Statistic = TypeVar("Statistic", bound=Hashable)
+Interval = tuple[float, float]
 
 
 def intervals(
@@ -26,7 +26,7 @@ def intervals(
     num_resamples: int,
     level: float,
     seed: int = 0,
-) -> dict[Name, dict[Statistic, tuple[float, float]]]:
+) -> dict[Name, dict[Statistic, Interval]]:
     """Expanded percentile bootstrap intervals of one run's metrics: their low and their high end.
 
     Positives and negatives are drawn with replacement each among themselves, so that the
@@ -58,18 +58,16 @@ def intervals(
         for version, of_version in groups.items():
             for name, values in statistics[version](of_version.ranking(drawn, labels)).items():
                 parts[version].setdefault(name, []).append(values)
-    return {
-        version: {name: _ends(np.concatenate(chunks), tail) for name, chunks in found.items()}
-        for version, found in parts.items()
-    }
+    return {version: _ends(found, tail) for version, found in parts.items()}
 
 
-def _ends(values: Array, tail: float) -> tuple[float, float]:
+def _ends(parts: Mapping[Statistic, list[Array]], tail: float) -> dict[Statistic, Interval]:
     if np.isnan(tail):
-        return tail, tail
+        return dict.fromkeys(parts, (tail, tail))
+    values = np.array([np.concatenate(chunks) for chunks in parts.values()])
     with np.errstate(invalid="ignore"):  # infinite slopes have no distance
-        low, high = np.quantile(values, [tail, 1 - tail])
-    return float(low), float(high)
+        low, high = np.quantile(values, [tail, 1 - tail], axis=1)
+    return dict(zip(parts, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
 def _tail(level: float, size: int) -> float:

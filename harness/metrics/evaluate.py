@@ -9,9 +9,7 @@ run that has a non-finite logit on a valid row (dropping such rows would score a
 the rows it survived), or no valid row at all.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
@@ -174,13 +172,14 @@ def _intervals(
     scored: Scored, resampled: Mapping[str, _Resampled], evaluation: Evaluation
 ) -> Iterator[tuple[MetricName, Array]]:
     """Bootstrap intervals of all versions, run by run; NaN where there is no model."""
-
-    def of_run(run: int) -> Mapping[str, Mapping[MetricName, tuple[float, float]]]:
+    columns: dict[MetricName, Array] = {}
+    num_runs = len(scored.logits)
+    for run in range(num_runs):
         versions = {name: of for name, of in resampled.items() if of.scores.usable[run]}
         if not versions:
-            return {}
+            continue
         valid = scored.valid[run]
-        return intervals(
+        found = intervals(
             logits={
                 name: np.asarray(of.rows[run, valid], dtype=np.float64)
                 for name, of in versions.items()
@@ -190,16 +189,10 @@ def _intervals(
             num_resamples=evaluation.bootstrap,
             level=evaluation.bootstrap_level,
         )
-
-    columns: dict[MetricName, Array] = {}
-    num_runs = len(scored.logits)
-    # NumPy lets go of the interpreter while it counts, so that runs share the cores.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for run, found in enumerate(pool.map(of_run, range(num_runs))):
-            for name, interval in (item for of in found.values() for item in of.items()):
-                for end, value in zip(ENDS, interval, strict=True):
-                    column = columns.setdefault(replace(name, end=end), np.full(num_runs, np.nan))
-                    column[run] = value
+        for name, interval in (item for of in found.values() for item in of.items()):
+            for end, value in zip(ENDS, interval, strict=True):
+                column = columns.setdefault(replace(name, end=end), np.full(num_runs, np.nan))
+                column[run] = value
     yield from columns.items()
 
 
