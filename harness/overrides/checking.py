@@ -52,12 +52,15 @@ def check_overrides(command: str, overrides: Sequence[str], *, multirun: bool) -
 
 
 def completed(overrides: Sequence[str]) -> list[str]:
-    """The overrides with `~/` as the home folder, and a sweep on a user's tables called by them.
+    """The overrides with `~/` as the home folder, keys by their names of today, and a sweep on a
+    user's tables called by them.
 
     >>> completed(["dataset=table", "dataset.path=my/loans.csv"])[-1]
     'name=loans'
+    >>> completed(["training.save_params=true"])
+    ['training.save_model=true']
     """
-    found = [_with_home(text) for text in overrides]
+    found = [_of_today(_with_home(text)) for text in overrides]
     keys = {text.partition("=")[0].lstrip("+"): text for text in found}
     if "name" in keys or "dataset.path" not in keys or keys.get("dataset") != "dataset=table":
         return found
@@ -67,6 +70,16 @@ def completed(overrides: Sequence[str]) -> list[str]:
         return found
     (text,) = shlex.split(override("name", _sweep_name(paths)))
     return [*found, text]
+
+
+# Keys that have another name now, so that a command written down before still runs.
+_RENAMED = {"training.save_params": "training.save_model"}
+
+
+def _of_today(text: str) -> str:
+    key, given, value = text.partition("=")
+    plain = key.lstrip("+")
+    return f"{key.replace(plain, _RENAMED.get(plain, plain))}{given}{value}" if plain else text
 
 
 def _with_home(text: str) -> str:
