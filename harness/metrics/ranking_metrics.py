@@ -4,6 +4,8 @@ All take a `Ranking` and give (runs,) values. Curves step from group to group of
 that ties count as what they are.
 """
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
@@ -85,9 +87,15 @@ def num_flagged(alerts: float, num_rows: NDArray) -> NDArray:
 
     >>> num_flagged(0.05, np.array([113, 4])), num_flagged(20, np.array([113, 4]))
     (array([6, 1]), array([20,  4]))
+    >>> num_flagged(0.07, np.array([150]))  # 10.5, to even; in floats it is a little more
+    array([10])
     """
-    rows = np.rint(alerts * num_rows).astype(np.int64) if alerts < 1 else int(alerts)
-    return np.minimum(np.maximum(rows, 1), num_rows)
+    if alerts >= 1:
+        return np.minimum(int(alerts), num_rows)
+    share = Fraction(str(alerts))  # as it is written
+    sizes, which = np.unique(num_rows, return_inverse=True)
+    rows = np.array([max(1, round(share * int(size))) for size in sizes], dtype=np.int64)
+    return np.minimum(rows[which].reshape(num_rows.shape), num_rows)
 
 
 def top_of_ranking(ranking: Ranking, *, alerts: float) -> dict[str, Array]:
