@@ -112,7 +112,7 @@ def test_a_report_and_the_terminal_say_what_is_not_trained(folder):
     page = analyze(folder, console=console).read_text()
     assert f'untrained">Trained? {ends.sentence}.' in page
     assert ends.sentence in console.file.getvalue()
-    in_python = Answer(found, "")
+    in_python = Answer(found)
     assert ends.sentence in str(in_python) and ends.sentence in in_python._repr_html_()
 
 

@@ -199,8 +199,7 @@ def print_overview(console: Console, analysis: Analysis) -> None:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
     for finding in analysis.trained:
         style = "red" if finding.is_beyond else None
-        said = f"Trained? {finding.sentence}."
-        console.print(said, style=style, markup=False, highlight=False, soft_wrap=True)
+        console.print(str(finding), style=style, markup=False, highlight=False, soft_wrap=True)
     for first in overview_tables(analysis):
         console.print(_rich(first))
 

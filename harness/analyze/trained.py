@@ -32,10 +32,13 @@ MOST_EXCESS = 0.02
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence, and whether it is beyond its limit."""
+    """A sentence, and whether it is beyond its limit. `str` is what is shown of it."""
 
     sentence: str
     is_beyond: bool
+
+    def __str__(self) -> str:
+        return f"Trained? {self.sentence}."
 
 
 def choices(

@@ -53,7 +53,7 @@ def choose(arguments: list[str]) -> None:
         cost_fp=given.cost_fp,
         cost_fn=given.cost_fn,
         budget=given.budget,
-        losses=tuple(given.losses.split(",")) if given.losses else LOSSES,
+        losses=given.losses or LOSSES,
         overrides=tuple(given.overrides),
         folder=given.output,
         **described,

@@ -54,8 +54,7 @@ def reproduce(arguments: list[str]) -> None:
             console.print(text, style="dim", markup=False, highlight=False, soft_wrap=True)
         for said in done.trained:
             style = "red" if said.is_beyond else "dim"
-            shown = f"Trained? {said.sentence}."
-            console.print(shown, style=style, markup=False, highlight=False, soft_wrap=True)
+            console.print(str(said), style=style, markup=False, highlight=False, soft_wrap=True)
         for sentence in done.moved:
             console.print(f"moved: {sentence}", markup=False, highlight=False, soft_wrap=True)
         broken += [f"{experiment.name}/{v.claim.name}" for v in done.verdicts if v.is_broken]

@@ -20,11 +20,14 @@ class Answer:
 
     Attributes:
       analysis: all that was computed.
-      advice: one sentence on what to use; empty where nothing was compared.
     """
 
     analysis: Analysis
-    advice: str
+
+    @property
+    def advice(self) -> str:
+        """A sentence or two on what to use; empty where nothing was compared."""
+        return overview.advice(self.analysis)
 
     @property
     def recommended(self) -> str:
@@ -62,10 +65,10 @@ class Answer:
         return "".join(self._parts())
 
     def _parts(self) -> Iterator[str]:
-        if self.advice:
-            yield f"<p><b>{html.escape(self.advice)}</b></p>"
+        if advice := self.advice:
+            yield f"<p><b>{html.escape(advice)}</b></p>"
         for finding in self.trained:
-            said = html.escape(f"Trained? {finding.sentence}.")
+            said = html.escape(str(finding))
             yield f'<p style="color: red">{said}</p>' if finding.is_beyond else f"<p>{said}</p>"
         for table in export.overview_tables(self.analysis):
             yield _html(table)

@@ -83,7 +83,7 @@ def planned(configs: Sequence[Mapping[str, Any]]) -> "Plan":
     from harness.sweep import estimate
 
     found = estimate.planned(parsed(configs))
-    doubts = tuple((one.sentence, one.is_beyond) for one in beforehand(configs))
+    doubts = tuple((str(one), one.is_beyond) for one in beforehand(configs))
     return replace(found, doubts=doubts)
 
 
@@ -128,12 +128,11 @@ class Sweep:
         Raises:
           UserError: a question that these runs cannot answer.
         """
-        from harness.analyze import Question, answer, overview
+        from harness.analyze import Question, answer
         from harness.analyze.load import complete
         from harness.interface.answers import Answer
 
-        analysis = answer(complete(self.runs), _question(Question, question))
-        return Answer(analysis, overview.advice(analysis))
+        return Answer(answer(complete(self.runs), _question(Question, question)))
 
     def report(
         self, output: Path | str | None = None, *, said: Sequence[str] = (), **question: Any

@@ -10,6 +10,7 @@ pairwise, in an order that depends on the width of the padded array.
 """
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -189,3 +190,8 @@ def _increments(cumulative: Counts, is_end: NDArray[np.bool_]) -> Counts:
 def ratio(numerator: NDArray, denominator: NDArray) -> Array:
     """0 where the denominator is 0."""
     return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator != 0)
+
+
+def as_written(value: float | Fraction) -> Fraction:
+    """A number as the decimal that it is written as, which a float is near."""
+    return Fraction(str(value))

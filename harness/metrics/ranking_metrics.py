@@ -4,13 +4,11 @@ All take a `Ranking` and give (runs,) values. Curves step from group to group of
 that ties count as what they are.
 """
 
-from fractions import Fraction
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-from harness.metrics.ranked_rows import Array, Ranking
+from harness.metrics.ranked_rows import Array, Ranking, as_written
 
 
 def ranking_metrics(
@@ -92,7 +90,7 @@ def num_flagged(alerts: float, num_rows: NDArray) -> NDArray:
     """
     if alerts >= 1:
         return np.minimum(int(alerts), num_rows)
-    share = Fraction(str(alerts))  # as it is written
+    share = as_written(alerts)
     sizes, which = np.unique(num_rows, return_inverse=True)
     rows = np.array([max(1, round(share * int(size))) for size in sizes], dtype=np.int64)
     return np.minimum(rows[which].reshape(num_rows.shape), num_rows)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics.definitions import Criterion
-from harness.metrics.ranked_rows import Array, Counts, Ranking, rank_rows
+from harness.metrics.ranked_rows import Array, Counts, Ranking, as_written, rank_rows
 from harness.metrics.ranking_metrics import num_flagged
 from harness.metrics.settings import Costs, Evaluation
 
@@ -118,7 +118,7 @@ def _informative(ranking: Ranking) -> NDArray[np.bool_]:
 # Increasing functions of the criteria at given numbers of positives and negatives, chosen so that
 # equal criteria compare equal in floating point. Cuts that are not allowed are -inf.
 def _f_beta(tp: Counts, fp: Counts, p: Counts, n: Counts, beta: float) -> NDArray:
-    squared, one = _whole(_decimal(beta) ** 2, 1)
+    squared, one = _whole(as_written(beta) ** 2, 1)
     return (one + squared) * tp / np.maximum(one * (tp + fp) + squared * p, 1)
 
 
@@ -140,8 +140,8 @@ def _saving(tp: Counts, fp: Counts, p: Counts, n: Counts, costs: Costs) -> NDArr
     """What predicting none would cost more. In whole units of the costs' common denominator."""
     # Subtracted as decimals: 1.7 - 0.1 in floats is not 1.6, and would part equal cuts.
     of_miss, of_alarm = _whole(
-        _decimal(costs.false_negative) - _decimal(costs.true_positive),
-        _decimal(costs.false_positive) - _decimal(costs.true_negative),
+        as_written(costs.false_negative) - as_written(costs.true_positive),
+        as_written(costs.false_positive) - as_written(costs.true_negative),
     )
     return tp * of_miss - fp * of_alarm
 
@@ -164,14 +164,9 @@ def _within(tp: Counts, fp: Counts, p: Counts, n: Counts, alerts: float) -> NDAr
     return np.where(tp + fp <= num_flagged(alerts, p + n), tp + fp, -np.inf)
 
 
-def _decimal(value: float | Fraction) -> Fraction:
-    """A number as it is written."""
-    return Fraction(str(value))
-
-
 def _whole(*values: float | Fraction) -> tuple[float, ...]:
     """Numbers as written in decimals, in whole units of their common denominator."""
-    fractions = [_decimal(value) for value in values]
+    fractions = [as_written(value) for value in values]
     unit = math.lcm(*(fraction.denominator for fraction in fractions))
     numbers = [fraction * unit for fraction in fractions]
     # Beyond this the product with a count leaves int64: rounding may then part equal cuts.

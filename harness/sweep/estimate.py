@@ -94,7 +94,7 @@ class Plan:
         )
         yield f"Devices: {escape(self.devices)}"
         for sentence, is_beyond in self.doubts:
-            yield Text(f"Trained? {sentence}.", style="red" if is_beyond else "")
+            yield Text(sentence, style="red" if is_beyond else "")
 
     def __str__(self) -> str:
         console = Console(width=160, file=StringIO(), record=True)
