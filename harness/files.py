@@ -14,6 +14,8 @@ from pathlib import Path
 
 import platformdirs
 
+from harness.errors import UserError
+
 
 def conf_dir() -> Path:
     """The configuration folder: in the package where it is installed, beside it in a checkout.
@@ -28,6 +30,21 @@ def conf_dir() -> Path:
 def cache_dir() -> Path:
     """Where fetched data and compiled programs are kept; it may not exist yet."""
     return platformdirs.user_cache_path("bce-harness", appauthor=False)
+
+
+def check_folder(folder: Path, *, what: str, remedy: str) -> None:
+    """Refuses, before any work, a folder that could not be made or written.
+
+    Raises:
+      UserError: beginning with ``what``, ending with ``remedy``.
+    """
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not existing.is_dir():
+        raise UserError(f"{what}: {existing} is a file; {remedy}")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"{what}: {existing} is not writable; {remedy}")
 
 
 @contextmanager

@@ -23,7 +23,7 @@ MODULES = {
 ALLOWED = {
     "errors": set(),
     "exact": set(),
-    "files": set(),
+    "files": {"errors"},
     "keys": set(),
     "memory": {"errors"},
     "devices": {"errors", "files"},

@@ -113,6 +113,9 @@ def folder_of_mistakes(place: Path) -> None:
         (place / name).mkdir()
     (place / "empty.csv").touch()
     junk = bytes(range(256)) * 9
+    (place / "other.csv").write_text("c,y\n1,0\n2,1\n")
+    (place / "good.py").write_text("answer = 42\n")
+    (place / "bad.py").write_text("answer =\n")
     for name in ("bytes.csv", "bytes.parquet", "bytes.wandb", "table.xlsx"):
         (place / name).write_bytes(junk)
     shards = place / "damaged" / "shards" / "1"
@@ -206,6 +209,99 @@ def by_hand() -> dict[str, tuple[str, ...]]:
     return cases
 
 
+def of_a_sweep() -> dict[str, tuple[str, ...]]:
+    """What is asked wrongly of a table, or of the runs and the model in `runs/good`."""
+    choose, predict = ("choose", "good.csv", "--target", "y"), ("predict", "runs/good")
+    cases: dict[str, tuple[str, ...]] = {
+        "choose nothing": ("choose",),
+        "choose for no target": ("choose", "good.csv"),
+        "choose for no such loss": (*choose, "--losses", "bce,bcee"),
+        "choose among no losses": (*choose, "--losses", ","),
+        "choose an override of no key": (*choose, "optimizer.lr=1"),
+        "choose what is no override": (*choose, "blue"),
+        "choose into a file": (*choose, "--output", "good.csv"),
+        "predict nothing": ("predict",),
+        "predict with no table": predict,
+        "predict into no table": (*predict, "good.csv", "-o", "scores.docx"),
+        "predict into a folder": (*predict, "good.csv", "-o", "folder.csv"),
+        "predict by no such column": (*predict, "good.csv", "--id", "customer"),
+        "predict with an override of no key": (*predict, "good.csv", "frob=1"),
+        "predict in no encoding": (*predict, "good.csv", "encoding=klingon"),
+        "predict without its columns": (*predict, "other.csv"),
+        "predict by no model": ("predict", "runs/good/shards", "good.csv"),
+        "predict by a program": (*predict, "good.csv", "plugins=[nowhere.py]"),
+        "runs alone": ("runs",),
+        "runs frob": ("runs", "frob", "runs/good"),
+        "list by no such key": ("runs", "list", "runs/good", "--where", "frob = 1"),
+        "list by no condition": ("runs", "list", "runs/good", "--where", "loss in ("),
+        "list since no date": ("runs", "list", "runs/good", "--since", "tomorrowish"),
+        "show no such run": ("runs", "show", "runs/good", "zzzz"),
+        "show all": ("runs", "show", "runs/good"),
+        "diff of one": ("runs", "diff", "runs/good", "zzzz"),
+        "export into no table": ("runs", "export", "runs/good", "-o", "x.docx"),
+        "export into a folder": ("runs", "export", "runs/good", "-o", "folder.csv"),
+        "remove nothing": ("runs", "rm", "runs/good"),
+        "remove no such run": ("runs", "rm", "runs/good", "zzzz", "--yes"),
+        "check nothing": ("check",),
+        "check a frob": ("check", "frob", "bce"),
+        "check no loss": ("check", "loss"),
+        "check with no such hyperparameter": ("check", "loss", "focal", "frob=1"),
+        "check with no number": ("check", "loss", "focal", "gamma=many"),
+        "check what the file lacks": ("check", "loss", "good.py:frob"),
+        "check no file of Python": ("check", "loss", "bad.py:frob"),
+        "check no package": ("check", "loss", "nowhere.losses:frob"),
+        "new alone": ("new",),
+        "new frob": ("new", "frob", "mine"),
+        "new loss of no name": ("new", "loss"),
+        "new loss over a file": ("new", "loss", "good"),
+    }
+    for name in ("bcee", "a b", "1a", "class", ESCAPE, "x" * 5000, "a/b", "", "a\0b"):
+        cases[f"check {name[:9]!r}"] = ("check", "loss", name)
+        cases[f"new {name[:9]!r}"] = ("new", "loss", name)
+    del cases["new 'bcee'"]  # a name like any other
+    for number in ("many", "nan", "inf", "-1", "true", "", ESCAPE, HUGE):
+        for option in ("--cost-fp", "--cost-fn", "--budget"):
+            cases[f"choose {option} {number[:9]!r}"] = (*choose, f"{option}={number}")
+        cases[f"predict at {number[:9]!r}"] = (*predict, "good.csv", f"--positive-rate={number}")
+    for name in ("blue", ESCAPE, HUGE):
+        for option in ("--target", "--positive", "--time", "--group", "--drop"):
+            cases[f"choose {option} {name[:9]!r}"] = (*choose, option, name)
+    for command, given in (
+        ("choose", choose), ("predict", (*predict, "good.csv")), ("new", ("new", "loss", "mine")),
+        ("runs", ("runs", "list", "runs/good")), ("check", ("check", "loss", "bce")),
+    ):  # fmt: skip
+        for flag in ("--frob", "-q", "--frob=1", f"--{ESCAPE}"):
+            cases[f"{command} {flag!r}"] = (*given, flag)
+    for what, path in paths().items():
+        cases[f"choose on a path: {what}"] = ("choose", path, "--target", "y")
+        cases[f"predict a path: {what}"] = (*predict, path)
+        cases[f"a model at a path: {what}"] = ("predict", path, "good.csv")
+        for command in ("list", "show", "export"):
+            cases[f"{command} a path: {what}"] = ("runs", command, path)
+        cases[f"check a path: {what}"] = ("check", "loss", f"{path}:frob")
+    files = {
+        "predict": ((*predict, "good.csv"), "csv"),
+        "export": (("runs", "export", "runs/good"), "parquet"),
+        "describe": (("data", "describe", "table", "path=good.csv", "target=y"), "svg"),
+    }
+    folders = {
+        "analyze": ("analyze", "runs/good"), "reproduce": ("reproduce", "numerics"),
+        "choose": choose,
+    }  # fmt: skip
+    for name in ("a\0b", "x" * 5000, "", "good.csv/x"):
+        for command, (given, suffix) in files.items():
+            cases[f"{command} into {name[:9]!r}"] = (
+                *given, "--output", f"{name}.{suffix}" if name else name
+            )  # fmt: skip
+        for command, given in folders.items():
+            if name:
+                cases[f"{command} into {name[:9]!r}"] = (*given, "--output", name)
+    for command in ("list", "show", "export"):
+        cases[f"{command} a damaged store"] = ("runs", command, "damaged")
+    cases["a model in a damaged store"] = ("predict", "damaged", "good.csv")
+    return cases
+
+
 def complaint(code: int, out: str, err: str, seconds: float) -> str:
     """What is wrong with an answer to a wrong input; empty where nothing is."""
     # What is said of a table that could be read is no error.
@@ -223,13 +319,19 @@ def complaint(code: int, out: str, err: str, seconds: float) -> str:
 def test_bad_inputs_are_one_line_each(harness, tmp_path, monkeypatch):
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     folder_of_mistakes(tmp_path)
+    good = ("name=good", "training.save_model=true")
+    assert harness("train", *TINY, *TABLE, *good).code == 0
     there = set(tmp_path.rglob("*"))
-    cases = generated() | by_hand()
-    assert len(cases) > 300
+    cases = generated() | by_hand() | of_a_sweep()
+    assert len(cases) > 600
     complaints = {}
     for name, arguments in cases.items():
         begun = time.process_time()
-        said = harness(*arguments)
+        try:
+            said = harness(*arguments)
+        except Exception as error:
+            complaints[name] = f"raises {error!r}"
+            continue
         found = complaint(said.code, said.out, said.err, time.process_time() - begun)
         left = sorted(str(path.relative_to(tmp_path)) for path in {*tmp_path.rglob("*")} - there)
         there |= {*tmp_path.rglob("*")}

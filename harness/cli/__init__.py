@@ -62,6 +62,8 @@ def _run(runner: Callable[[list[str]], None], arguments: list[str]) -> None:
 
     try:
         with _signals_as_interrupts():
+            if damaged := [text for text in arguments if "\0" in text]:
+                raise UserError(f"{damaged[0]!r} holds a NUL, which no name has: leave it out")
             runner(arguments)
             sys.stdout.flush()
     except UserError as error:

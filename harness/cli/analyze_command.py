@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.cli.terminal import Parser, wide_console
 from harness.errors import UserError, shown
+from harness.files import check_folder
 from harness.metrics.names import listing
 
 
@@ -31,8 +32,8 @@ def analyze(arguments: list[str]) -> None:
     parser.add_argument("--log-wandb", metavar="[ENTITY/]PROJECT", help=project)
     _add_question(parser)
     given = parser.parse_args(arguments)
-    if given.output is not None and given.output.exists() and not given.output.is_dir():
-        raise UserError(f"--output {given.output} is a file: give a folder")
+    if given.output is not None:
+        check_folder(given.output, what=f"--output {given.output}", remedy="give a folder")
     logged = None if given.log_wandb is None else _project(given.log_wandb)
 
     from harness.analyze import analyze as analyze_sources

@@ -44,7 +44,7 @@ def predict(arguments: list[str]) -> None:
         reading = model.description.reading.but(changes)
         model = replace(model, description=replace(model.description, reading=reading))
     table = Path(given.file).expanduser()
-    output = given.output or table.with_name(f"{table.stem}.scores.csv")
+    output = given.output or table.parent / f"{table.stem}.scores.csv"
     summary, columns = score_file(
         model, given.file, output=output, id_column=given.id, positive_rate=given.positive_rate
     )

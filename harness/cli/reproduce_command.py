@@ -8,7 +8,7 @@ from pathlib import Path
 from harness.cli import application  # first: it chooses the devices before jax is imported
 from harness.cli.terminal import Parser, wide_console
 from harness.errors import UserError
-from harness.files import conf_dir
+from harness.files import check_folder, conf_dir
 
 QUICK_RESULTS = Path("runs/reproduce/quick")
 COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow", "not judged": "red"}
@@ -35,6 +35,7 @@ def reproduce(arguments: list[str]) -> None:
         raise UserError(f"no experiment {unknown[0]!r} in {root}: one of {', '.join(known)}, all")
     chosen = [reproducing.read(root / name) for name in names]
     output = given.output or (QUICK_RESULTS if given.quick else Path("results"))
+    check_folder(output, what=f"--output {output}", remedy="give a folder")
     console = wide_console()
     broken = []
     for experiment in chosen:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -276,7 +277,7 @@ def _seconds(budget: float | str) -> float:
     (90.0, 300.0, 5400.0, 0.5)
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(s|m|h|)", str(budget).strip())
-    if found is None or not float(found[1]) > 0:
+    if found is None or not 0 < float(found[1]) < inf:
         raise UserError(f"budget {shown(budget)} is no time: write 90s, 5m or 1h")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
@@ -300,7 +301,8 @@ def _searched(given: _Given, losses: str, place: Path, begun: float, budget: flo
         spent = time.monotonic() - begun
         if sweep is not None and spent + longest > SHARE_OF_BUDGET * budget:
             break
-        say(f"round {number} of up to {MOST_ROUNDS}; {spent:.0f} s of {budget:g} s are used")
+        if sweep is not None:  # before that, a mistake would be a second line
+            say(f"round {number} of up to {MOST_ROUNDS}; {spent:.0f} s of {budget:g} s are used")
         started = time.monotonic()
         try:
             # All seeds so far: what is stored is not trained again, and the record is whole.

@@ -145,11 +145,11 @@ def score_file(
     Raises:
       UserError: the table cannot be read, lacks a column, or the output cannot be written.
     """
-    _check_output(output, path)
     if positive_rate is not None and not 0 < positive_rate < 1:
         raise UserError(f"--positive-rate {positive_rate} must be a share in (0, 1)")
     reading = model.description.reading
     table = table_at(path, reading.csv)
+    _check_output(output, path)
     kept = [] if id_column is None else [id_column]
     reader = open_reader(table, marks=(), texts={*model.columns, *kept})
     names = list(reader.schema)

@@ -1,7 +1,6 @@
 """Gathers finished runs and writes them a shard at a time: to the store, then to its mirror."""
 
 import math
-import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable
@@ -14,7 +13,7 @@ from harness.data.dataset import Dataset
 from harness.data.fetching import say
 from harness.data.streams import replicate_fields
 from harness.data.table import OwnTable
-from harness.errors import UserError
+from harness.files import check_folder
 from harness.predict import Model
 from harness.record import store
 from harness.record.mirror import Mirror, Patience, mirror_run
@@ -41,7 +40,9 @@ class Recorder:
         """For runs of ``configs``; raises `UserError` where W&B's settings make no sense."""
         configs = list(configs)
         for folder in {folder_of(config) for config in configs}:
-            _check_folder(folder)
+            check_folder(
+                folder, what=f"cannot store runs in {folder}", remedy="change root or name"
+            )
             store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._models: dict[Path, dict[str, Model]] = defaultdict(dict)
@@ -149,17 +150,6 @@ def _size(record: Record) -> int:
     """Bytes of its scores, beside which all else is small."""
     parts = record.predictions.values()
     return sum(scores.nbytes for part in parts for scores in part.versions.values())
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuses a place that cannot be written before anything trains."""
-    existing = next(
-        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
-    )
-    if not existing.is_dir():
-        raise UserError(f"cannot store runs in {folder}: {existing} is a file; change root or name")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise UserError(f"cannot store runs in {folder}: {existing} is not writable; change root")
 
 
 def _mirror_key(config: Config) -> tuple[Path, Wandb]:
