@@ -10,7 +10,7 @@ demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analys
 	$(BIN)/harness analyze runs/demo
 
 test: $(VENV)/ready lint  ## lint, types, doctests and tests
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not browser"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not browser and not engines"
 	@echo "The report in Chromium: make browser (needs one: apt-get install chromium)"
 
 slow: $(VENV)/ready  ## the long proofs

@@ -27,7 +27,7 @@ _CPU_FLAGS = "--xla_cpu_multi_thread_eigen=false"
 
 def configure() -> None:
     """Sets JAX's platform variables for this process. Call before the first import of jax."""
-    asked = os.environ.get("HARNESS_DEVICES") or str(_available_cores())
+    asked = os.environ.get("HARNESS_DEVICES") or str(available_cores())
     if not asked.isdecimal():
         raise UserError(f"HARNESS_DEVICES={asked!r} must be a number of devices, such as 4")
     devices = max(FEWEST, int(asked))
@@ -101,7 +101,8 @@ def _cpu_flags() -> str:
     return ""
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Those that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -60,9 +60,12 @@ ALLOWED = {
         "analyze",
     },
     "overrides": {"errors", "files", "config", "plugins"},
+    "engines": {
+        "errors", "files", "devices", "config", "data", "identity", "overrides", "run", "sweep",
+    },
     "interface": {
-        "errors", "overrides", "devices", "config", "checkpoints", "data", "losses", "metrics",
-        "predict", "run", "padding", "sweep", "training", "record", "analyze",
+        "errors", "engines", "overrides", "devices", "config", "checkpoints", "data", "losses",
+        "metrics", "predict", "run", "padding", "sweep", "training", "record", "analyze",
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
@@ -80,6 +83,8 @@ HOLDERS = {
     "torch": set(),
     "pickle": set(),
     "joblib": set(),
+    "ray": {"engines"},
+    "submitit": {"engines"},
 }
 
 

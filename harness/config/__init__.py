@@ -5,6 +5,7 @@ those who compose.
 """
 
 from harness.config.schema import (
+    UNRECORDED,
     AnyDataset,
     AnyLoss,
     AnyModel,
@@ -21,6 +22,7 @@ from harness.config.schema import (
 )
 
 __all__ = [
+    "UNRECORDED",
     "AnyDataset",
     "AnyLoss",
     "AnyModel",

@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from harness import losses, models, optimizers, plugins
+from harness.config import engines
 from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Seed
@@ -75,6 +76,7 @@ if TYPE_CHECKING:  # the unions below are built from tables, which a type checke
     AnyModel = Any
     AnyOptimizer = Any
     AnySchedule = Any
+    AnyEngine = Any
 else:
     AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
     AnySplit = Annotated[
@@ -92,6 +94,7 @@ else:
         *_Plugged("optimizer").marks,
     ]
     AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
+    AnyEngine = Annotated[reduce(or_, engines.ENGINES), Discriminator("name")]
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,11 @@ class Config:
     root: Annotated[str, MinLen(1)] = "runs"
     rerun: bool = False
     plugins: tuple[str, ...] = ()
+    engine: AnyEngine = field(default_factory=engines.Local)
 
+
+UNRECORDED = frozenset({"engine"})
+"""The keys of `Config` that say who trains a run: they are no part of it, nor told of it."""
 
 _ADAPTER = TypeAdapter(Config, config=None)
 _LONGEST_NAME = 255  # of a file, in most systems
@@ -289,8 +296,8 @@ def _validated(adapter: TypeAdapter, values: Any, at: tuple[str, ...]) -> Any:
 
 
 def dump(config: Config) -> dict[str, Any]:
-    """The configuration as plain nested values; ``parse`` gives it back."""
-    return _ADAPTER.dump_python(config, mode="json")
+    """The configuration as plain nested values; ``parse`` gives it back, but for `UNRECORDED`."""
+    return _ADAPTER.dump_python(config, mode="json", exclude=set(UNRECORDED))
 
 
 def folder_of(config: Config) -> Path:

@@ -57,18 +57,18 @@ class Trained:
 
 
 def trained(configs: Sequence[Mapping[str, Any]]) -> Trained:
-    """Trains the jobs that are not stored yet; see `harness.sweep.engine.run_sweep`.
+    """Trains the jobs that are not stored yet; see `harness.engines.sharing.train`.
 
     Raises:
       UserError: a configuration is none, or a data set is not as described. Nothing was trained.
     """
-    from harness.sweep.engine import run_sweep
+    from harness.engines import sharing
     from harness.sweep.progress import Progress
     from harness.sweep.timings import timed
 
     with timed("compose"):
         found = parsed(configs)
-    return Trained(found, run_sweep(found, progress=Progress(Console(stderr=True))))
+    return Trained(found, sharing.train(found, progress=Progress(Console(stderr=True))))
 
 
 def planned(configs: Sequence[Mapping[str, Any]]) -> "Plan":

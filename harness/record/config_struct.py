@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import polars as pl
 
-from harness.config import Config
+from harness.config import UNRECORDED, Config
 from harness.record.schema import CHOICES
 
 Type = pl.DataType
@@ -23,7 +23,7 @@ Cast = Callable[[Any], Any]
 @cache
 def config_type() -> pl.Struct:
     """The type of the column `config` for runs of built-in parts."""
-    return _of_dataclass(Config)
+    return pl.Struct([one for one in _of_dataclass(Config).fields if one.name not in UNRECORDED])
 
 
 def widened(configs: Iterable[Mapping[str, Any]]) -> pl.Struct:

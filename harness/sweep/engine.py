@@ -67,8 +67,12 @@ class _Started:
     begun: float
 
 
-def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
+def run_sweep(
+    configs: Sequence[Config], *, progress: Progress, part_of: Sequence[str] | None = None
+) -> list[Result]:
     """Trains every run that is not stored yet and returns one result a config, in order.
+
+    ``part_of``: where they are a worker's part of a sweep, the `objective_columns` of that sweep.
 
     A job whose data cannot give what it asks, or that a library refuses, fails alone, with its
     `UserError` in its result. A program that cannot be compiled or trained fails its jobs.
@@ -76,20 +80,17 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     Raises:
       UserError: as `plan.resolved` does, before anything is trained.
     """
-    recorder = Recorder(configs)
+    recorder = Recorder(configs, is_part=part_of is not None)
     with timed("identify"):
         runs = plan.resolved(configs)
         recorder.plan(runs)
-    columns = sorted({objective(config) for config in configs})
+    columns = objective_columns(configs) if part_of is None else part_of
     results: dict[Key, Result] = {}
     waited = False
     with Claims() as claims:
         while left := [run for run in runs if run.key not in results]:
             with timed("identify"), claims.deciding(left):
-                results |= {
-                    key: Result(key[1], _told(row, columns), was_stored=True)
-                    for key, row in plan.stored_runs(left, columns).items()
-                }
+                results |= stored_results(left, columns)
                 left = [run for run in left if run.key not in results]
                 free = claims.take(left)
             if free:
@@ -102,6 +103,19 @@ def run_sweep(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
                 claims.wait(left)
     recorder.finish()
     return [results[run.key] for run in runs]
+
+
+def objective_columns(configs: Sequence[Config]) -> list[str]:
+    """What the jobs of a sweep may be asked for: the stored column of each objective."""
+    return sorted({objective(config) for config in configs})
+
+
+def stored_results(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, Result]:
+    """Of those of ``runs`` that are stored."""
+    return {
+        key: Result(key[1], _told(row, columns), was_stored=True)
+        for key, row in plan.stored_runs(runs, columns).items()
+    }
 
 
 def _train_all(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from harness.files import check_folder
 from harness.predict import Model
 from harness.record import store
 from harness.record.mirror import Mirror, Patience, mirror_run
+from harness.record.replay import stored_logs
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import LABELS, labels
@@ -34,11 +35,16 @@ _patience = Patience()
 
 
 class Recorder:
-    """The only writer of a sweep in this process."""
+    """The only writer of a sweep in this process.
 
-    def __init__(self, configs: Iterable[Config]):
+    A worker's ``is_part`` of a sweep: it writes shards, and whoever handed out the work does the
+    rest, the mirror and what the folder is to have.
+    """
+
+    def __init__(self, configs: Iterable[Config], *, is_part: bool = False):
         """For runs of ``configs``; raises `UserError` where W&B's settings make no sense."""
         configs = list(configs)
+        self._is_part = is_part
         for folder in {folder_of(config) for config in configs}:
             check_folder(
                 folder, what=f"cannot store runs in {folder}", remedy="change root or name"
@@ -46,17 +52,25 @@ class Recorder:
             store.set_aside(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._models: dict[Path, dict[str, Model]] = defaultdict(dict)
-        self._mirrors = {key: _mirror(*key) for key in {_mirror_key(one) for one in configs}}
+        keys = set() if is_part else {_mirror_key(one) for one in configs}
+        self._mirrors = {key: _mirror(*key) for key in keys}
         self._planned: dict[Path, set[str]] = defaultdict(set)
-        self._objectives = _objectives(configs)
+        self._objectives = {} if is_part else _objectives(configs)
         self._described: set[tuple[Path, str]] = set()
         self._waiting_since = math.inf
 
     def plan(self, runs: Iterable[Run]) -> None:
         """Says in each folder, as its first shard is written, how many runs it is to have once
         ``runs`` are trained."""
-        for run in runs:
+        for run in () if self._is_part else runs:
             self._planned[run.folder].add(run.run_id)
+
+    def recorded(self, config: Config) -> Config:
+        """As it is recorded: without a mirror also where WANDB_MODE says so, since what is owed to
+        W&B follows from the store."""
+        if self._is_part or self._mirrors[_mirror_key(config)].mode != "disabled":
+            return config
+        return replace(config, wandb=replace(config.wandb, mode="disabled"))
 
     def describe(self, dataset: Dataset, config: Config) -> None:
         """Keeps what is found in the data of a run, once a folder.
@@ -84,10 +98,8 @@ class Recorder:
 
         ``model`` is kept beside it.
         """
-        if self._mirrors[_mirror_key(config)].mode == "disabled":
-            # Also where WANDB_MODE says so: what is owed to W&B follows from the store.
-            settings = {**record.config["wandb"], "mode": "disabled"}
-            record = replace(record, config={**record.config, "wandb": settings})
+        settings = {**record.config["wandb"], "mode": self.recorded(config).wandb.mode}
+        record = replace(record, config={**record.config, "wandb": settings})
         folder, mirrored = _mirror_key(config)
         self._waiting[folder].append((record, mirrored))
         if model is not None:
@@ -117,19 +129,34 @@ class Recorder:
                 # Before the runs: a stored run that is to keep its model has it.
                 for run_id, model in self._models[folder].items():
                     checkpoints.save(folder, run_id, **model.files())
-                if folder in self._planned:
-                    run_ids = self._planned.pop(folder) | store.stored(folder).keys()
-                    store.write_plan(folder, len(run_ids), self._objectives[folder])
+                self._write_plan(folder)
                 store.write_shard(folder, tables([record for record, _ in waiting]))
             del self._waiting[folder], self._models[folder]
             with timed("mirror"):
                 by_settings = defaultdict(list)
-                for record, settings in waiting:
+                for record, settings in () if self._is_part else waiting:
                     run = mirror_run(record, with_charts=settings.charts)
                     by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
                     self._mirrors[folder, settings].write(runs)
         self._waiting_since = math.inf
+
+    def took(self, runs: Sequence[Run]) -> None:
+        """Does what `flush` does beside writing shards, for ``runs`` that workers have stored."""
+        by_key = defaultdict(list)
+        for run in runs:
+            by_key[_mirror_key(run.config)].append(run.run_id)
+        for key, run_ids in by_key.items():
+            with timed("store"):
+                self._write_plan(key[0])
+            with timed("mirror"):
+                if self._mirrors[key].mode != "disabled":
+                    self._mirrors[key].write(list(stored_logs(key[0], run_ids)))
+
+    def _write_plan(self, folder: Path) -> None:
+        if folder in self._planned:
+            run_ids = self._planned.pop(folder) | store.stored(folder).keys()
+            store.write_plan(folder, len(run_ids), self._objectives[folder])
 
     def finish(self) -> None:
         """Keeps what the sweep asked its runs for, also where all of them were stored before."""

@@ -1,0 +1,126 @@
+"""A sweep by its engine: what is missing is cut into units and handed out, its answers gathered."""
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness import devices
+from harness.config import Config
+from harness.config.engines import Local, Processes, Ray, Submitit
+from harness.data.in_memory import Memory
+from harness.engines import processes
+from harness.engines.units import Unit, answered, units
+from harness.errors import UserError
+from harness.run import Key, Run
+from harness.sweep import plan
+from harness.sweep.engine import Result, objective_columns, run_sweep, stored_results
+from harness.sweep.progress import Progress
+from harness.sweep.recorder import Recorder
+from harness.sweep.timings import timed
+
+# Units for each worker, and the most runs of one: so that there is something to share out where
+# some take longer, and progress to show. A job of Slurm's begins with imports, and so is one unit.
+SHARES, MOST_RUNS = 4, 1024
+
+
+def train(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
+    """As `run_sweep`, by the engine that all of ``configs`` name.
+
+    Raises:
+      UserError: as `run_sweep`; or jobs name several engines, or one cannot be had or has no use of
+        data in this process' memory.
+    """
+    engine = _engine(configs)
+    if isinstance(engine, Local):
+        return run_sweep(configs, progress=progress)
+    recorder = Recorder(configs)
+    columns = objective_columns(configs)
+    with timed("identify"):
+        runs = plan.resolved(configs)
+        recorder.plan(runs)
+        results = stored_results(runs, columns)
+        missing = [run for run in runs if run.key not in results]
+    if missing:
+        results |= _shared(missing, engine, columns, recorder, progress)
+    recorder.finish()
+    return [results[run.key] for run in runs]
+
+
+def _engine(configs: Sequence[Config]) -> Any:
+    engines = {config.engine for config in configs}
+    if len(engines) > 1:
+        names = ", ".join(sorted(engine.name for engine in engines))
+        raise UserError(f"engine={names}: a sweep has one engine: give one, with the same keys")
+    (engine,) = engines
+    if not isinstance(engine, Local) and any(isinstance(one.dataset, Memory) for one in configs):
+        raise UserError(
+            f"engine={engine.name}: other processes cannot see data in this one's memory: write "
+            "the table to a file and give its path, or leave engine=local"
+        )
+    return engine
+
+
+def _shared(
+    runs: Sequence[Run],
+    engine: Any,
+    columns: list[str],
+    recorder: Recorder,
+    progress: Progress,
+) -> dict[Key, Result]:
+    """Has workers train and store ``runs``; what became of each."""
+    with timed("identify"):
+        by_job = isinstance(engine, Submitit)
+        number = engine.workers * (1 if by_job else SHARES)
+        waiting = dict(
+            enumerate(units(runs, number=number, most=len(runs) if by_job else MOST_RUNS))
+        )
+        texts = [
+            Unit.of(unit, devices=_devices(engine), recorder=recorder, columns=columns).text()
+            for unit in waiting.values()
+        ]
+    results: dict[Key, Result] = {}
+    handed_out = _run(texts, engine, runs[0].folder)
+    with progress.training(sum(map(len, waiting.values()))) as advance:
+        try:
+            for place, text in handed_out:
+                unit = waiting.pop(place)
+                results |= _taken(unit, text, columns, recorder)
+                advance(len(unit))
+        finally:
+            handed_out.close()
+            # Of units without an answer, as where the user stops the sweep.
+            for unit in waiting.values():
+                recorder.took([run for run in unit if run.key in stored_results(unit, columns)])
+    return results
+
+
+def _taken(
+    unit: Sequence[Run], text: str, columns: Sequence[str], recorder: Recorder
+) -> dict[Key, Result]:
+    found = {run.key: one for run, one in zip(unit, answered(unit, text), strict=True)}
+    if any(one.error for one in found.values()):  # what a worker stored before it was lost
+        found |= stored_results([run for run in unit if found[run.key].error], columns)
+    recorder.took([run for run in unit if not found[run.key].error])
+    return found
+
+
+def _devices(engine: Any) -> int:
+    if engine.cpus is not None:
+        return engine.cpus
+    return max(1, devices.available_cores() // engine.workers)
+
+
+def _run(texts: Sequence[str], engine: Any, folder: Path) -> Generator[tuple[int, str]]:
+    """The engine at work: each unit's place and its answer, as they come. Closed, it stops."""
+    match engine:
+        case Processes():
+            return processes.run(texts, engine)
+        case Submitit():
+            from harness.engines import submitted
+
+            return submitted.run(texts, engine, folder)
+        case Ray():
+            from harness.engines import cluster
+
+            return cluster.run(texts, engine)
+    raise AssertionError(engine)
