@@ -1,4 +1,5 @@
-"""What users bring: losses and optimizers, listed beside ours by the name they are chosen by.
+"""What users bring: losses, models, optimizers, samplers and splits, listed beside ours by the name
+they are chosen by.
 
     from harness.plugins import loss
 
@@ -25,9 +26,10 @@ from types import ModuleType
 from typing import Any
 
 from harness.errors import UserError
+from harness.signatures import check_storable
 
 ENTRY_POINTS = "bce_harness.plugins"
-GROUPS = ("loss", "optimizer")
+GROUPS = ("loss", "model", "optimizer", "sampler", "split")
 """The groups of conf/ that plug-ins can add choices to."""
 
 _PLUGGED: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
@@ -46,10 +48,7 @@ def loss(given: Any = None, /, *, name: str | None = None, of_a_batch: bool = Fa
     Raises:
       UserError: it is no loss, or another loss has its name.
     """
-    if given is None or isinstance(given, str):
-        return lambda defined: loss(defined, name=name or given, of_a_batch=of_a_batch)
-    _add("loss", given, name, of_a_batch=of_a_batch)
-    return given
+    return _added("loss", given, name, of_a_batch=of_a_batch)
 
 
 def optimizer(given: Any = None, /, *, name: str | None = None) -> Any:
@@ -62,10 +61,46 @@ def optimizer(given: Any = None, /, *, name: str | None = None) -> Any:
     Raises:
       UserError: it is no such factory, or another optimizer has its name.
     """
-    if given is None or isinstance(given, str):
-        return lambda defined: optimizer(defined, name=name or given)
-    _add("optimizer", given, name)
-    return given
+    return _added("optimizer", given, name)
+
+
+def model(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds a network: a Flax NNX module, left unchanged.
+
+    Args:
+      given: made by ``(inputs, setting=default, ..., rngs=rngs)``; see `harness.models.as_model`.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such class, or another model has its name.
+    """
+    return _added("model", given, name)
+
+
+def sampler(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds a sampler: a class with imbalanced-learn's interface, left unchanged.
+
+    Args:
+      given: has ``fit_resample(X, y)``; see `harness.data.sampler.own.as_sampler`.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such class, or another sampler has its name.
+    """
+    return _added("sampler", given, name)
+
+
+def split(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds a split: a class with scikit-learn's interface, left unchanged.
+
+    Args:
+      given: has ``split(X, y, groups)``; see `harness.data.own_splitter.as_splitter`.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such class, or another split has its name.
+    """
+    return _added("split", given, name)
 
 
 def plugged(group: str) -> Mapping[str, Any]:
@@ -152,23 +187,52 @@ def load_installed() -> None:
             ) from error
 
 
+def _added(group: str, given: Any, name: str | None, **how: Any) -> Any:
+    """``given`` once it is added, or a decorator: ``@loss``, ``@loss("name")``, ``@loss(...)``."""
+    if given is None or isinstance(given, str):
+        return lambda defined: _added(group, defined, name or given, **how)
+    _add(group, given, name, **how)
+    return given
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What makes a choice of a group of what users bring, and the choices that are ours."""
+
+    made_of: Callable[..., Any]
+    ours: tuple[Any, ...]
+
+
+@cache
+def _kind(group: str) -> _Kind:
+    from harness import losses, models, optimizers  # late, and so are the data's: scikit-learn
+    from harness.data import own_splitter, sampler, splitters
+    from harness.data.sampler import own
+
+    return {
+        "loss": _Kind(losses.as_loss, losses.LOSSES),
+        "model": _Kind(models.as_model, models.MODELS),
+        "optimizer": _Kind(optimizers.as_optimizer, optimizers.OPTIMIZERS),
+        "sampler": _Kind(own.as_sampler, sampler.SAMPLERS),
+        "split": _Kind(own_splitter.as_splitter, splitters.SPLITTERS),
+    }[group]
+
+
 def _add(group: str, given: Any, name: str | None, **how: Any) -> str:
     """Adds a choice to ``group``, and gives its name."""
     global _generation
-    from harness import losses, optimizers
-
-    makers: dict[str, Any] = {"loss": losses.as_loss, "optimizer": optimizers.as_optimizer}
-    ours: dict[str, Any] = {"loss": losses.LOSSES, "optimizer": optimizers.OPTIMIZERS}
-    made: Any = makers[group](given, name, **how)
+    kind = _kind(group)
+    made: Any = kind.made_of(given, name, **how)
     before = _PLUGGED[group].get(made.name)
     if not re.fullmatch(r"[A-Za-z_][\w-]*", made.name):
         raise UserError(f"{group}={made.name!r} is no name: use letters, digits and _")
-    if made.name in {one.name for one in ours[group]}:
+    if made.name in {one.name for one in kind.ours}:
         raise UserError(f"{group}={made.name} is one of ours: give {_place(made)} another name")
     if before is not None and _place(before) != _place(made):
         raise UserError(
             f"{group}={made.name} is defined by {_place(before)} and by {_place(made)}: rename one"
         )
+    check_storable(made, kind.ours, choice=f"{group}={made.name}")
     _PLUGGED[group][made.name] = made
     _generation += 1
     return made.name

@@ -33,7 +33,7 @@ from harness.cli import launching
 from harness.files import conf_dir
 from harness.sweep import compiled, plan
 
-pytest_plugins = ["tests.wandb_client"]
+pytest_plugins = ["tests.plugged", "tests.wandb_client"]
 
 # Tests put other code in place of the package's, which a kept program would not show.
 compiled.keeping = False

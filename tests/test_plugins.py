@@ -20,6 +20,8 @@ from tests.conftest import TINY
 from tests.runs import config, groups, prepared, runs_of
 from tests.stored import stored_tables
 
+pytestmark = pytest.mark.usefixtures("nothing_stays")
+
 LOSSES = '''
 from dataclasses import dataclass
 
@@ -76,22 +78,6 @@ def written(folder: Path, **files: str) -> Path:
     for name, text in {"__init__": "", "helper": HELPER, "losses": LOSSES, **files}.items():
         (package / f"{name}.py").write_text(text)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def nothing_stays(monkeypatch):
-    """Modules and what they added are gone after each test."""
-    modules, path = set(sys.modules), list(sys.path)
-    for name in ("_PLUGGED", "_SOURCES"):
-        before = getattr(plugins, name)
-        kept = {k: dict(v) if isinstance(v, dict) else v for k, v in before.items()}
-        monkeypatch.setattr(plugins, name, kept)
-    yield
-    for name in set(sys.modules) - modules:
-        if name.partition(".")[0] in {"their_package", "mine", "beside"}:
-            del sys.modules[name]
-    sys.path[:] = path
-    importlib.invalidate_caches()
 
 
 @pytest.fixture

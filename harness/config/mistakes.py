@@ -22,7 +22,7 @@ def explained(error: ValidationError, *, at: tuple[str, ...], groups: Set[str]) 
     if len(keys) > 2 and keys[0] in groups:
         del keys[1]
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    if first["type"] == "union_tag_invalid" and keys[-1] in plugins.GROUPS:
+    if first["type"] == "union_tag_invalid" and keys[-1] in {*plugins.GROUPS, "network"}:
         # A stored run or a model may name one that nobody has loaded here, and nothing loads by it.
         more = " A plug-in's is known once its module is named: plugins=[my_module.py]"
     return f"{'.'.join(keys)}: {_complaint(first)}{more}"

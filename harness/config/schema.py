@@ -80,15 +80,23 @@ if TYPE_CHECKING:  # the unions below are built from tables, which a type checke
 else:
     AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
     AnySplit = Annotated[
-        reduce(or_, (Annotated[kind, Tag(kind.name)] for kind in splitters.SPLITTERS)),
-        Discriminator(_split_name),
+        Annotated[
+            reduce(or_, (Annotated[kind, Tag(kind.name)] for kind in splitters.SPLITTERS)),
+            Discriminator(_split_name),
+        ],
+        *_Plugged("split").marks,
     ]
-    AnySampler = Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")]
+    AnySampler = Annotated[
+        Annotated[reduce(or_, sampler.SAMPLERS), Discriminator("name")],
+        *_Plugged("sampler").marks,
+    ]
     AnyBatching = Annotated[reduce(or_, batches.BATCHINGS), Discriminator("name")]
     AnyLoss = Annotated[
         Annotated[reduce(or_, losses.LOSSES), Discriminator("name")], *_Plugged("loss").marks
     ]
-    AnyModel = Annotated[reduce(or_, models.MODELS), Discriminator("name")]
+    AnyModel = Annotated[
+        Annotated[reduce(or_, models.MODELS), Discriminator("name")], *_Plugged("model").marks
+    ]
     AnyOptimizer = Annotated[
         Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")],
         *_Plugged("optimizer").marks,

@@ -46,7 +46,10 @@ LOSS_FAMILIES: Mapping[str, Any] = {
 # What a choice that is not ours passes besides its own code, by its group.
 OWN = {
     "loss": "harness.losses.own.as_loss",
+    "model": "harness.models.own.as_model",
     "optimizer": "harness.optimizers.own.as_optimizer",
+    "sampler": "harness.data.sampler.own.as_sampler",
+    "split": "harness.data.own_splitter.as_splitter",
 }
 # What only checks, says, times or keeps something: no number follows from it.
 NOT_FOLLOWED = frozenset(

@@ -1,7 +1,7 @@
 """The networks (Flax NNX): features (batch, num_features) to logits (batch,)."""
 
 from harness.models.base import Inputs, Model
-from harness.models.convolutional import CNN
+from harness.models.convolutional import CNN, Convolution
 from harness.models.cost import Cost, cost
 from harness.models.dense import MLP, LogisticRegression, ResidualMLP
 from harness.models.network import (
@@ -16,6 +16,7 @@ from harness.models.network import (
     with_padding,
     without_padding,
 )
+from harness.models.own import as_model
 
 MODELS: tuple[type[Model], ...] = (LogisticRegression, MLP, ResidualMLP, CNN)
 
@@ -23,12 +24,14 @@ __all__ = [
     "CNN",
     "MLP",
     "MODELS",
+    "Convolution",
     "Cost",
     "Inputs",
     "LogisticRegression",
     "Model",
     "Network",
     "ResidualMLP",
+    "as_model",
     "cost",
     "named_params",
     "network",

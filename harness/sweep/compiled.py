@@ -87,7 +87,9 @@ def _place(program: Program, width: int) -> Path | None:
     if not folder or "://" in folder or not settings.jax_enable_compilation_cache:
         return None
     optimizer = type(jax.tree.unflatten(program.optimizer, range(program.optimizer.num_leaves)))
-    own = own_hash(*program.losses, optimizer)  # whose sources are not among ours
+    own = own_hash(
+        *program.losses, type(program.model), optimizer
+    )  # whose sources are not among ours
     traced_from = (_sources(), environment(), jax.device_count(), width, program, own)
     return Path(folder) / "programs" / hashlib.sha256(repr(traced_from).encode()).hexdigest()[:32]
 

@@ -1,0 +1,27 @@
+"""What tests of plug-ins share."""
+
+import importlib
+import sys
+
+import pytest
+
+from harness import plugins
+
+THEIRS = {"their_package", "mine", "beside", "my_parts"}
+"""The modules that tests bring."""
+
+
+@pytest.fixture
+def nothing_stays(monkeypatch):
+    """Modules and what they added are gone after each test."""
+    modules, path = set(sys.modules), list(sys.path)
+    for name in ("_PLUGGED", "_SOURCES"):
+        before = getattr(plugins, name)
+        kept = {k: dict(v) if isinstance(v, dict) else v for k, v in before.items()}
+        monkeypatch.setattr(plugins, name, kept)
+    yield
+    for name in set(sys.modules) - modules:
+        if name.partition(".")[0] in THEIRS:
+            del sys.modules[name]
+    sys.path[:] = path
+    importlib.invalidate_caches()

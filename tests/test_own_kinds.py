@@ -1,0 +1,232 @@
+"""Models, samplers and splits of the user's own, as docs/plugins.md shows them."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from harness import plugins
+from harness.data.library import datasets
+from harness.errors import UserError
+from harness.identity import own_hash, run_id
+from harness.sweep import compiled
+from tests.conftest import TINY
+from tests.runs import config, groups, prepared
+from tests.stored import stored_tables
+
+pytestmark = pytest.mark.usefixtures("nothing_stays")
+
+DOCS = Path(plugins.__file__).parents[1] / "docs" / "plugins.md"
+FEW = ("training.num_epochs=1", "training.steps_per_epoch=2", "wandb=disabled")
+DIGITS = {"kind": "sklearn", "name": "digits", "positive": "1"}
+
+
+@pytest.fixture
+def parts(tmp_path, monkeypatch):
+    """The file `my_parts.py` of all that the page shows."""
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.S)
+    (tmp_path / "my_parts.py").write_text("\n\n".join(blocks))
+    return tmp_path / "my_parts.py"
+
+
+def id_of(**changes) -> str:
+    return run_id(config(**changes), data_fingerprint="d")
+
+
+def test_a_model_is_trained_stored_and_predicts(harness, parts):
+    sweep = ("plugins=[my_parts.py]", "dataset=digits", "model=ResNet")
+    sweep += ("model.filters=2", "model.depth=1")
+    said = harness("train", "-m", *FEW, *sweep, "training.save_model=true")
+    assert said.out.startswith("1 trained"), said.err
+    runs = stored_tables(Path("runs/default"))["runs"]
+    theirs = runs.filter(pl.col("model.name") == "ResNet")
+    assert set(theirs["model.depth"]) == {1} and set(theirs["model.filters"]) == {2}
+    again = harness("train", "-m", *FEW, *sweep, "training.save_model=true")
+    assert again.out.startswith("0 trained, 1 already stored")
+    model = f"runs/default/models/{theirs['run_id'].item()}"
+    digits = datasets.get(config(dataset=DIGITS).dataset)
+    pl.DataFrame(digits.features, schema=list(digits.feature_names)).write_csv("rows.csv")
+    assert harness("predict", model, "rows.csv", "plugins=[my_parts.py]").code == 0
+    plugins._PLUGGED["model"].clear()
+    said = harness("predict", model, "rows.csv")
+    assert said.code == 2 and "ResNet" in said.err and "plugins=[my_module.py]" in said.err
+
+
+def test_a_model_has_our_head_and_starts_at_the_prior(parts):
+    plugins.load("my_parts.py")
+    one = prepared(config(dataset=DIGITS, model={"name": "ResNet", "dropout": 0.5}))
+    bias = np.log(one.data.num_positives / one.data.num_negatives)
+    assert one.lane.head_bias == pytest.approx(bias, rel=1e-6)
+    assert one.program.model.is_random and not one.program.pads_features
+    table = config(model={"name": "Attention", "head": "normalized", "prior_bias": False})
+    assert prepared(table).lane.head_bias == 0
+    swept = [config(dataset=DIGITS, model={"name": "ResNet"}, loss={"name": n}) for n in OURS]
+    other = config(dataset=DIGITS, model={"name": "ResNet", "depth": 1})
+    assert sorted(map(len, groups(*swept, other))) == [1, 2]
+
+
+OURS = ("bce", "focal")
+
+
+def test_sources_are_of_the_runs_that_use_them_alone(parts):
+    plain = {group: id_of(**{group: {"name": name}}) for group, name in USUAL.items()}
+    own = {"model": "ResNet", "sampler": "Jittered", "split": "Blocks"}
+    plugins.load("my_parts.py")
+
+    def ids():
+        return {group: id_of(**{group: {"name": name}}) for group, name in own.items()}
+
+    before, program = ids(), prepared(config(dataset=DIGITS, model={"name": "ResNet"})).program
+    kept = compiled._place(program, 8)
+    assert plain == {group: id_of(**{group: {"name": name}}) for group, name in USUAL.items()}
+    for group, old, new in (
+        ("model", "images + block", "images - block"),
+        ("sampler", "X + 0", "X + 0"),
+        ("sampler", "self.scale * rng", "-self.scale * rng"),
+        ("split", "self.blocks // len(X)", "self.blocks // (len(X) + 1)"),
+    ):
+        text = parts.read_text()
+        if old == new:
+            parts.write_text(text + "\n# A comment.\n")
+        else:
+            assert old in text
+            parts.write_text(text.replace(old, new))
+        importlib.reload(sys.modules["my_parts"])
+        after = ids()
+        changed = {one for one in own if after[one] != before[one]}
+        assert changed == (set() if old == new else {group})
+        before = after
+    assert plain == {group: id_of(**{group: {"name": name}}) for group, name in USUAL.items()}
+    program = prepared(config(dataset=DIGITS, model={"name": "ResNet"})).program
+    assert own_hash(type(program.model)) and (kept is None or kept != compiled._place(program, 8))
+
+
+USUAL = {"model": "mlp", "sampler": "smote", "split": "kfold"}
+
+
+def test_a_sampler_and_a_split_are_trained(harness, parts):
+    sweep = ("plugins=[my_parts.py]", "sampler=none,Jittered", "split=Blocks", "split.fold=0,1")
+    said = harness("train", "-m", *TINY, *sweep, "model=logistic")
+    assert said.out.startswith("4 trained"), said.err
+    runs = stored_tables(Path("runs/default"))["runs"]
+    theirs = runs.filter(pl.col("sampler.name") == "Jittered")
+    assert (theirs["num_train_synthetic"] > 0).all() and set(theirs["sampler.scale"]) == {0.1}
+    assert runs["test_fingerprint"].n_unique() == 2
+
+
+def test_rows_of_a_sampler_are_told_from_real_ones(parts):
+    plugins.load("my_parts.py")
+    none, jittered = (
+        prepared(config(sampler={"name": name}, seed=3)).data for name in ("none", "Jittered")
+    )
+    rarer = round(none.num_sampled * min(none.train_prior, 1 - none.train_prior))
+    assert len(jittered.synthetic) == rarer
+    assert jittered.num_sampled == none.num_sampled + len(jittered.synthetic)
+    again = prepared(config(sampler={"name": "Jittered"}, seed=3)).data
+    other = prepared(config(sampler={"name": "Jittered"}, seed=4)).data
+    assert np.array_equal(jittered.synthetic, again.synthetic)
+    assert not np.array_equal(jittered.synthetic, other.synthetic)
+
+
+def test_those_of_libraries_do_as_they_are(parts):
+    plugins.load("sampler=imblearn.over_sampling:RandomOverSampler")
+    plugins.load("split=sklearn.model_selection:StratifiedKFold")
+    over = prepared(config(sampler={"name": "RandomOverSampler"})).data
+    assert len(over.synthetic) == 0 and over.train_prior == pytest.approx(0.5)
+    fold = {"name": "StratifiedKFold", "n_splits": 4, "shuffle": True}
+    parts_of = [prepared(config(split={**fold, "fold": i})).data.split for i in range(4)]
+    tested = np.concatenate([one.test for one in parts_of])
+    assert len(np.unique(tested)) == len(tested) == 569
+    assert not set(parts_of[0].validation) & {*parts_of[0].test, *parts_of[0].train}
+    with pytest.raises(UserError, match=r"gives 4 pairs: lower split\.fold=7"):
+        prepared(config(split={**fold, "fold": 7}))
+    with pytest.raises(UserError, match=r"split\.n_splits: should be a valid integer"):
+        config(split={**fold, "n_splits": "many"})
+
+
+MODEL = "from flax import nnx\nimport jax.numpy as jnp\nfrom harness.plugins import model\n@model\n"
+NET = MODEL + "class f(nnx.Module):\n def __init__(self, inputs, *, {takes}rngs): {init}\n"
+NET += " def __call__(self, x): return {result}\n"
+PART = "import numpy as np\nfrom harness.plugins import sampler, split\n"
+HALF = PART + "@sampler\nclass f:\n def fit_resample(self, X, y): return {result}\n"
+CUT = PART + "@split\nclass f:\n def split(self, X, y, groups): return {result}\n"
+# A group, a file's text and what is said of it.
+REFUSED = {
+    "a function": ("model", MODEL + "def f(inputs): return 3", "give a class Net(flax.nnx.Module)"),
+    "no default": (
+        "model",
+        NET.format(takes="width, ", init="pass", result="x"),
+        "width has no default",
+    ),
+    "a key of all": (
+        "model",
+        NET.format(takes="scale=1.0, ", init="pass", result="x"),
+        "scale is a key of all such choices",
+    ),
+    "another kind": (
+        "model",
+        NET.format(takes="width=1.5, ", init="pass", result="x"),
+        "width is int where our own have it",
+    ),
+    "logits": ("model", NET.format(takes="", init="pass", result="x[:, 0]"), "of shape (3,) for 3"),
+    "another type": (
+        "model",
+        NET.format(takes="", init="pass", result="x.astype(jnp.float16)"),
+        "returned float16",
+    ),
+    "a wrong size": (
+        "model",
+        NET.format(takes="", init="self.a = nnx.Linear(7, 2, rngs=rngs)", result="self.a(x)"),
+        "fails on 30 features",
+    ),
+    "batch statistics": (
+        "model",
+        NET.format(takes="", init="self.a = nnx.BatchNorm(30, rngs=rngs)", result="self.a(x)"),
+        "in place of nnx.BatchNorm",
+    ),
+    "random state": (
+        "model",
+        NET.format(takes="", init="self.a = nnx.Dropout(0.5, rngs=rngs)", result="self.a(x)"),
+        "let __call__ take dropout_key=None",
+    ),
+    "no fit_resample": (
+        "sampler",
+        PART + "@sampler\nclass f: pass",
+        "def fit_resample(self, X, y)",
+    ),
+    "no labels": ("sampler", HALF.format(result="X, y[:3]"), "a label for each row"),
+    "not finite": ("sampler", HALF.format(result="X * np.inf, y"), "that are not finite"),
+    "one class": ("sampler", HALF.format(result="X[y == 1], y[y == 1]"), "would leave no negative"),
+    "too many": (
+        "sampler",
+        HALF.format(result="np.concatenate([X, X + 1]), np.concatenate([y, y])"),
+        "make fewer",
+    ),
+    "raises": ("sampler", HALF.format(result="X[1, 2, 3]"), "change its settings, or use sampler="),
+    "no split": ("split", PART + "@split\nclass f: pass", "def split(self, X, y, groups)"),
+    "no pairs": ("split", CUT.format(result="[]"), "gives 0 pairs"),
+    "rows twice": ("split", CUT.format(result="[(np.arange(9), np.arange(9))]"), "has rows twice"),
+    "no places": ("split", CUT.format(result="[(y > 0, y > 1)]"), "no places of rows"),
+}
+
+
+@pytest.mark.parametrize(("group", "text", "told"), REFUSED.values(), ids=REFUSED)
+def test_what_is_no_such_part_is_one_line(group, text, told, tmp_path):
+    (tmp_path / "mine.py").write_text(text + "\n")
+    with pytest.raises(UserError) as refused:
+        plugins.load(str(tmp_path / "mine.py"))
+        prepared(config(**{group: {"name": "f"}}))
+    assert told in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_help_and_completion_list_them(harness, parts, monkeypatch):
+    said = harness("train", "plugins=[my_parts.py]", "model=Attention", "--help")
+    assert "ResNet" in said.out and "heads: 2" in said.out
+    typed = "harness train plugins=[my_parts.py] sampler=Jit"
+    monkeypatch.setenv("COMP_LINE", typed)
+    assert harness("-sc", "query=bash").out.split() == ["sampler=Jittered"]
