@@ -34,6 +34,7 @@ NOT_VARIED = {
     "name", "root", "rerun",  # say where a run is kept, as all of wandb does
     "plugins",  # say where its parts come from
     "evaluation.objective", "training.save_model",  # change no run
+    "dataset.family",  # says what a run's data are kin to
     "dataset.contents",  # follows from a frame
     # follow from a run's counts of classes, and are given to no sweep
     "loss.positive_scale", "loss.negative_scale", "loss.positive_margin", "loss.negative_margin",

@@ -164,24 +164,69 @@ def test_equivalence_over_data_sets_is_two_one_sided_signed_ranks(mean):
     assert statistics.equivalence_wilcoxon_p([0.25, 0.25], margin=0.25) == 1
 
 
+def more_datasets(values, *, p_value, family_size=1):
+    """Of data sets without split noise."""
+    return statistics.more_needed_of_ranks(
+        values=values, split_variance=0.0, num_splits=5, p_value=p_value, p_matters=float("nan"),
+        family_size=family_size,
+    ).datasets  # fmt: skip
+
+
 def test_the_promised_number_of_data_sets_is_of_the_right_order():
     """The same differences seen again and again decide within a factor 2 of when foretold."""
     values = np.array([0.3, 0.2, -0.1, 0.25, 0.15, -0.32, 0.05])
     p = statistics.wilcoxon_p(values)
-    more = statistics.more_datasets_needed(p_value=p, num_datasets=7, family_size=1)
+    more = more_datasets(values, p_value=p)
     decided = next(k for k in range(2, 50) if statistics.wilcoxon_p(np.tile(values, k)) <= 0.05)
     assert p > 0.05 and more is not None
     assert decided / 2 <= (7 + more) / 7 <= decided * 2
 
 
 def test_few_data_sets_foretell_nothing():
-    given = {"p_value": 0.4, "family_size": 1}
     few = statistics.FORECAST_FROM - 1
-    assert statistics.more_datasets_needed(num_datasets=few, **given) is None
-    assert statistics.more_datasets_needed(num_datasets=few + 1, **given) > 0
+    assert more_datasets(np.arange(few), p_value=0.4) is None
+    assert more_datasets(np.arange(few + 1), p_value=0.4) > 0
 
 
 def test_too_few_data_sets_to_ever_decide_are_told_how_many_would():
     """With Holm over 4, six agreeing data sets would be 2/64 > .05/4: eight are needed."""
-    assert statistics.more_datasets_needed(p_value=0.0625, num_datasets=5, family_size=4) >= 3
-    assert statistics.more_datasets_needed(p_value=1.0, num_datasets=8, family_size=4) is None
+    assert more_datasets(np.arange(5), p_value=0.0625, family_size=4) >= 3
+    assert more_datasets(np.arange(8), p_value=1.0, family_size=4) is None
+
+
+@pytest.mark.parametrize(("noise", "splits"), [(0.9, True), (0.1, False)])
+def test_what_decides_follows_from_where_the_spread_between_data_sets_comes_from(noise, splits):
+    """Of 12 data sets of 3 splits: those that differ by their splits' noise want more of these.
+
+    What is foretold is checked by drawing such data sets with as many.
+    """
+    rng = np.random.default_rng(4)
+
+    def drawn(num_splits: float, datasets: int = 12) -> np.ndarray:
+        between = rng.normal(0.012, np.sqrt(1 - noise) * 0.03, datasets)
+        return between + rng.normal(0, np.sqrt(noise * 3 / num_splits) * 0.03, datasets)
+
+    values = drawn(3)
+    values = 0.012 + 0.03 * (values - values.mean()) / values.std(ddof=1)  # as planted
+    more = statistics.more_needed_of_ranks(
+        values=values, split_variance=noise * 0.03**2, num_splits=3,
+        p_value=statistics.wilcoxon_p(values), p_matters=float("nan"), family_size=1,
+    )  # fmt: skip
+    assert (more.splits is not None, more.datasets is not None) == (splits, not splits)
+    then = [drawn(3 + more.splits) if splits else drawn(3, 12 + more.datasets) for _ in range(200)]
+    now = [drawn(3) for _ in range(200)]
+    power = [np.mean([statistics.wilcoxon_p(d) <= 0.05 for d in of]) for of in (now, then)]
+    assert power[0] < 0.4 and 0.35 < power[1] < 0.8  # as foretold: about one half
+
+
+def test_what_would_show_the_same_is_foretold_too():
+    """No difference to be seen: nothing but equivalence can be decided, and soon."""
+    values = np.array([0.004, -0.006, 0.009, -0.004, 0.007, -0.011, 0.002])
+    given = {"values": values, "split_variance": 0.0, "num_splits": 5, "family_size": 4}
+    p_value = statistics.wilcoxon_p(values)
+    p_matters = statistics.equivalence_wilcoxon_p(values, margin=0.01)
+    assert p_value > 0.5 and 0.05 / 4 < p_matters < 0.05
+    more = statistics.more_needed_of_ranks(p_value=p_value, p_matters=p_matters, **given)
+    assert more.datasets is not None and 1 <= more.datasets <= 5
+    nothing = statistics.more_needed_of_ranks(p_value=p_value, p_matters=float("nan"), **given)
+    assert nothing.datasets is None or nothing.datasets > 50

@@ -118,7 +118,7 @@ def test_a_report_and_the_terminal_say_what_is_not_trained(folder):
 
 def test_a_claim_about_untrained_runs_is_not_judged_and_stays_in_its_family():
     differences = np.linspace(0.4, 0.6, 12)
-    pairs = judging.Pairs(differences, untrained="9 of 12 choices at an end of the grid of x")
+    pairs = judging.Pairs(differences, withheld="9 of 12 choices at an end of the grid of x")
     refused, judged = judging.judge(
         [claim(), claim()], [pairs, judging.Pairs(differences)], alpha=0.05
     )

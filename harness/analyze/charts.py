@@ -116,12 +116,12 @@ def finished(chart: Chart) -> Mapping[str, Any]:
 
 def differences() -> Chart:
     """Rows: method, difference, low, high, verdict."""
-    return _forest("difference from the baseline on test", ["num_pairs:Q", "p_holm:Q"])
+    return _forest("difference from the baseline on test", ["num_pairs:Q", "p_adjusted:Q"])
 
 
 def datasets() -> Chart:
-    """Rows: method, difference, low, high, verdict, num_datasets, p_holm."""
-    return _forest("typical difference over data sets", ["num_datasets:Q", "p_holm:Q"])
+    """Rows: method, difference, low, high, verdict, num_datasets, p_adjusted."""
+    return _forest("typical difference over data sets", ["num_datasets:Q", "p_adjusted:Q"])
 
 
 def _forest(title: str, evidence: list[str]) -> Chart:

@@ -1,10 +1,14 @@
 """The tables that everything else shows.
 
 They are the leaderboard, and differences from the baseline on each data set and over data sets.
+
+Questions named in advance (the headline, and what a report's first table asks) are families of
+their own, in which Holm's correction holds the chance of any false verdict. All else that was
+measured is exploratory, one family: Benjamini and Hochberg's holds the share of false ones.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,15 +44,20 @@ ACROSS: dict[str, Any] = {
     "low": pl.Float64,
     "high": pl.Float64,
     "p_value": pl.Float64,
-    "p_holm": pl.Float64,
+    "p_adjusted": pl.Float64,
     "p_same": pl.Float64,
     "verdict": pl.String,
     "more_datasets": pl.Int64,
+    "more_splits": pl.Int64,
     "p_worse": pl.Float64,
     "p_equivalent": pl.Float64,
     "p_better": pl.Float64,
     "family_size": pl.Int64,
+    "correction": pl.String,
 }
+
+HOLM, EXPLORED = "Holm", "Benjamini-Hochberg"
+"""What a comparison's p was corrected by; that of the second is exploratory."""
 
 
 def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.DataFrame:
@@ -75,7 +84,7 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
         (pl.col("status") == "diverged").sum().alias("num_diverged"),
         _share("train").alias("train_positive_rate"),
         _share("test").alias("test_positive_rate"),
-        (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("test_train_ratio"),
+        test_train_ratio(chosen.columns).alias("test_train_ratio"),
         *(e for m in metrics for e in _moments(_finite(f"test/{m}"), m)),
     )
     ends = [
@@ -89,6 +98,17 @@ def leaderboard(chosen: pl.DataFrame, *, metrics: Sequence[str] = ()) -> pl.Data
     shown = [f"{m}{part}" for m in metrics for part in ("", "_low", "_high", "_seeds")]
     best = [compared(m, pl.col(m)) * -compared_sign(m) for m in metrics[:1]]
     return table.sort(*SCENARIO, *best, "method", nulls_last=True).select(*fixed, *shown)
+
+
+def test_train_ratio(columns: Collection[str]) -> pl.Expr:
+    """Rows tested on over rows that the run was made with, on average: see `statistics`.
+
+    Of tables of scores, whose validation rows nobody told, those trained on.
+    """
+    made_with = pl.col("num_train").mean()
+    if "num_validation" in columns:
+        made_with += pl.col("num_validation").fill_null(0).mean()
+    return pl.col("num_test").mean() / made_with
 
 
 def _counted(tunings: pl.Series) -> str:
@@ -115,38 +135,103 @@ def differences(
     metrics: Sequence[str] = (),
     baseline: str = BASELINE,
     rope: float = ROPE,
+    named: Collection[str] | None = None,
 ) -> pl.DataFrame:
     """Paired differences from the baseline on test, with verdicts.
 
     Of a metric with a target they are differences of the distance from it.
 
-    Pairs share scenario, seeds and data fingerprint. Holm's correction is over all comparisons of
-    one metric in the sweep: the chance that any "better", "worse" or "differs" in a metric's table
-    is false is at most 5%, and so is, by a correction of its own, that of any "same": less than
-    `rope` either way, of the first metric alone, in whose unit the rope is.
+    Pairs share scenario, seeds and data fingerprint. For each metric ``named`` (all by default)
+    Holm's correction is over its comparisons in the sweep: the chance that any "better", "worse" or
+    "differs" among them is false is at most 5%, and so is, by a correction of its own, that of any
+    "same": less than the metric's `margin` either way. All other metrics are one family, in which
+    Benjamini and Hochberg's correction keeps false ones at 5% of what is found; nothing of it is
+    called the same.
 
     Returns:
         One row per group other than the baseline and metric: GROUP, metric, difference, low, high
-        (95%, not adjusted, cut where no difference can lie), num_pairs, p_value, p_holm, p_same
-        (Holm's of "the difference is `rope` or more"), verdict, more_seeds (null where more seeds
-        alone would not decide, or nothing is to be decided), p_worse, p_equivalent, p_better (null
-        for a metric without direction), family_size.
+        (95%, not adjusted, cut where no difference can lie), num_pairs, split_variance (that of the
+        mean that more pairs would lessen), p_value, p_adjusted, p_same (Holm's of "the difference
+        is the margin or more"), verdict, more_seeds (null where more seeds alone would not decide,
+        or nothing is to be decided), p_worse, p_equivalent, p_better (null for a metric without
+        direction), family_size, correction.
     """
     metrics = list(metrics) or test_metrics(chosen)
+    named = metrics if named is None else named
     pairs = _pairs(chosen, metrics, baseline)
     moments = pairs.group_by(*GROUP, "metric").agg(
         *_moments(pl.col("difference"), "difference"),
-        (pl.col("num_test").mean() / pl.col("num_train").mean()).alias("ratio"),
+        test_train_ratio(pairs.columns).alias("ratio"),
     )
+    margins = {m: margin(m, rope=rope, headline=metrics[0]) for m in named if m in metrics}
     tables = [
-        _decided(family, metric, rope, is_headline=metric == metrics[0])
-        for (metric,), family in moments.group_by("metric")
+        _tested(one, metric, rope, margins.get(metric, float("nan")))
+        for (metric,), one in moments.group_by("metric")
     ]
-    if not tables:
-        return _decided(moments, "", rope, is_headline=False)
-    table = pl.concat(tables).with_columns(pl.col("metric").cast(pl.Enum(metrics)))
+    table = pl.concat(tables) if tables else _tested(moments, "", rope, float("nan"))
+    table = table.with_columns(pl.col("metric").cast(pl.Enum(metrics)))
     table = table.sort(*SCENARIO, "metric", "method", nulls_last=True)
-    return table.with_columns(pl.col("metric").cast(pl.String))
+    table = _decided(table.with_columns(pl.col("metric").cast(pl.String)), named)
+    more = np.full(table.height, np.nan)
+    for (metric, size), one in table.with_row_index().group_by("metric", "family_size"):
+        more[one["index"]] = statistics.more_seeds_needed(
+            mean=one["difference"].to_numpy(),
+            sd=one["sd"].to_numpy(),
+            num_seeds=one["num_pairs"].to_numpy(),
+            test_train_ratio=one["ratio"].to_numpy(),
+            margin=margins.get(str(metric), float("nan")),
+            family_size=size,
+        )
+    needed = pl.Series(more).fill_nan(None).cast(pl.Int64)
+    seeds = pl.when(pl.col("verdict") == "undecided").then(needed).alias("more_seeds")
+    return table.with_columns(seeds).select(
+        *GROUP, "metric", "difference", "low", "high", "num_pairs", "split_variance", "p_value",
+        "p_adjusted", "p_same", "verdict", "more_seeds", *CHANCES, "family_size", "correction",
+    ).with_columns(pl.col(pl.Float64).fill_nan(None))  # fmt: skip
+
+
+def margin(metric: str, *, rope: float, headline: str) -> float:
+    """The difference from which on one matters, in the metric's unit; NaN where nobody has said.
+
+    `rope` of the headline, in whose unit it is given, and ROPE of other metrics that 1 is the best
+    of, such as skill and F1. What a nat or a unit of cost is worth depends on the prevalence.
+
+    >>> margin("auroc", rope=0.02, headline="auroc"), margin("skill", rope=0.02, headline="auroc")
+    (0.02, 0.01)
+    >>> margin("log_loss", rope=0.02, headline="auroc")
+    nan
+    """
+    if metric == headline:
+        return rope
+    return ROPE if compared_sign(metric) > 0 and bounds(metric)[1] == 1 else float("nan")
+
+
+def _decided(table: pl.DataFrame, named: Collection[str]) -> pl.DataFrame:
+    """With p_value and p_matters corrected (p_adjusted, p_same), what by, and verdicts."""
+    metric = table["metric"].to_numpy()
+    is_named = np.isin(metric, list(named))
+
+    def corrected(column: str) -> np.ndarray:
+        p = table[column].to_numpy()
+        adjusted = statistics.benjamini_hochberg(np.where(is_named, np.nan, p))
+        for one in named:
+            adjusted[metric == one] = statistics.holm(p[metric == one])
+        return adjusted
+
+    p_adjusted, p_same = corrected("p_value"), corrected("p_matters")
+    words = statistics.verdicts(
+        gain=table["gain"].to_numpy(), adjusted_p=p_adjusted, adjusted_same=p_same
+    )
+    is_tested = pl.col("p_value").is_not_nan()
+    correction = pl.Series("correction", np.where(is_named, HOLM, EXPLORED), dtype=pl.String)
+    of_family = pl.when(correction == HOLM).then("metric")
+    return table.with_columns(
+        pl.Series("p_adjusted", p_adjusted, dtype=pl.Float64),
+        pl.Series("p_same", p_same, dtype=pl.Float64),
+        pl.Series("verdict", words, dtype=pl.String),
+        is_tested.sum().over(of_family).cast(pl.Int64).alias("family_size"),
+        correction,
+    )
 
 
 def validation_gains(chosen: pl.DataFrame, metric: str, *, baseline: str) -> pl.DataFrame:
@@ -168,13 +253,13 @@ def _pairs(
     scores = [compared(m, _finite(f"{split}/{m}")).alias(m) for m in metrics]
     reference = chosen.filter(pl.col("method") == baseline).select(*on, *scores)
     others = chosen.filter(pl.col("method") != baseline)
-    others = others.select(*on, "method", "num_test", "num_train", *scores)
+    sizes = [c for c in ("num_test", "num_train", "num_validation") if c in others.columns]
+    others = others.select(*on, "method", *sizes, *scores)
     joined = others.join(reference, on=on, nulls_equal=True, suffix="_baseline")
     long = [
         joined.select(
             *GROUP,
-            "num_test",
-            "num_train",
+            *sizes,
             pl.lit(m).alias("metric"),
             (pl.col(m) - pl.col(f"{m}_baseline")).alias("difference"),
         )
@@ -183,48 +268,39 @@ def _pairs(
     value = pl.col("difference")
     exact = pl.when(value.abs() < RESOLUTION).then(0.0).otherwise(value)
     # Without a metric the empty table has the columns all the same.
-    none = joined.head(0).select(
-        *GROUP, "num_test", "num_train", metric=pl.lit(""), difference=pl.lit(0.0)
-    )
+    none = joined.head(0).select(*GROUP, *sizes, metric=pl.lit(""), difference=pl.lit(0.0))
     table = pl.concat([none, *long])
     return table.with_columns(exact.alias("difference")).drop_nulls("difference")
 
 
-def _decided(family: pl.DataFrame, metric: str, rope: float, *, is_headline: bool) -> pl.DataFrame:
+def _tested(family: pl.DataFrame, metric: str, rope: float, margin: float) -> pl.DataFrame:
+    """Each comparison of one metric by itself: interval, p values, posterior."""
     family = family.sort(GROUP)
     mean = family["difference"].to_numpy()
     seeds = family["difference_seeds"].to_numpy()
+    sd = family["difference_sd"].fill_null(float("nan")).to_numpy()
     spread: dict[str, Any] = {
-        "sd": family["difference_sd"].fill_null(float("nan")).to_numpy(),
+        "sd": sd,
         "num_seeds": seeds,
         "test_train_ratio": family["ratio"].to_numpy(),
     }
     half = statistics.half_interval(**spread)
     low, high = (np.clip(end, *compared_bounds(metric)) for end in (mean - half, mean + half))
-    p_value = statistics.corrected_p_value(mean=mean, **spread)
-    p_holm = statistics.holm(p_value)
     gain = compared_sign(metric) * mean
-    same = statistics.equivalence_p_value(mean=mean, **spread, margin=rope)
-    p_same = statistics.holm(same if is_headline else np.full(mean.shape, np.nan))
-    words = statistics.verdicts(gain=gain, adjusted_p=p_holm, adjusted_same=p_same)
     chances = statistics.correlated_t_posterior(mean=gain, **spread, rope=rope)
     chances = chances if compared_sign(metric) else (np.full(mean.shape, np.nan),) * 3
-    size = int((p_value == p_value).sum())
-    more = statistics.more_seeds_needed(mean=mean, **spread, family_size=size)
-    verdict = pl.Series("verdict", words, dtype=pl.String)
-    return family.select(*GROUP, "metric", "difference").with_columns(
-        pl.Series("low", low).fill_nan(None),
-        pl.Series("high", high).fill_nan(None),
+    with np.errstate(invalid="ignore"):
+        split_variance = np.square(sd) / np.where(seeds > 1, seeds, np.nan)
+    return family.select(*GROUP, "metric", "difference", "ratio").with_columns(
+        pl.Series("gain", gain),
+        pl.Series("sd", sd),
+        pl.Series("low", low),
+        pl.Series("high", high),
         pl.Series("num_pairs", seeds),
-        pl.Series("p_value", p_value).fill_nan(None),
-        pl.Series("p_holm", p_holm).fill_nan(None),
-        pl.Series("p_same", p_same).fill_nan(None),
-        verdict,
-        pl.when(verdict == "undecided")
-        .then(pl.Series(more).fill_nan(None).cast(pl.Int64))
-        .alias("more_seeds"),
-        *(pl.Series(name, p).fill_nan(None) for name, p in zip(CHANCES, chances, strict=True)),
-        pl.lit(size).alias("family_size"),
+        pl.Series("split_variance", split_variance),
+        pl.Series("p_value", statistics.corrected_p_value(mean=mean, **spread)),
+        pl.Series("p_matters", statistics.equivalence_p_value(mean=mean, **spread, margin=margin)),
+        *(pl.Series(name, p) for name, p in zip(CHANCES, chances, strict=True)),
     )
 
 
@@ -247,104 +323,118 @@ def _share(split: str) -> pl.Expr:
 
 
 def across_datasets(
-    differences: pl.DataFrame, *, rope: float = ROPE, shown: Sequence[str] | None = None
+    differences: pl.DataFrame,
+    *,
+    families: pl.DataFrame | None = None,
+    rope: float = ROPE,
+    shown: Sequence[str] | None = None,
+    named: Collection[str] | None = None,
 ) -> pl.DataFrame:
-    """Wilcoxon with Holm, and the Bayesian signed-rank test, over data sets.
+    """Wilcoxon, corrected as differences are, and the Bayesian signed-rank test, over data sets.
 
-    A data set's number is its mean difference over its positive rates and settings: these share
-    rows, so that each counted by itself would be no new evidence.
+    A data set's number is its mean difference over its positive rates and settings, and that of
+    several made from the same rows (`groups.families`) the mean of theirs: these share rows, so
+    that each counted by itself would be no new evidence.
 
     Args:
         differences: `differences`.
-        rope: half the region of practical equivalence, in the metric's unit, > 0.
+        families: `groups.families`; none: each data set is a family of its own.
+        rope: half the region of practical equivalence, in the headline's unit, > 0.
         shown: metrics that get the Bayesian probabilities, which take the longest and need a rope
-            chosen for them; all by default. The first one's differences are tested for being
-            less than the rope, too.
+            chosen for them; all by default. The first one is the headline.
+        named: as given to `differences`; all metrics by default.
 
     Returns:
         Rows of ACROSS, one a group and metric seen on two data sets or more; `difference` is the
-        Hodges-Lehmann estimate with its 95% interval; p_worse, p_equivalent and p_better are of
-        the next data set. The family is one metric's comparisons, in two: p_holm is of "no
-        difference", p_same of "the rope or more". A metric without direction has
-        neither wins and losses nor these probabilities.
+        Hodges-Lehmann estimate with its 95% interval; p_worse, p_equivalent and p_better are those
+        of `statistics.signed_rank_posterior`; more_datasets or more_splits is what would decide an
+        undecided one. A metric without direction has neither wins and losses nor probabilities.
     """
-    by_dataset = differences.group_by("metric", "method", "dataset").agg(
-        pl.col("difference").mean()
-    )
-    by_dataset = by_dataset.sort("metric", "method", "dataset")
-    order = differences["metric"].unique(maintain_order=True)
-    tables = [pl.DataFrame(schema=ACROSS)]
-    for metric in order:
-        family = by_dataset.filter(pl.col("metric") == metric)
-        values = {
-            method: _exact(rows["difference"].to_numpy())
-            for (method,), rows in family.group_by("method", maintain_order=True)
-            if rows.height > 1
-        }
-        if values:
-            is_shown = shown is None or metric in shown
-            is_headline = metric == (shown or order)[0]
-            tables.append(_family(metric, values, rope, is_shown=is_shown, is_headline=is_headline))
-    return pl.concat(tables)
-
-
-def _exact(values: np.ndarray) -> np.ndarray:
-    return np.where(abs(values) < RESOLUTION, 0.0, values)
-
-
-def _family(
-    metric: str, values: dict[str, np.ndarray], rope: float, *, is_shown: bool, is_headline: bool
-) -> pl.DataFrame:
-    better = compared_sign(metric)
-    p_values = [statistics.wilcoxon_p(v) for v in values.values()]
-    adjusted = statistics.holm(p_values)
-    shifts = [statistics.hodges_lehmann(v) for v in values.values()]
-    gains = [better * shift.median for shift in shifts]
-    same = [
-        statistics.equivalence_wilcoxon_p(v, margin=rope) if is_headline else float("nan")
-        for v in values.values()
-    ]
-    p_same = statistics.holm(same)
-    words = statistics.verdicts(gain=gains, adjusted_p=adjusted, adjusted_same=p_same)
+    order = differences["metric"].unique(maintain_order=True).to_list()
+    named, headline = order if named is None else named, [*(shown or order), ""][0]
+    by_family = _by_family(differences, families)
+    seen = by_family.filter(pl.len().over("metric", "method") > 1)
+    groups = seen.partition_by("metric", "method", maintain_order=True, as_dict=True)
     rows = []
-    for i, (method, value) in enumerate(values.items()):
-        worse = equal = gain = float("nan")
-        if better and is_shown:
-            worse, equal, gain = statistics.signed_rank_posterior(better * value, rope=rope)
-        more = statistics.more_datasets_needed(
-            p_value=p_values[i], num_datasets=value.size, family_size=len(values)
-        )
-        counts = {
-            "wins": int((better * value > 0).sum()) if better else None,
-            "ties": int((value == 0).sum()),
-            "losses": int((better * value < 0).sum()) if better else None,
-        }
-        rows.append(
-            {
-                "method": method,
-                "metric": metric,
-                "num_datasets": value.size,
-                **counts,
-                "difference": shifts[i].median,
-                "low": shifts[i].low,
-                "high": shifts[i].high,
-                "p_value": p_values[i],
-                "p_holm": adjusted[i],
-                "p_same": p_same[i],
-                "verdict": words[i],
-                "more_datasets": more if words[i] == "undecided" else None,
-                "p_worse": worse,
-                "p_equivalent": equal,
-                "p_better": gain,
-                "family_size": len(values),
-            }
-        )
-    table = pl.DataFrame(rows, schema=ACROSS)
-    return table.with_columns(pl.col(pl.Float64).fill_nan(None))
+    for metric in order:
+        limit = margin(metric, rope=rope, headline=headline) if metric in named else float("nan")
+        for (_, method), one in groups.items():
+            if one["metric"][0] == metric:
+                told = _across(metric, one, rope, limit, is_shown=shown is None or metric in shown)
+                rows.append({"method": method, "metric": metric, **told})
+    if not rows:
+        return pl.DataFrame(schema=ACROSS)
+    table = _decided(pl.DataFrame(rows, infer_schema_length=None), named)
+    more = [_more(row, groups[row["metric"], row["method"]]) for row in table.iter_rows(named=True)]
+    return table.with_columns(
+        pl.Series("more_datasets", [one.datasets for one in more], dtype=pl.Int64),
+        pl.Series("more_splits", [one.splits for one in more], dtype=pl.Int64),
+        pl.col(pl.Float64).fill_nan(None),
+    ).select(pl.col(name).cast(kind) for name, kind in ACROSS.items())
 
 
-def ranks(board: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, dict[str, Any]]:
+def _by_family(differences: pl.DataFrame, families: pl.DataFrame | None) -> pl.DataFrame:
+    """Rows (metric, method, family, difference, split_variance, num_pairs).
+
+    What shares rows shares its noise, so that its variances are averaged like its differences.
+    """
+    kin = differences.select("dataset", family="dataset") if families is None else families
+    means = pl.col("difference", "split_variance", "num_pairs").mean()
+    rows = differences.join(kin.unique("dataset"), on="dataset")
+    by_dataset = rows.group_by("metric", "method", "family", "dataset").agg(means)
+    return (
+        by_dataset.group_by("metric", "method", "family").agg(means)
+        .with_columns(pl.when(pl.col("difference").abs() >= RESOLUTION)
+                      .then("difference").otherwise(0.0).alias("difference"))
+        .sort("metric", "method", "family")
+    )  # fmt: skip
+
+
+def _across(
+    metric: str, families: pl.DataFrame, rope: float, margin: float, *, is_shown: bool
+) -> dict[str, Any]:
+    """One comparison over data sets by itself."""
+    better, value = compared_sign(metric), families["difference"].to_numpy()
+    shift = statistics.hodges_lehmann(value)
+    worse = equal = gain = float("nan")
+    if better and is_shown:
+        worse, equal, gain = statistics.signed_rank_posterior(better * value, rope=rope)
+    return {
+        "num_datasets": value.size,
+        "wins": int((better * value > 0).sum()) if better else None,
+        "ties": int((value == 0).sum()),
+        "losses": int((better * value < 0).sum()) if better else None,
+        "difference": shift.median,
+        "gain": better * shift.median,
+        "low": shift.low,
+        "high": shift.high,
+        "p_value": statistics.wilcoxon_p(value),
+        "p_matters": statistics.equivalence_wilcoxon_p(value, margin=margin),
+        "p_worse": worse,
+        "p_equivalent": equal,
+        "p_better": gain,
+    }
+
+
+def _more(row: Mapping[str, Any], families: pl.DataFrame) -> statistics.More:
+    if row["verdict"] != "undecided":
+        return statistics.More()
+    return statistics.more_needed_of_ranks(
+        values=families["difference"].to_numpy(),
+        split_variance=float(families["split_variance"].fill_null(float("nan")).to_numpy().mean()),
+        num_splits=float(families["num_pairs"].to_numpy().mean()),
+        p_value=row["p_value"],
+        p_matters=row["p_matters"],
+        family_size=row["family_size"],
+    )
+
+
+def ranks(
+    board: pl.DataFrame, metric: str, *, families: pl.DataFrame | None = None
+) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Average ranks over the data sets on which every group has a score, and what tests them.
+
+    Data sets made from the same rows (`groups.families`) are one, with their mean scores.
 
     Returns:
         (method, rank) best first, and `num_datasets, num_groups, friedman_p, difference`
@@ -355,6 +445,9 @@ def ranks(board: pl.DataFrame, metric: str) -> tuple[pl.DataFrame, dict[str, Any
     means = board.group_by("dataset", "method").agg(pl.col(metric).mean()).drop_nulls()
     groups = sorted(means["method"].unique())
     complete = means.filter(pl.len().over("dataset") == len(groups))
+    if families is not None:
+        kin = complete.join(families, on="dataset").group_by("method", dataset="family")
+        complete = kin.agg(pl.col(metric).mean()).sort("dataset", "method")
     datasets = complete["dataset"].n_unique()
     if datasets < 2 or len(groups) < 3 or not compared_sign(metric):
         return empty, {}

@@ -70,7 +70,7 @@ def differences_table(analysis: Analysis) -> TextTable:
             signed(row["difference"]),
             interval(row),
             str(row["num_pairs"]),
-            p_value(row["p_holm"]),
+            p_value(row["p_adjusted"]),
             chances(row),
             verdict(row),
         ]
@@ -95,7 +95,7 @@ def datasets_table(analysis: Analysis) -> TextTable:
             wins(row),
             signed(row["difference"]),
             interval(row),
-            p_value(row["p_holm"]),
+            p_value(row["p_adjusted"]),
             chances(row),
             verdict(row),
         ]

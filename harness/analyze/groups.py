@@ -27,6 +27,7 @@ from harness.analyze.keys import (
     varying,
 )
 from harness.errors import UserError
+from harness.files import conf_dir
 
 SCENARIO = ("dataset", "positive_rate", "settings")
 GROUP = (*SCENARIO, "method")
@@ -212,6 +213,25 @@ def shared_runs(candidates: pl.DataFrame) -> pl.DataFrame:
     counts = pl.col("is_shared") | (pl.col("num_shared") == 0)
     aside = (~counts).sum().over(GROUP).cast(pl.Int64)
     return marked.with_columns(aside.alias("num_set_aside")).filter(counts).drop("is_shared")
+
+
+def families(labelled: pl.DataFrame) -> pl.DataFrame:
+    """Which data sets are one to tests over data sets: rows (dataset, family), one a data set.
+
+    As the runs say (`dataset.family`) or, of runs stored without it, the catalogue; others have no
+    kin and are a family of their own.
+    """
+    from harness.data.named import Catalogue  # late: it loads scikit-learn
+
+    said = _column(labelled, "dataset.family", pl.String).replace("", None)
+    known = labelled.select("dataset", name=dataset_name(labelled), said=said)
+    known = known.group_by("dataset").agg(
+        pl.col("name").first(), pl.col("said").drop_nulls().first()
+    )
+    catalogue = Catalogue(conf_dir()).families(known["name"])
+    listed = pl.col("name").replace_strict(catalogue, default=None, return_dtype=pl.String)
+    family = pl.coalesce("said", listed, "dataset")
+    return known.select("dataset", family=family).sort("dataset")
 
 
 def pairing(runs: pl.DataFrame) -> list[str]:

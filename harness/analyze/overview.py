@@ -5,21 +5,17 @@ All of it is read off the table of differences: nothing is tested here.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import polars as pl
 
 from harness.analyze.groups import SCENARIO, leaves_level
 from harness.analyze.headings import heading
 from harness.analyze.question import Analysis
+from harness.analyze.wanted import DECISIONS, PROBABILITIES, RANKING, costs_given
 from harness.analyze.wording import by_validation, place, signed
-from harness.metrics.definitions import METRICS, Calibrator
-from harness.metrics.names import known
 
 MAX_TABLES = 3
-
-RANKING, PROBABILITIES = "Ranking", "Probabilities as they come"
-CALIBRATED, DECISIONS = "Probabilities after calibration", "Decisions"
 
 Row = Mapping[str, Any]
 
@@ -52,7 +48,7 @@ class Overview:
 
 def tables(analysis: Analysis) -> list[Overview]:
     """Over data sets where there are several, else of the first MAX_TABLES scenarios."""
-    metrics = _metrics(analysis)
+    metrics = analysis.wanted
     columns = [(wanted, heading(metric)) for wanted, metric in metrics.items()]
     return [
         Overview(
@@ -99,7 +95,7 @@ def _best(analysis: Analysis) -> tuple[str, Mapping[str, str] | None, Sequence[s
     if len(tested) != 1 or not tested[0][1].height:
         return None
     ((_, found),) = tested
-    metrics = _metrics(analysis)
+    metrics = analysis.wanted
     words = {
         method: dict(zip(metrics, (cell.word for cell in cells), strict=True))
         for method, cells in _rows(found, metrics, analysis)
@@ -134,7 +130,7 @@ def threshold_note(analysis: Analysis) -> str:
 
 def _rule(rule: str, analysis: Analysis) -> str:
     """What chose a threshold, in words; by cost at which."""
-    return rule_name(rule) + (_costs(analysis) or " of errors" if rule == "cost" else "")
+    return rule_name(rule) + (costs_given(analysis.board) or " of errors" if rule == "cost" else "")
 
 
 def rule_name(rule: str) -> str:
@@ -152,50 +148,6 @@ def probability(value: float | None) -> str:
     ('0.0476', '0.00012', '\N{EN DASH}')
     """
     return "\N{EN DASH}" if value is None else f"{value:.3g}"
-
-
-def _metrics(analysis: Analysis) -> dict[str, str]:
-    """The metric that stands for each thing wanted: the headline where it is of that kind."""
-    rules = analysis.board["rule"].unique().to_list()
-    calibrators = [name for name in get_args(Calibrator) if f"{name}/log_loss" in analysis.compared]
-    own = "platt" if "platt" in calibrators else next(iter(calibrators), "")
-    wanted = {
-        RANKING: "average_precision",
-        PROBABILITIES: "log_loss",
-        CALIBRATED: f"{own}/log_loss",
-        DECISIONS: _decided(rules, has_costs=bool(_costs(analysis))),
-    }
-    headline = known(analysis.headline)
-    needs = "" if headline is None else headline.definition.needs
-    if headline is not None and needs == "ranking":
-        wanted[RANKING] = analysis.headline
-    elif headline is not None and needs == "probabilities":
-        wanted[CALIBRATED if headline.version else PROBABILITIES] = analysis.headline
-    elif needs in ("threshold", "stated threshold"):
-        wanted[DECISIONS] = analysis.headline
-    return {name: metric for name, metric in wanted.items() if metric in analysis.compared}
-
-
-def _decided(rules: Sequence[str], *, has_costs: bool) -> str:
-    """What the chosen cut is judged by: costs where some were given, else what chose it."""
-    if has_costs or len(rules) != 1 or rules == ["cost"]:
-        return "expected_cost@tuned"
-    metric = METRICS.get({"youden": "balanced_accuracy"}.get(rules[0], rules[0]))
-    return f"{metric.name}@tuned" if metric and metric.needs == "threshold" else "f1@tuned"
-
-
-def _costs(analysis: Analysis) -> str:
-    """` at costs of 1 a false alarm and 20 a missed positive`; empty where errors are counted."""
-    pairs = analysis.board.select("cost_fp", "cost_fn", "cost_tp", "cost_tn").unique(
-        maintain_order=True
-    )
-    if pairs.height != 1:
-        return " at the costs of each setting"
-    fp, fn, tp, tn = pairs.row(0)
-    if (fp, fn, tp, tn) == (1, 1, 0, 0):
-        return ""
-    gains = f", {tp:g} a found positive and {tn:g} a passed negative" if tp or tn else ""
-    return f" at costs of {fp:g} a false alarm and {fn:g} a missed positive{gains}"
 
 
 def _threshold(analysis: Analysis, method: str) -> str:

@@ -27,6 +27,7 @@ from harness.analyze.keys import (
     varying,
 )
 from harness.analyze.load import Runs
+from harness.analyze.wanted import wanted
 from harness.errors import UserError, listed
 from harness.metrics.settings import Costs, Evaluation
 
@@ -75,6 +76,7 @@ class Analysis:
         metrics: the leaderboard's, the headline first; `compared`: all test metrics there are.
         board, differences, datasets, iqm, ranks: see `comparisons`; the board has the columns of
             `decisions` too.
+        wanted: the questions of the first table and their metrics, in its order.
         one_test_part: the scenarios whose runs are all scored on the same rows, SCENARIO a row.
         rank_test: what tests the ranks; empty where there are too few data sets or groups.
         trained: what is known of whether the chosen runs were trained to the end.
@@ -91,6 +93,7 @@ class Analysis:
     metrics: list[str]
     compared: list[str]
     board: pl.DataFrame
+    wanted: Mapping[str, str]
     differences: pl.DataFrame
     datasets: pl.DataFrame
     iqm: pl.DataFrame
@@ -125,10 +128,20 @@ def answer(runs: Runs, question: Question) -> Analysis:
     usual = [m for m in COMPARED if m in known and m not in metrics]
     compared = metrics + usual + [m for m in known if m not in {*metrics, *usual}]
     board = comparisons.leaderboard(chosen, metrics=compared)
-    differences = comparisons.differences(
-        chosen, metrics=compared, baseline=baseline, rope=question.rope
+    board = board.join(
+        decisions(chosen, metric=headline),
+        on=groups.GROUP,
+        nulls_equal=True,
+        how="left",
+        maintain_order="left",
     )
-    ranks, rank_test = comparisons.ranks(board, headline)
+    asked_first = wanted(board, headline=headline, measured=compared)
+    named = list(dict.fromkeys([headline, *asked_first.values()]))
+    differences = comparisons.differences(
+        chosen, metrics=compared, baseline=baseline, rope=question.rope, named=named
+    )
+    kin = groups.families(labelled)
+    ranks, rank_test = comparisons.ranks(board, headline, families=kin)
     one_test_part = scored_on_the_same_rows(chosen)
     return Analysis(
         runs=runs,
@@ -140,15 +153,12 @@ def answer(runs: Runs, question: Question) -> Analysis:
         headline=headline,
         metrics=metrics,
         compared=compared,
-        board=board.join(
-            decisions(chosen, metric=headline),
-            on=groups.GROUP,
-            nulls_equal=True,
-            how="left",
-            maintain_order="left",
-        ),
+        board=board,
+        wanted=asked_first,
         differences=differences,
-        datasets=comparisons.across_datasets(differences, rope=question.rope, shown=metrics),
+        datasets=comparisons.across_datasets(
+            differences, families=kin, rope=question.rope, shown=metrics, named=named
+        ),
         iqm=comparisons.interquartile_means(chosen, metrics),
         ranks=ranks,
         rank_test=rank_test,
@@ -165,6 +175,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
             *_chosen_on(chosen),
             *_noise(labelled, question.selection),
             *_on_one_test_part(one_test_part),
+            *_kin(kin),
         ],
     )
 
@@ -287,6 +298,16 @@ def _on_one_test_part(scenarios: pl.DataFrame) -> Iterator[str]:
             f"{names}: one test part. Every run is scored on the same rows, and seeds vary the "
             "training alone: intervals show the spread of training alone; they say nothing about "
             "other rows."
+        )
+
+
+def _kin(families: pl.DataFrame) -> Iterator[str]:
+    """Which data sets count as one over data sets."""
+    shared = families.group_by("family").agg(pl.col("dataset").sort()).sort("family")
+    for names in shared.filter(pl.col("dataset").list.len() > 1)["dataset"]:
+        yield (
+            f"{_named(names)}: made from the same rows, so that over data sets they count as one, "
+            "with their mean difference."
         )
 
 

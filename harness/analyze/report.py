@@ -53,7 +53,7 @@ _COLUMNS = {
         "low",
         "high",
         "num_pairs",
-        "p_holm",
+        "p_adjusted",
         *CHANCES,
         "verdict",
         "hint",

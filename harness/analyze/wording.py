@@ -71,13 +71,15 @@ def plural(count: int, noun: str) -> str:
 def what_would_decide(row: Row) -> str:
     """What would settle an undecided comparison; empty for a decided one.
 
-    >>> row = {"verdict": "undecided", "difference": 0.1, "p_holm": 0.2}
+    >>> row = {"verdict": "undecided", "difference": 0.1, "p_adjusted": 0.2}
     >>> what_would_decide(row | {"num_pairs": 5, "more_seeds": 7})
     'about 7 more seeds would decide'
     >>> what_would_decide(row | {"num_pairs": 3, "more_seeds": None})
     'from 3 seeds nobody can tell how many would decide: run 5 or more'
-    >>> what_would_decide(row | {"num_datasets": 8, "more_datasets": 1})
+    >>> what_would_decide(row | {"num_datasets": 8, "more_datasets": 1, "more_splits": None})
     'about 1 more data set would decide'
+    >>> what_would_decide(row | {"num_datasets": 8, "more_datasets": None, "more_splits": 20})
+    'about 20 more splits of each data set would decide: their noise is what is in the way'
     """
     if row["verdict"] != "undecided":
         return ""
@@ -87,16 +89,21 @@ def what_would_decide(row: Row) -> str:
     more = row["more_seeds" if is_one else "more_datasets"]
     if count < 2:
         return f"at least 2 {noun}s are needed"
-    if row["difference"] == 0:
-        return "no difference seen"
-    if row["p_holm"] is None:
+    if row["p_adjusted"] is None:
         return f"all {count} differences are the same, and without spread there is no test"
     if count < FORECAST_FROM:
         many = f"run {FORECAST_FROM} or more"
         return f"from {count} {noun}s nobody can tell how many would decide: {many}"
-    if more is None:
-        return f"more {noun}s alone would not decide"
-    return f"about {plural(more, f'more {noun}')} would decide"
+    if not is_one and row["more_splits"] is not None:
+        splits = plural(row["more_splits"], "more split")
+        return f"about {splits} of each data set would decide: their noise is what is in the way"
+    if more is not None:
+        return f"about {plural(more, f'more {noun}')} would decide"
+    if row["difference"] == 0:
+        return "no difference seen"
+    if is_one:
+        return "more seeds alone would not decide: a larger data set might"
+    return "neither more splits nor more data sets would decide an effect of this size"
 
 
 def wins(row: Row) -> str:
@@ -111,7 +118,8 @@ def wins(row: Row) -> str:
 
 
 def chances(row: Row) -> str:
-    """P(worse), P(practically equal) and P(better) of the next data set, or a dash."""
+    """P(worse), P(practically equal) and P(better), or a dash: over data sets the posterior shares
+    in which each is the likeliest of the three."""
     if row["p_worse"] is None:
         return "\N{EN DASH}"
     return " / ".join(number(row[name], 2) for name in ("p_worse", "p_equivalent", "p_better"))
@@ -148,7 +156,7 @@ def by_validation(found: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
     gains = gains.group_by(on).agg(pl.col("gain").mean())
     headline = found.filter(pl.col("metric") == analysis.headline)
     shown = headline.join(gains, on=on, nulls_equal=True, how="left")
-    order = ["gain", "p_holm", "method"]
+    order = ["gain", "p_adjusted", "method"]
     return shown.sort(order, descending=[True, False, False], nulls_last=True)
 
 
@@ -165,7 +173,7 @@ def overall(analysis: Analysis) -> Row | None:
         sentence = f"better than {baseline} on {metric}: {named}."
     else:
         sentence = f"nothing is shown to beat {baseline} on {metric}."
-        undecided = rows.filter(verdict="undecided").sort("p_holm", "method", nulls_last=True)
+        undecided = rows.filter(verdict="undecided").sort("p_adjusted", "method", nulls_last=True)
         if undecided.height:
             nearest = undecided.row(0, named=True)
             sentence += f" Least undecided: {nearest['method']}, {_across(nearest)}"
@@ -254,7 +262,7 @@ def _evidence(row: Row) -> str:
     if row["low"] is None:
         return f"{difference} ({pairs})"
     interval = f"95% interval {signed(row['low'])} to {signed(row['high'])}"
-    return f"{difference} ({interval}, {pairs}, corrected t, Holm p {p_value(row['p_holm'])})"
+    return f"{difference} ({interval}, {pairs}, corrected t, Holm p {p_value(row['p_adjusted'])})"
 
 
 def _across(row: Row) -> str:
@@ -262,7 +270,7 @@ def _across(row: Row) -> str:
     counts = counts if row["wins"] is not None else f"{row['num_datasets']} data sets"
     interval = f"95% interval {signed(row['low'])} to {signed(row['high'])}, "
     interval = interval if row["low"] is not None else ""
-    test = f"Wilcoxon, Holm p {p_value(row['p_holm'])}"
+    test = f"Wilcoxon, Holm p {p_value(row['p_adjusted'])}"
     return f"{signed(row['difference'])} ({interval}{counts}; {test})"
 
 

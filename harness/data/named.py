@@ -4,7 +4,7 @@ Listing asks the sources what they record: it downloads nothing, and loads nothi
 sets inside scikit-learn, so that it is there at once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -56,6 +56,12 @@ class Catalogue:
     def path(self, name: str) -> Path:
         """A data set's file."""
         return self.conf / "dataset" / f"{name}.yaml"
+
+    def families(self, names: Collection[str]) -> dict[str, str]:
+        """The family of each of ``names`` that is of this catalogue and has kin in it: what data
+        sets made from the same rows share."""
+        found = {name: self.config(name).get("family") for name in self.names() if name in names}
+        return {name: family for name, family in found.items() if family}
 
     def config(self, name: str) -> dict[str, Any]:
         """What that file says; `???` where the user must give a value."""

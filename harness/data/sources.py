@@ -34,11 +34,12 @@ _SKLEARN = {
 @dataclass(frozen=True, kw_only=True)
 class Sklearn:
     """Data shipped inside scikit-learn. `positive`: `malignant` or `benign`; a digit 0 to 9,
-    against the rest."""
+    against the rest. `family`: as of `harness.data.table.TableDescription`."""
 
     kind: Literal["sklearn"] = "sklearn"
     name: Literal["breast_cancer", "digits"]
     positive: Text
+    family: str = ""
 
     def load(self) -> Dataset:
         """Reads it. Raises UserError for an unknown `positive`."""

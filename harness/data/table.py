@@ -63,6 +63,9 @@ class TableDescription:
 
     ``rows``, ``features`` (columns, before text is encoded) and ``positives`` are checked on every
     load; None checks nothing.
+
+    ``family`` is what data sets made from the same rows share, such as KEEL's ecoli1 and ecoli2: to
+    tests over data sets they are one. Empty: it has no kin.
     """
 
     # Whether a label such as 1, yes or positive is the positive one for its name.
@@ -87,6 +90,7 @@ class TableDescription:
     source: str = ""
     licence: str = "not stated"
     application: str = ""
+    family: str = ""
 
     def overview(self) -> Overview:
         """What is recorded; nothing is loaded."""

@@ -47,10 +47,11 @@ def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | N
     ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
     """
     values = dump(config)
-    for group, _, key in (beside.partition(".") for beside in BESIDE_A_RUN):
-        del (values[group] if key else values)[key or group]
     # Its fingerprint stands for the data set, wherever its file lies and whatever it is called.
     del values["dataset"]
+    for group, _, key in (beside.partition(".") for beside in BESIDE_A_RUN):
+        if group in values:
+            del (values[group] if key else values)[key or group]
     values["init"]["params"] = params_fingerprint
     parts = json.dumps([values, data_fingerprint, numerics(config)], sort_keys=True)
     return hashlib.sha256(parts.encode()).hexdigest()[:16]

@@ -8,6 +8,7 @@ checks them, and every mistake is one line that names the file and the key.
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -77,8 +78,9 @@ class Side:
 class Claim:
     """A sentence, and what would make it true: `of` minus `than` lies in a region.
 
-    The region is above ``by`` (``expect: higher``), below -``by`` (lower), or within +-``by``
-    (equal); ``by`` is the smallest difference that matters, or the tolerance. Rows are paired by
+    The region is above ``by`` (``expect: higher``), below -``by`` (lower), within +-``by`` (equal),
+    or open to one side for what is no worse: above -``by`` (not_lower), below ``by`` (not_higher).
+    ``by`` is the smallest difference that matters, or the tolerance. Rows are paired by
     the columns ``unit``. ``test`` says what the units are:
 
     - `exact`: nothing is left to chance; every unit must lie in the region, or the machinery or
@@ -86,7 +88,11 @@ class Claim:
     - `repeats`: repeated splits of one data set; t with Nadeau and Bengio's correction.
     - `draws`: data drawn afresh for each unit; Student's t.
     - `share`: `of` is 0 or 1 and `than` a number; exact binomial.
-    - `datasets`: data sets; Wilcoxon's signed-rank test.
+    - `datasets`: data sets; Wilcoxon's signed-rank test. Those made from the same rows are one.
+
+    ``family`` is the question that a claim belongs to, where an experiment asks several: Holm's
+    correction is over a family. ``exploratory`` claims were not stated before there were runs, or
+    are many to look around with: they are a family by themselves, under Benjamini and Hochberg's.
     """
 
     name: Slug
@@ -94,10 +100,12 @@ class Claim:
     source: str = ""
     of: Side
     than: Side
-    expect: Literal["higher", "lower", "equal"]
+    expect: Literal["higher", "lower", "equal", "not_lower", "not_higher"]
     by: Annotated[float, Ge(0)] = 0.0
     test: Test
     unit: Annotated[tuple[str, ...], MinLen(1)] = ("seed",)
+    family: str = ""
+    exploratory: bool = False
 
     def __post_init__(self) -> None:
         if not self.of.measure:
@@ -106,6 +114,19 @@ class Claim:
             raise ValueError("than needs a value, a measure or a where")
         if self.test == "share" and self.than.value is None:
             raise ValueError("test share compares with than.value")
+        if self.exploratory and self.test == "exact":
+            raise ValueError("an exact claim is an anchor, and never exploratory")
+
+    @property
+    def region(self) -> tuple[float, float]:
+        """The ends of where the difference must lie."""
+        return {
+            "higher": (self.by, inf),
+            "lower": (-inf, -self.by),
+            "equal": (-self.by, self.by),
+            "not_lower": (-self.by, inf),
+            "not_higher": (-inf, self.by),
+        }[self.expect]
 
 
 @with_config(ConfigDict(extra="forbid"))

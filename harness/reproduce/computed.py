@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from harness.analyze.comparisons import test_train_ratio
 from harness.analyze.keys import rows_where
 from harness.errors import UserError
 from harness.reproduce.claims import Claim, Side, Test
@@ -50,16 +51,16 @@ def rejections(
     found = []
     for test, ((unit,), group) in product(tests, sorted(runs.group_by(by))):
         first, *others = [group.filter(pl.col(arm) == value).sort(pair) for value in arms]
-        sizes = group["num_test"] / group["num_train"]
-        ratio = float(sizes.mean()) if test == "repeats" else 0.0  # type: ignore[arg-type]
+        ratio = group.select(test_train_ratio(group.columns)).item() if test == "repeats" else 0.0
         verdicts = judge(
             [_better(str(i), metric, test) for i, _ in enumerate(others)],
             [Pairs((other[metric] - first[metric]).to_numpy(), ratio) for other in others],
-            alpha=alpha,
+            alpha=alpha / 2,  # of both sides of no difference, since either is a finding here
         )
         words = {verdict.word for verdict in verdicts}
         most = min(verdicts, key=lambda verdict: 1.0 if verdict.p is None else verdict.p)
-        seen = {"test": test, by: unit, "difference": most.effect, "p": most.p}
+        two_sided = None if most.p is None else min(1.0, 2 * most.p)
+        seen = {"test": test, by: unit, "difference": most.effect, "p": two_sided}
         rejects = float(words != {"undecided"})
         found.append(seen | {"rejects": rejects, "favours": float("supported" in words)})
     share = pl.col("p").rank("max").over("test") / pl.len().over("test")

@@ -2,11 +2,14 @@
 
 A claim says that a difference lies in a region (see `claims.Claim`). It is supported where the data
 reject everything outside the region, refuted where they reject everything inside, and undecided
-otherwise: two one-sided tests, each at half the level. Over the claims of an experiment that are
-tested at all, Holm's correction keeps the chance of one wrong verdict at the level.
+otherwise: one-sided tests, each at the full level, since a claim is either true or false and one of
+the two verdicts alone can be wrong. Over the claims of a family that are tested at all, Holm's
+correction keeps the chance of one wrong verdict at the level; over exploratory ones Benjamini and
+Hochberg's keeps the share of wrong ones there.
 
-A claim about runs whose hyperparameters lie at the ends of their grids is not judged, but for exact
-ones (`harness.analyze.trained`): it would be about where the grid was cut.
+Not judged, but for exact ones, are claims about runs whose hyperparameters lie at the ends of their
+grids (`harness.analyze.trained`): they would be about where the grid was cut. Nor are claims that
+are newer than their runs (`registration`), unless they say that they are exploratory.
 
 Seeds may be added until all is decided. Whoever looks after every batch and stops at the first p
 below the level errs more often than the level says. So look k may spend only level / (k (k + 1)) of
@@ -41,14 +44,17 @@ _UNITS = {
 class Pairs:
     """What was observed for a claim: a difference a unit, ``of`` minus ``than``.
 
-    ``ratio`` is n_test / n_train of the splits; ``threshold`` the number compared with, if any;
-    ``untrained`` why its runs are not to be judged, if they are not.
+    ``ratio`` is n_test / n_train of the splits (`comparisons.test_train_ratio`); ``threshold`` the
+    number compared with, if any; ``withheld`` why it is not to be judged, if it is not.
+    ``split_variance`` is that of a unit's mean over its ``num_splits``, on average; NaN unknown.
     """
 
     differences: Floats
     ratio: float = 0.0
     threshold: float = 0.0
-    untrained: str = ""
+    withheld: str = ""
+    split_variance: float = float("nan")
+    num_splits: float = 1.0
 
     @property
     def num_missing(self) -> int:
@@ -57,7 +63,10 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one claim. ``p`` is Holm's; exact claims and those without data have none."""
+    """What is said of one claim. ``p`` is corrected; exact claims and those without data have none.
+
+    ``more`` units, or ``more_splits`` of each data set, would decide it if the effect is as seen.
+    """
 
     claim: Claim
     word: Word
@@ -66,10 +75,11 @@ class Verdict:
     high: float
     num_units: int
     p: float | None = None
-    more: int | None = None  # units to add until the effect seen would decide it
+    more: int | None = None
+    more_splits: int | None = None
     why: str = ""
     look: int | None = None  # of a sequential reproduction
-    equivalent: float | None = None  # over data sets: probability of no practical difference
+    equivalent: float | None = None  # over data sets: `signed_rank_posterior` of no difference
 
     @property
     def is_broken(self) -> bool:
@@ -89,19 +99,33 @@ class _Evidence:
 
 
 def judge(claims: Sequence[Claim], pairs: Sequence[Pairs], *, alpha: float) -> list[Verdict]:
-    """A verdict for each of ``claims``, which are one family."""
+    """A verdict for each of ``claims``, corrected over their families."""
     verdicts = [_alone(claim, seen) for claim, seen in zip(claims, pairs, strict=True)]
-    # A claim that lacks a value stays in the family: dropping it would make the others easier.
-    tested = [claim.test != "exact" for claim in claims]
-    alone = [1.0 if v.p is None else v.p for v in verdicts]
-    p = statistics.holm(
-        [p if is_tested else np.nan for p, is_tested in zip(alone, tested, strict=True)]
-    )
-    family = sum(tested)
+    families = [_family(claim) for claim in claims]
+    p = np.full(len(claims), np.nan)
+    for family in {family for family in families if family is not None}:
+        members = [i for i, one in enumerate(families) if one == family]
+        # A claim that lacks a value stays in the family: dropping it would make the others easier.
+        alone = [1.0 if (found := verdicts[i].p) is None else found for i in members]
+        p[members] = (
+            statistics.benjamini_hochberg(alone) if family is EXPLORED else statistics.holm(alone)
+        )
     return [
-        verdict if verdict.p is None else _decided(verdict, adjusted, seen, family, alpha)
-        for verdict, adjusted, seen in zip(verdicts, p, pairs, strict=True)
+        verdict
+        if verdict.p is None
+        else _decided(verdict, adjusted, seen, families.count(family), alpha)
+        for verdict, adjusted, seen, family in zip(verdicts, p, pairs, families, strict=True)
     ]
+
+
+EXPLORED = ("exploratory",)
+
+
+def _family(claim: Claim) -> str | tuple[str, ...] | None:
+    """What a claim is corrected with; None of exact ones, which know no chance."""
+    if claim.test == "exact":
+        return None
+    return EXPLORED if claim.exploratory else claim.family
 
 
 def _alone(claim: Claim, pairs: Pairs) -> Verdict:
@@ -112,9 +136,9 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
         word: Word = "supported" if inside else "refuted"
         ends = (float(d.mean()), float(d.min()), float(d.max())) if d.size else (np.nan,) * 3
         return Verdict(claim, word, *ends, d.size, why="" if d.size else "no rows to compare")
-    if pairs.untrained:
+    if pairs.withheld:
         effect = float(d.mean()) if d.size else np.nan
-        return Verdict(claim, "not judged", effect, np.nan, np.nan, d.size, why=pairs.untrained)
+        return Verdict(claim, "not judged", effect, np.nan, np.nan, d.size, why=pairs.withheld)
     if d.size < 2 or pairs.num_missing:
         why = f"{pairs.num_missing} of {d.size} units have no value" if d.size else "no units"
         why = why if pairs.num_missing or not d.size else "one unit alone"
@@ -139,7 +163,7 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
         seen.low,
         seen.high,
         d.size,
-        p=min(1.0, 2 * min(supports, refutes)),
+        p=min(supports, refutes),
         equivalent=equivalent,
     )
 
@@ -153,24 +177,38 @@ def _decided(verdict: Verdict, p: float, pairs: Pairs, family: int, alpha: float
     if p <= alpha:
         return replace(verdict, p=float(p))
     more = _more_needed(verdict, pairs, family, alpha)
-    return replace(verdict, word="undecided", p=float(p), more=more)
+    return replace(
+        verdict, word="undecided", p=float(p), more=more.datasets, more_splits=more.splits
+    )
 
 
 def _inside(claim: Claim, d: Floats) -> NDArray[np.bool_]:
+    low, high = claim.region
     with np.errstate(invalid="ignore"):
-        if claim.expect == "equal":
-            return np.abs(d) <= claim.by
-        return d > claim.by if claim.expect == "higher" else d < -claim.by
+        if claim.expect in ("higher", "lower"):
+            return (d > low) & (d < high)
+        return (d >= low) & (d <= high)
+
+
+def _edges(claim: Claim) -> list[float]:
+    return [end for end in claim.region if np.isfinite(end)]
 
 
 def _p_values(claim: Claim, seen: _Evidence) -> tuple[float, float]:
-    """One-sided p values against "outside the region" and against "inside it"."""
-    by = claim.by
-    if claim.expect == "higher":
-        return seen.above(by), seen.below(by)
-    if claim.expect == "lower":
-        return seen.below(-by), seen.above(-by)
-    return max(seen.above(-by), seen.below(by)), min(seen.above(by), seen.below(-by))
+    """p values against "outside the region" and against "inside it".
+
+    Outside lies to both sides of a region of two ends, of which the nearer one counts. Inside may
+    be left to either side, each of which is looked at.
+    """
+    low, high = claim.region
+    outside, inside = [], []
+    if np.isfinite(low):
+        outside.append(seen.above(low))
+        inside.append(seen.below(low))
+    if np.isfinite(high):
+        outside.append(seen.below(high))
+        inside.append(seen.above(high))
+    return max(outside), min(1.0, len(inside) * min(inside))
 
 
 def _t(pairs: Pairs) -> _Evidence:
@@ -247,39 +285,41 @@ _EVIDENCE: dict[str, Callable[[Pairs], _Evidence]] = {
 }
 
 
-def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> int | None:
-    """Units to add until the effect seen would decide; None where none would, or nobody knows."""
-    claim, d = verdict.claim, pairs.differences
+def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> statistics.More:
+    """What to add until the effect seen would decide; nothing where none would, or nobody knows."""
+    claim, d, level = verdict.claim, pairs.differences, alpha / family
     if d.size < statistics.FORECAST_FROM:
-        return None
-    edges = {"higher": [claim.by], "lower": [-claim.by], "equal": [claim.by, -claim.by]}
-    distance = min(abs(verdict.effect - edge) for edge in edges[claim.expect])
+        return statistics.More()
     if claim.test == "share":
-        return _more_trials(claim, pairs, family, alpha)
+        return statistics.More(_more_trials(claim, pairs, level))
     if claim.test == "datasets":
-        p = min(1.0, 2 * stats.norm.sf(distance / max(d.std(ddof=1), 1e-300) * np.sqrt(d.size)))
-        return statistics.more_datasets_needed(
-            p_value=float(p), num_datasets=d.size, family_size=family, alpha=alpha
+        return statistics.more_needed(
+            values=d,
+            split_variance=pairs.split_variance,
+            num_splits=pairs.num_splits,
+            z_now=float(stats.norm.isf(verdict.p)),
+            z_needed=float(stats.norm.isf(level)),
+            smallest=int(np.ceil(-np.log2(level))),  # all on one side have a chance of 2^-n
         )
     more = statistics.more_seeds_needed(
-        mean=distance,
+        mean=min(abs(verdict.effect - edge) for edge in _edges(claim)),
         sd=float(d.std(ddof=1)),
         num_seeds=d.size,
         test_train_ratio=pairs.ratio,
         family_size=family,
+        tails=1,
         alpha=alpha,
     )[0]
-    return None if np.isnan(more) else max(int(more), 1)
+    return statistics.More(None if np.isnan(more) else max(int(more), 1))
 
 
-def _more_trials(claim: Claim, pairs: Pairs, family: int, alpha: float) -> int | None:
+def _more_trials(claim: Claim, pairs: Pairs, level: float) -> int | None:
     """Of 0 and 1, as many more with the same share of 1 as decide it, at the level Holm leaves."""
     d, at = pairs.differences, pairs.threshold
     share = float((d + at).mean())
     for count in np.unique(np.geomspace(d.size + 1, 1000 * d.size, 400).astype(int)):
         hits = np.repeat([1.0, 0.0], [round(share * count), count - round(share * count)])
-        p = _p_values(claim, _binomial(Pairs(hits - at, threshold=at)))
-        if 2 * family * min(p) <= alpha:
+        if min(_p_values(claim, _binomial(Pairs(hits - at, threshold=at)))) <= level:
             return int(count) - d.size
     return None
 
@@ -328,10 +368,10 @@ def number(value: float) -> str:
 
 def region(claim: Claim) -> str:
     """What the difference must be."""
-    by = number(claim.by)
+    low, high = claim.region
     if claim.expect == "equal":
-        return f"within \N{PLUS-MINUS SIGN}{by}"
-    return f"above {by}" if claim.expect == "higher" else f"below {number(-claim.by + 0.0)}"
+        return f"within \N{PLUS-MINUS SIGN}{number(high)}"
+    return f"above {number(low + 0.0)}" if np.isfinite(low) else f"below {number(high + 0.0)}"
 
 
 def compared(claim: Claim) -> str:
@@ -357,7 +397,9 @@ def finding(verdict: Verdict) -> str:
     p = "< 0.0001" if verdict.p < 1e-4 else f"= {verdict.p:.2g}"
     text = f"{number(verdict.effect)} ({ends}) over {units}, p {p}; claimed {region(claim)}"
     if verdict.equivalent is not None:
-        text += f"; practically none on a new data set with probability {verdict.equivalent:.2f}"
+        text += f"; posterior of practically none {verdict.equivalent:.2f}"
+    if claim.exploratory:
+        text += "; exploratory"
     return text + (f"; {_what_decides(verdict)}" if verdict.word == "undecided" else "")
 
 
@@ -365,6 +407,8 @@ def _what_decides(verdict: Verdict) -> str:
     units = _UNITS[verdict.claim.test]
     if verdict.num_units < statistics.FORECAST_FROM:
         return f"from fewer than {statistics.FORECAST_FROM} {units} nobody can tell how many decide"
+    if verdict.more_splits is not None:
+        return f"about {verdict.more_splits} more splits of each of the {units} would decide it"
     if verdict.more is None:
         return f"no feasible number of {units} would decide an effect of this size"
     return f"about {verdict.more} more {units} would decide an effect of this size"

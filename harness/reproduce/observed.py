@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 
 from harness.analyze import load, trained
-from harness.analyze.groups import chosen_runs, label_runs
-from harness.analyze.keys import as_labels, keys_of, rows_where
+from harness.analyze.comparisons import test_train_ratio
+from harness.analyze.groups import chosen_runs, families, label_runs
+from harness.analyze.keys import as_labels, keys_of, replicates, rows_where
 from harness.analyze.runs import Runs
 from harness.analyze.trained import Finding
 from harness.errors import UserError
@@ -32,6 +33,7 @@ class Observed:
       keys: the columns of `runs` that hold the runs' configuration.
       choices: what each of the tuned `runs` chose (`trained.choices`), with its sweep.
       trained: what is known of whether the runs were trained to the end.
+      newer: claims that are newer than their runs, and why they are not judged.
     """
 
     experiment: Experiment
@@ -39,6 +41,7 @@ class Observed:
     keys: Sequence[str]
     choices: pl.DataFrame = field(default_factory=pl.DataFrame)
     trained: Sequence[Finding] = ()
+    newer: Mapping[str, str] = field(default_factory=dict)
 
     def pairs(self, claim: Claim) -> Pairs:
         """The differences of ``claim``, a unit each.
@@ -47,23 +50,67 @@ class Observed:
           UserError: a table, column or condition that is not there, or a side without rows.
         """
         at = f"{self.experiment.name}/{claim.name}"
-        first = self._side(claim.of, claim, at)
-        ratio = _test_train_ratio(first) if claim.test == "repeats" else 0.0
-        if claim.than.value is not None:
-            value = claim.than.value
-            untrained = self._untrained([claim.of], at)
-            return Pairs(first["measured"].to_numpy() - value, ratio, value, untrained)
         second = Side(
             where=claim.than.where,
             measure=claim.than.measure or claim.of.measure,
             table=claim.than.table or claim.of.table,
         )
-        other = self._side(second, claim, at).select(*claim.unit, pl.col("measured").alias("other"))
-        joined = first.join(other, on=claim.unit, how="full", coalesce=True, nulls_equal=True)
-        joined = joined.sort(claim.unit)
-        minus = (pl.col("measured") - pl.col("other")).fill_null(np.nan).alias("difference")
-        differences = joined.select(minus)["difference"].to_numpy()
-        return Pairs(differences, ratio, untrained=self._untrained([claim.of, second], at))
+        value = claim.than.value
+        sides = [claim.of] if value is not None else [claim.of, second]
+        withheld = self.newer.get(claim.name, "") or self._untrained(sides, at)
+        found = self._differences(sides, claim, at, claim.unit)
+        noise = {}
+        if claim.test == "datasets":
+            noise = self._split_noise(sides, claim, at)
+            found = self._one_a_family(found, claim)
+        differences = found["difference"].to_numpy()
+        ratio = 0.0
+        if claim.test == "repeats":
+            rows = select(self.tables, claim.of.table or RUNS, claim.of.where, at=at)
+            ratio = float(rows.select(test_train_ratio(rows.columns)).item())
+        return Pairs(differences, ratio, value or 0.0, withheld, **noise)
+
+    def _differences(
+        self, sides: Sequence[Side], claim: Claim, at: str, unit: Sequence[str]
+    ) -> pl.DataFrame:
+        """Rows (unit, difference): of the first side minus the second, or minus a number."""
+        first, *others = [self._side(side, claim, at, unit) for side in sides]
+        if others:
+            other = others[0].rename({"measured": "other"})
+            first = first.join(other, on=unit, how="full", coalesce=True, nulls_equal=True)
+        else:
+            first = first.with_columns(other=pl.lit(claim.than.value))
+        minus = (pl.col("measured") - pl.col("other")).fill_null(np.nan)
+        return first.sort(unit).select(*unit, difference=minus)
+
+    def _split_noise(self, sides: Sequence[Side], claim: Claim, at: str) -> dict[str, float]:
+        """What of the spread between data sets is the noise of their splits; nothing unknown."""
+        tables = [select(self.tables, side.table or RUNS, side.where, at=at) for side in sides]
+        repeated = [k for k in replicates(self.keys) if all(k in one.columns for one in tables)]
+        repeated = [key for key in repeated if key not in claim.unit]
+        if not repeated:
+            return {}
+        rows = self._differences(sides, claim, at, [*claim.unit, *repeated])
+        by_unit = rows.filter(pl.col("difference").is_finite()).group_by(claim.unit)
+        spread = by_unit.agg(pl.col("difference").var() / pl.len(), splits=pl.len()).drop_nulls()
+        if spread.is_empty():
+            return {}
+        variance, splits = spread.select(pl.col("difference", "splits").mean()).row(0)
+        return {"split_variance": variance, "num_splits": splits}
+
+    def _one_a_family(self, rows: pl.DataFrame, claim: Claim) -> pl.DataFrame:
+        """With the mean difference of data sets that are made from the same rows."""
+        if "dataset.name" not in claim.unit:
+            return rows
+        runs = self.tables.get(RUNS, pl.DataFrame())
+        known = runs if "dataset.name" in runs.columns else rows
+        kin = families(known.with_columns(dataset="dataset.name")).rename(
+            {"dataset": "dataset.name"}
+        )
+        others = [key for key in claim.unit if key != "dataset.name"]
+        joined = rows.join(kin, on="dataset.name", how="left", maintain_order="left")
+        means = joined.group_by(*others, pl.coalesce("family", "dataset.name"), maintain_order=True)
+        return means.agg(pl.col("difference").mean())
 
     def _untrained(self, sides: Sequence[Side], at: str) -> str:
         """Why the runs of ``sides`` are not to be judged; empty where nothing is against it."""
@@ -75,18 +122,17 @@ class Observed:
         found = trained.at_ends(self.choices.join(members, on=["run_id", "sweep"]))
         return "; ".join(one.sentence for one in found if one.is_beyond)
 
-    def _side(self, side: Side, claim: Claim, at: str) -> pl.DataFrame:
+    def _side(self, side: Side, claim: Claim, at: str, unit: Sequence[str]) -> pl.DataFrame:
         """Rows (unit, measured), one a unit; several of a unit are averaged, but for anchors."""
         rows = select(self.tables, side.table or RUNS, side.where, at=at)
-        if missing := [c for c in (side.measure, *claim.unit) if c not in rows.columns]:
+        if missing := [c for c in (side.measure, *unit) if c not in rows.columns]:
             raise UserError(f"{at}: {side.table or RUNS} has no column {missing[0]!r}")
         measured = pl.col(side.measure).cast(pl.Float64).fill_null(np.nan)
-        kept = [c for c in ("num_test", "num_train") if c in rows.columns]
-        grouped = rows.group_by(claim.unit).agg(measured.mean().alias("measured"), pl.len(), *kept)
+        grouped = rows.group_by(unit).agg(measured.mean().alias("measured"), pl.len())
         if claim.test == "exact" and grouped["len"].max() != 1:
             units = ", ".join(claim.unit)
             raise UserError(f"{at}: an exact claim needs one row a unit; {units} has several")
-        return grouped.sort(claim.unit)
+        return grouped.drop("len").sort(unit)
 
 
 def select(tables: Mapping[str, pl.DataFrame], name: str, where: str, *, at: str) -> pl.DataFrame:
@@ -216,8 +262,3 @@ def _called(experiment: Experiment, name: str, derive: Any, *arguments: Any, **g
     except (TypeError, KeyError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{experiment.name}: {name}: {reason}") from error
-
-
-def _test_train_ratio(rows: pl.DataFrame) -> float:
-    ratio = rows["num_test"].list.mean() / rows["num_train"].list.mean()
-    return float(ratio.mean())  # type: ignore[arg-type]

@@ -91,8 +91,10 @@ def _as_data(
                 "low": _rounded(verdict.low),
                 "high": _rounded(verdict.high),
                 "units": verdict.num_units,
-                "p_holm": _rounded(verdict.p),
+                "p_adjusted": _rounded(verdict.p),
                 "more_units": verdict.more,
+                "more_splits": verdict.more_splits,
+                "exploratory": verdict.claim.exploratory,
                 "look": verdict.look,
                 "finding": finding(verdict),
             }
@@ -240,8 +242,9 @@ def _page(observed: Observed, verdicts: Sequence[Verdict], provenance: Mapping[s
     lines += [
         f"Size {provenance['size']}, {provenance['runs']} runs; the difference claimed is given "
         "with its 95% interval (its range, for exact claims; over data sets the Hodges-Lehmann "
-        "estimate). p values are Holm's over the experiment's tested claims, which are decided at "
-        f"{experiment.alpha:g}. [What was asked and expected](../../experiments/"
+        "estimate). p values are one-sided and Holm's over the tested claims of a family, those of "
+        f"exploratory claims Benjamini and Hochberg's; both are decided at {experiment.alpha:g}. "
+        f"[What was asked and expected](../../experiments/"
         f"{experiment.name}/README.md), [versions and data]({PROVENANCE}).",
     ]
     return "\n".join(lines) + "\n"

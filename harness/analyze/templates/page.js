@@ -72,7 +72,7 @@ function showDifferences(rows) {
   element("differences").classList.add("picked");
   element("differences").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
     cell("", "where"), cell(row.method, "", "th"), cell(signed(row.difference), "n"),
-    cell(interval(row), "n"), cell(row.num_pairs, "n"), cell(pValue(row.p_holm), "n"),
+    cell(interval(row), "n"), cell(row.num_pairs, "n"), cell(pValue(row.p_adjusted), "n"),
     cell(chances(row), "n"), verdictCell(row),
   ])));
 }
@@ -81,7 +81,7 @@ function showDatasets(rows) {
   element("datasets").tBodies[0].replaceChildren(...rows.map((row) => tableRow([
     cell(row.method, "", "th"), cell(row.num_datasets, "n"),
     cell(together([row.wins, row.ties, row.losses]), "n"), cell(signed(row.difference), "n"),
-    cell(interval(row), "n"), cell(pValue(row.p_holm), "n"),
+    cell(interval(row), "n"), cell(pValue(row.p_adjusted), "n"),
     cell(chances(row), "n"),
     verdictCell(row),
   ])));
