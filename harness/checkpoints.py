@@ -21,6 +21,8 @@ from harness.files import whole_folder
 Params = Mapping[str, np.ndarray]
 
 FOLDER = "models"
+# In the folder of `harness choose`, the sweep of the one model that it ends with.
+OF_A_CHOICE = "model"
 ARRAYS, DOCUMENT = "model.safetensors", "model.json"
 # What the names of parameters begin with, among the arrays.
 PARAMS = "params."

@@ -112,6 +112,12 @@ def test_the_command_says_it_and_how_to_go_on(chosen, harness):
     assert said.code == 0
     assert str(choice) in said.out
     assert "Next: harness predict" in said.out
+    page = choice.report.read_bytes()
+    assert harness("analyze", str(place / "runs/choose-patients")).code == 0
+    assert choice.report.read_bytes() == page  # an analysis of the search leaves the answer be
+    scored = harness("predict", str(place / "runs/choose-patients"), str(place / "patients.csv"),
+                     f"date_format={GERMAN}", "-o", "scores.csv")  # fmt: skip
+    assert f"{place / choice.model_folder}: " in scored.out
     assert all(one.sentence in said.out for one in choice.answer.analysis.trained)
 
 
@@ -184,7 +190,9 @@ def test_the_last_test_is_of_the_data_as_overrides_say_it_is(own, tmp_path, monk
     [
         ({"overrides": ("dataset.hold_out=0",)}, "hold_out=0 keeps no row"),
         ({"cost_fp": 1}, "costs: say what a missed positive"),
-        ({"cost_fp": 0, "cost_fn": 1}, "costs: an error must cost more"),
+        ({"cost_fp": -1, "cost_fn": 1}, "cost_fp=-1 must be above 0"),
+        ({"cost_fp": 1, "cost_fn": float("nan")}, "cost_fn=nan must be above 0"),
+        ({"hold_out": 0.001}, "dataset.hold_out=0.001: 200 rows, .* cannot be cut so that both"),
         ({"losses": ["bce", ""]}, "losses: 'bce,' names none in a place"),
         ({"losses": "focal,"}, "losses: 'focal,' names none in a place"),
         ({"budget": "soon"}, "budget 'soon' is no time: write 90s, 5m or 1h"),

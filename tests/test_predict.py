@@ -485,6 +485,16 @@ def test_what_is_odd_in_a_file_is_said(sweep, harness):
     }
 
 
+def test_how_a_file_is_written_is_asked_about(sweep, harness, tmp_path):
+    folder = str(sweep[0] / "models" / sweep[1]["bce"])
+    frame = table(20, 2)
+    cells = frame.with_columns(pl.col("age").cast(pl.String).str.replace(r"^\d+(\.\d+)?$", "83,3"))
+    cells.write_csv("new.csv", separator=";")
+    assert "a decimal comma, say so: 'decimal=\",\"'" in harness("predict", folder, "new.csv").out
+    said = harness("predict", folder, "new.csv", 'delimiter="|"')
+    assert said.code == 2 and "say what parts it: 'delimiter=\";\"'" in said.err
+
+
 def test_the_best_of_a_sweep_is_taken_and_said(sweep, harness, tmp_path):
     folder, ids, _ = sweep
     table(50, 3).write_csv("new.csv")

@@ -183,3 +183,13 @@ def test_an_id_leads_nowhere_else(folder, tmp_path):
     store.write_shard(folder, {**tables, "runs": frame.with_columns(evil)})
     assert remove(folder, ["../../mine"]).run_ids == ("../../mine",)
     assert (tmp_path / "mine").is_dir()
+
+
+def test_a_folder_of_sweeps_lists_them(made, harness, tmp_path):
+    shutil.copytree(made, tmp_path / "runs" / "one")
+    (tmp_path / "runs" / "two" / "shards").mkdir(parents=True)
+    said = harness("runs", "list", "runs")
+    assert (said.code, said.err) == (0, "")
+    assert "runs/one" in said.out and "bce, focal" in said.out and "runs/two" in said.out
+    said = harness("runs", "show", "runs", "any")
+    assert said.code == 2 and "runs is no sweep but holds some: give one, such as runs/" in said.err

@@ -21,6 +21,7 @@ from harness.record.store import (
     planned_objective,
     scan,
     shards,
+    sweeps_in,
     union,
 )
 from harness.record.wandb_client import served_runs
@@ -144,6 +145,8 @@ def _read_store(folder: Path) -> Runs:
     rows, columns = flat_runs(found)
     damaged = [f"{shard} is damaged ({told}): left out." for shard, told in found.damaged.items()]
     if not rows.height:
+        if not damaged and (sweeps := sweeps_in(folder)):
+            raise UserError(f"{folder} is no sweep but holds some: give one, such as {sweeps[0]}")
         why = damaged[0] if damaged else "no rows in shards/*/runs.parquet"
         raise UserError(f"{folder} holds no runs ({why}); train some")
     latest = rows.sort("created", "shard").unique("run_id", keep="last")

@@ -16,7 +16,7 @@ def predict(arguments: list[str]) -> None:
     plug-in's loss takes that too: plugins=[my_losses.py]; what the model names loads nothing.
     """
     parser = Parser(prog="harness predict", description=predict.__doc__)
-    where = "a model's folder, or a sweep's that was trained with training.save_model=true"
+    where = "a model's folder, that of `harness choose`, or a sweep's that kept its models"
     parser.add_argument("model", metavar="MODEL", help=where)
     parser.add_argument("file", metavar="FILE", help="a table: .csv, .tsv, .parquet or .arrow")
     otherwise = "how FILE is written, such as encoding=latin-1; plugins=[...]"

@@ -26,7 +26,8 @@ METRICS = (
 
 
 def runs(arguments: list[str]) -> None:
-    """`harness runs list | show | diff | export | rm FOLDER ...`: the runs of a sweep folder.
+    """`harness runs list | show | diff | export | rm FOLDER ...`: the runs of a sweep folder; list
+    shows the sweeps of a folder of them too.
 
     An id may be cut short as long as it names one run. rm moves runs to FOLDER/removed.
     """
@@ -112,6 +113,11 @@ def _asked(given: argparse.Namespace) -> "Runs":
 
 
 def _list(given: argparse.Namespace, console: Console) -> None:
+    from harness.record.store import sweeps_in
+
+    if not (given.folder / "shards").is_dir() and (sweeps := sweeps_in(given.folder)):
+        console.print(_sweeps(sweeps))
+        return
     asked = _asked(given)
     for note in asked.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
@@ -142,6 +148,26 @@ def _table_of(asked: "Runs") -> Table:
             f"{row['created']:%Y-%m-%d %H:%M}",
             *(_cell(row[name]) for name in ("status", "dataset", *own, *metrics)),
         )
+    return table
+
+
+def _sweeps(folders: list[Path]) -> Table:
+    """A line a sweep: its runs, when the last of them was stored, on what and of which losses."""
+    from harness.analyze import load
+
+    table = Table(title="Sweeps")
+    for head in ("sweep", "runs", "last stored (UTC)", "data sets", "losses"):
+        table.add_column(head)
+    for folder in folders:
+        try:
+            runs = load(folder).runs
+        except UserError as error:  # it holds none, or none that is whole
+            table.add_row(_cell(str(folder)), "0", "", _cell(str(error)))
+            continue
+        names = (sorted(runs[key].drop_nulls().unique()) for key in ("dataset.name", "loss.name"))
+        last = runs.sort("created")["created"][-1]
+        cells = (str(folder), runs.height, f"{last:%Y-%m-%d %H:%M}")
+        table.add_row(*map(_cell, (*cells, *(listed(some, 5) for some in names))))
     return table
 
 

@@ -31,6 +31,7 @@ from harness.data.target import (
     labels_of,
     times_of,
 )
+from harness.errors import UserError
 
 _LOG = logging.getLogger("harness.data")
 # What pandas and Arrow call the column that only numbers the rows.
@@ -142,7 +143,15 @@ class TableDescription:
             split = GroupHoldout(validation=share, test=share)
         else:
             split = Holdout(validation=share, test=share)
-        parts = split.split(whole, seed=0)
+        try:
+            parts = split.split(whole, seed=0)
+        except UserError:  # in the split's own words, which name keys that nobody gave
+            by = self.time or self.group
+            raise UserError(
+                f"dataset.hold_out={share:g}: {whole.num_rows:,} rows, {whole.num_positives:,} of "
+                f"them positive, cannot be cut{f' by {by!r}' if by else ''} so that both classes "
+                "are on either side: add rows of the rarer class, or change it"
+            ) from None
         return np.sort(np.concatenate([parts.train, parts.validation])), np.sort(parts.test)
 
     def _whole(self, table: TableFile) -> Dataset:

@@ -5,6 +5,7 @@ folds are added while the budget lasts. The model of the loss to use is trained 
 on rows that no run has seen.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from harness.analyze import default_output, overview
+from harness import checkpoints
+from harness.analyze import overview
 from harness.data.fetching import say
 from harness.data.in_memory import Memory
 from harness.data.table import Table
@@ -41,6 +43,7 @@ RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 FOLDS, MOST_ROUNDS = 5, 6
 HOLD_OUT = 0.2
+ANSWER = "answer"  # the report's folder, so that `harness analyze` of the sweep replaces nothing
 SHARE_OF_BUDGET = 0.85  # for the search; the rest is for the model and the report
 RESAMPLES, LEVEL = 2000, 0.95
 
@@ -187,7 +190,7 @@ def choose(
     loss = answer.recommended
     rate = _best_rate(answer, loss, evaluation.objective)
     say(f"training the model: {loss} at learning rate {rate:g}")
-    model_folder, model = _final(given, loss, rate, place / "model")
+    model_folder, model = _final(given, loss, rate, place / checkpoints.OF_A_CHOICE)
     choice = Choice(
         loss=loss,
         learning_rate=rate,
@@ -196,11 +199,12 @@ def choose(
         model=model,
         model_folder=model_folder,
         test=_last_test(model, last, evaluation.costs),
-        report=default_output(*sweep.sources) / "report.html",
+        report=(place / ANSWER / "report.html").absolute(),
         costs=costs and evaluation.costs,
         when=f" (the latest by {described['time']!r})" if described.get("time") else "",
     )
-    sweep.report(said=choice.lines())  # the model's own threshold, not the mean over the folds
+    # It says the model's own threshold, not the mean over the folds.
+    sweep.report(place / ANSWER, said=choice.lines())
     return choice
 
 
@@ -242,10 +246,12 @@ def _costs(fp: float | None, fn: float | None) -> Costs | None:
     if fp is None or fn is None:
         lacking = "a false alarm (cost_fp)" if fp is None else "a missed positive (cost_fn)"
         raise UserError(f"costs: say what {lacking} costs too")
-    try:
-        return Costs(false_positive=float(fp), false_negative=float(fn))
-    except ValueError as error:
-        raise UserError(f"costs: {error}") from None
+    for name, cost in (("cost_fp", fp), ("cost_fn", fn)):
+        if not 0 < cost < math.inf:
+            raise UserError(
+                f"{name}={cost:g} must be above 0: what that error costs beyond a right decision"
+            )
+    return Costs(false_positive=float(fp), false_negative=float(fn))
 
 
 _OWN = ("loss", "seed", "training.save_model")

@@ -13,15 +13,14 @@ from harness.predict.model import Model
 def model_at(place: str | Path) -> tuple[Model, str]:
     """The model that ``place`` names, and a line on why it is that one.
 
-    Of a sweep folder that is the model whose validation part says best by the sweep's objective.
+    Of a sweep folder that is the model whose validation part says best by the sweep's objective; of
+    the folder of `harness choose` it is the one that was chosen.
 
     Raises:
       UserError: there is no model, or those of a sweep have no one measure.
     """
     path = Path(place).expanduser()
-    inside = sorted(
-        one.parent for one in path.glob(f"{checkpoints.FOLDER}/*/{checkpoints.DOCUMENT}")
-    )
+    inside = _kept(path / checkpoints.OF_A_CHOICE) or _kept(path)
     if (path / checkpoints.DOCUMENT).is_file():
         chosen, why = path, ""
     elif inside:
@@ -35,6 +34,12 @@ def model_at(place: str | Path) -> tuple[Model, str]:
             )
     model = Model.load(chosen)
     return model, f"{chosen}: {_named(model.description)}{why}"
+
+
+def _kept(sweep: Path) -> list[Path]:
+    """The models that a sweep kept."""
+    found = sweep.glob(f"{checkpoints.FOLDER}/*/{checkpoints.DOCUMENT}")
+    return sorted(one.parent for one in found)
 
 
 def _best(sweep: Path, found: Sequence[Path]) -> tuple[Path, str]:

@@ -1,5 +1,6 @@
 """A table of new rows, scored: read some rows at a time, and written whole."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ import polars as pl
 
 from harness.data.reading import Reader, open_reader
 from harness.data.table_file import TableFile, table_at
-from harness.errors import UserError, listed
+from harness.errors import UserError, listed, override, shown
 from harness.files import whole_file
 from harness.predict.drift import LARGE, MOVED, chance_index, counts, stability_index
 from harness.predict.model import Model, Scores
@@ -18,6 +19,7 @@ from harness.predict.model import Model, Scores
 PROBABILITY, DECISION, REASON = "probability", "decision", "reason"
 _WRITTEN = (".csv", ".parquet")
 _SHOWN = 5
+_DECIMAL_COMMA = re.compile(r"'[-+]?\d*,\d+' is no number")
 
 
 @dataclass
@@ -76,6 +78,8 @@ class Summary:
                 f"{self.unscored:,} of {self.rows:,} rows could not be scored: see {REASON}, the "
                 f"first being {self.reason}"
             )
+            if _DECIMAL_COMMA.search(self.reason):
+                yield f"if that is a decimal comma, say so: {override('decimal', ',')}"
         if not scored:
             return
         yield (
@@ -157,6 +161,7 @@ def score_file(
         raise UserError(f"--id {id_column}: {table.place} has {listed(list(map(repr, names)), 5)}")
     if id_column in (PROBABILITY, DECISION, REASON):
         raise UserError(f"--id {id_column}: the scores have a column of that name: rename yours")
+    _check_delimiter(model, names, table)
     model.check_columns(names, place=table.place)
     summary = Summary(model, positive_rate)
     with whole_file(output) as temporary:
@@ -171,6 +176,15 @@ def score_file(
         if not summary.rows:
             table.fail("no rows: there is nothing to score")
     return summary, list(_said_of_columns(model, names, kept))
+
+
+def _check_delimiter(model: Model, names: Sequence[str], table: TableFile) -> None:
+    """A model trained on a table of a stated delimiter reads by it."""
+    if len(names) != 1 or names[0] in model.columns:
+        return
+    for sign in (one for one in ";\t|," if one in names[0]):
+        given = override("delimiter", sign)
+        table.fail(f"one column, {shown(names[0])}: say what parts it: {given}")
 
 
 def _check_output(output: Path, path: str) -> None:

@@ -173,6 +173,11 @@ def _fault_of(shard: Path, changes: tuple[tuple[str | int, ...], ...]) -> str:
     return fault(shard)
 
 
+def sweeps_in(folder: Path) -> list[Path]:
+    """The sweep folders that lie in ``folder``, such as those of `runs`."""
+    return sorted(one.parent for one in Path(folder).glob("*/shards") if one.is_dir())
+
+
 def shard_paths(folder: Path, table: str) -> list[Path]:
     """The files of ``table`` in all whole shards; raises as `shards`."""
     return shards(folder).paths(table)
