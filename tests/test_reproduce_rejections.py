@@ -15,7 +15,7 @@ from harness.reproduce.computed import rejections
 from harness.reproduce.quantities import Rows, error_beyond, share_within, steps_to
 from tests.fabricated import Sweep, fabricate
 
-GIVEN = {"by": "unit", "arm": "arm", "pair": "seed", "metric": "score", "sweep": "main"}
+GIVEN = {"by": "unit", "arm": "arm", "pair": "seed", "metric": "score", "where": "sweep = main"}
 
 
 def sweeps(gap, *, units=6, seeds=8, arms=("a", "b")):
@@ -75,6 +75,17 @@ def test_rejections_of_many_arms_are_one_family():
     smallest = np.min([one["p"] for one in alone], axis=0)
     np.testing.assert_allclose(family["p"], np.minimum(1, 4 * smallest))
     assert family["rejects"].to_list() == (4 * smallest <= 0.05).tolist()
+
+
+def test_rejections_of_each_arm_at_a_rate_of_its_own():
+    runs = sweeps(0.0)
+    rates = pl.concat([runs.with_columns(rate=pl.lit(rate)) for rate in (1, 2)])
+    given = GIVEN | {"where": "arm = a and rate = 1 or arm = b and rate = 2"}
+    found, alone = (
+        rejections(Path(), Rows(rows), tests=["repeats"], **which)
+        for rows, which in ((rates, given), (runs, GIVEN))
+    )
+    assert found.equals(alone)
 
 
 def test_rejections_need_two_arms():

@@ -33,21 +33,22 @@ def rejections(
     arm: str,
     metric: str,
     pair: str,
-    sweep: str,
+    where: str,
     tests: list[Test],
     alpha: float = 0.05,
 ) -> pl.DataFrame:
     """What the judge says of many small sweeps: is any ``arm`` better or worse than the first?
 
-    The runs of one ``by`` are one sweep; its first arm (in sorted order) is compared with each
-    other, as one family, paired by the column ``pair``. Rows (test, by, difference and p of the
-    most striking comparison, rejects: 1 where any is decided, favours: 1 where an arm's metric is
-    found higher than the first's, share_below: of the test's sweeps, those with no larger p).
+    Of the runs ``where``, those of one ``by`` are one sweep; its first arm (in sorted order) is
+    compared with each other, as one family, paired by the column ``pair``. Rows (test, by,
+    difference and p of the most striking comparison, rejects: 1 where any is decided, favours: 1
+    where an arm's metric is found higher than the first's, share_below: of the test's sweeps, those
+    with no larger p).
     """
-    runs = rows.table.filter(pl.col("sweep") == sweep)
+    runs = rows_where(rows.table, where)
     arms = sorted(runs[arm].unique())
     if len(arms) < 2:
-        raise UserError(f"rejections: {arm} needs two values in sweep {sweep}, got {arms}")
+        raise UserError(f"rejections: {arm} needs two values where {where}, got {arms}")
     found = []
     for test, ((unit,), group) in product(tests, sorted(runs.group_by(by))):
         first, *others = [group.filter(pl.col(arm) == value).sort(pair) for value in arms]

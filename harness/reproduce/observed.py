@@ -14,6 +14,7 @@ from harness.analyze.groups import chosen_runs, families, label_runs
 from harness.analyze.keys import as_labels, keys_of, replicates, rows_where
 from harness.analyze.runs import Runs
 from harness.analyze.trained import Finding
+from harness.data.synthetic import SYNTHETIC
 from harness.errors import UserError
 from harness.identity import NAMED, numerics_named
 from harness.reproduce.claims import Claim, Experiment, Side, Sweep, Tune
@@ -22,6 +23,7 @@ from harness.reproduce.judging import Pairs
 from harness.reproduce.quantities import MEASURES, Rows
 
 RUNS = "runs"
+GENERATED = [kind.kind for kind in SYNTHETIC]
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,16 @@ class Observed:
         joined = rows.join(kin, on="dataset.name", how="left", maintain_order="left")
         means = joined.group_by(*others, pl.coalesce("family", "dataset.name"), maintain_order=True)
         return means.agg(pl.col("difference").mean())
+
+    def rests_on(self, claim: Claim) -> str:
+        """`identity` (exact, whatever the data), or `generated` or `real` data."""
+        if claim.test == "exact" or RUNS not in self.tables:
+            return "identity"
+        runs = self.tables[RUNS]
+        rows = select(self.tables, claim.of.table or RUNS, claim.of.where, at=claim.name)
+        if "dataset.name" in rows.columns:
+            runs = runs.join(rows, on="dataset.name", how="semi")
+        return "generated" if runs["dataset.kind"].is_in(GENERATED).all() else "real"
 
     def _untrained(self, sides: Sequence[Side], at: str) -> str:
         """Why the runs of ``sides`` are not to be judged; empty where nothing is against it."""

@@ -6,11 +6,12 @@ import hashlib
 import json
 import math
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import altair as alt
 import polars as pl
@@ -23,13 +24,14 @@ from harness.analyze.drawing import draw, with_data
 from harness.analyze.headings import heading
 from harness.analyze.keys import resolve, varying
 from harness.analyze.report import rank_rows
-from harness.analyze.trained import Finding
 from harness.files import write_whole
 from harness.identity import environment
 from harness.reproduce.claims import Experiment, Figure, experiments, read
-from harness.reproduce.judging import Verdict, compared, finding, region
+from harness.reproduce.judging import Verdict, Word, compared, finding, region
 from harness.reproduce.observed import RUNS, Observed, select
 
+WORDS = get_args(Word)
+RESTS_ON = {"real": "real data", "generated": "generated data", "identity": "identities (exact)"}
 VERDICTS, PROVENANCE = "verdicts.json", "provenance.json"
 DIGITS = 6  # of figures in files: further ones differ between machines
 MOST_RUNS, MOST_FINGERPRINTS = 5000, 100  # listed one by one; results are kept in the repository
@@ -49,7 +51,7 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     """Writes all files of one experiment; returns what differs from what lay there before."""
     experiment = observed.experiment
     folder.mkdir(parents=True, exist_ok=True)
-    table = _as_data(experiment, verdicts, observed.trained, made.size)
+    table = _as_data(observed, verdicts, made.size)
     before, source = read_json(folder / VERDICTS), read_json(folder / PROVENANCE)
     same_question = all(before.get(key) == table[key] for key in ("size", "definition"))
     moved = _moved(before, table) if same_question else []
@@ -69,9 +71,8 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     return moved
 
 
-def _as_data(
-    experiment: Experiment, verdicts: Sequence[Verdict], trained: Sequence[Finding], size: str
-) -> dict[str, Any]:
+def _as_data(observed: Observed, verdicts: Sequence[Verdict], size: str) -> dict[str, Any]:
+    experiment = observed.experiment
     return {
         "experiment": experiment.name,
         "question": experiment.question,
@@ -86,6 +87,7 @@ def _as_data(
                 "compared": compared(verdict.claim),
                 "claimed": region(verdict.claim),
                 "test": verdict.claim.test,
+                "rests_on": observed.rests_on(verdict.claim),
                 "verdict": verdict.word,
                 "effect": _rounded(verdict.effect),
                 "low": _rounded(verdict.low),
@@ -100,7 +102,7 @@ def _as_data(
             }
             for verdict in verdicts
         ],
-        "trained": [finding.sentence for finding in trained],
+        "trained": [finding.sentence for finding in observed.trained],
         "figures": [f"{figure.name}.svg" for figure in experiment.figures],
     }
 
@@ -329,14 +331,17 @@ def write_index(results: Path, root: Path) -> Path:
         "Written by `harness reproduce`; each section is an experiment, and its title leads to its",
         "tables and figures.",
     ]
-    for name in experiments(root):
-        experiment = read(root / name)
-        found = {c["name"]: c for c in read_json(results / name / VERDICTS).get("claims", [])}
+    asked = [read(root / name) for name in experiments(root)]
+    known = {one.name: read_json(results / one.name / VERDICTS).get("claims", []) for one in asked}
+    lines += ["", *_counts([claim for claims in known.values() for claim in claims])]
+    for experiment in asked:
+        name = experiment.name
+        found = {claim["name"]: claim for claim in known[name]}
         lines += ["", f"## [{name}]({name}/README.md)" if found else f"## {name}", ""]
         lines += [experiment.question, ""]
         for claim in experiment.claims:
-            known = found.get(claim.name)
-            says = f"**{known['verdict']}**: {known['finding']}" if known else "**not run yet**"
+            seen = found.get(claim.name)
+            says = f"**{seen['verdict']}**: {seen['finding']}" if seen else "**not run yet**"
             lines.append(f"- {claim.says} {says}.")
         if found and experiment.figures:
             figure = experiment.figures[0]
@@ -345,3 +350,13 @@ def write_index(results: Path, root: Path) -> Path:
     path = results / "README.md"
     write_whole(path, ("\n".join(lines) + "\n").encode())
     return path
+
+
+def _counts(claims: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table: of how many claims what became, by what they rest on."""
+    counted = Counter((claim["rests_on"], claim["verdict"]) for claim in claims)
+    lines = ["| claims about | " + " | ".join(WORDS) + " | all |", "|---|" + "---|" * 5]
+    for kind, title in RESTS_ON.items():
+        row = [counted[kind, word] for word in WORDS]
+        lines.append(f"| {title} | " + " | ".join(map(str, [*row, sum(row)])) + " |")
+    return lines
