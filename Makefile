@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+ENGINES := .venv-engines
 
-.PHONY: demo test slow browser bench lint lock clean
+.PHONY: demo test slow browser engines bench lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -19,6 +20,9 @@ slow: $(VENV)/ready  ## the long proofs
 browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's numbers, axe-core
 	$(BIN)/pytest -m browser tests/test_browser.py
 
+engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an environment of their own; Python up to 3.13
+	$(ENGINES)/bin/pytest -m engines tests/test_engines.py
+
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
 
@@ -27,17 +31,22 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The lock file holds versions and hashes for all supported Python versions.
-$(VENV)/ready: pyproject.toml requirements.lock
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+# The lock files hold versions and hashes for all supported Python versions.
+$(VENV)/ready: requirements.lock
+$(ENGINES)/ready: requirements-engines.lock
+$(VENV)/ready $(ENGINES)/ready: %/ready: pyproject.toml
+	$(PYTHON) -m venv $*
+	$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(filter %.lock,$^)
+	$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-lock:  ## renew requirements.lock; needs uv
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --fork-strategy requires-python --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+lock:  ## renew the lock files; needs uv
+	uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(UV)
+	uv pip compile pyproject.toml --extra dev --extra ray --extra slurm \
+	  --constraint requirements.lock --output-file requirements-engines.lock $(UV)
+
+UV := --universal --python-version 3.11 --fork-strategy requires-python --generate-hashes \
+  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(ENGINES) runs
