@@ -249,7 +249,7 @@ def fabricated(tmp_path, claims, effects, monkeypatch, request=None, seeds=10, *
         given = dict(text.split("=", 1) for text in overrides)
         folder = Path(given["root"].strip("'")) / given["name"]
         count = int(given["seed"].removeprefix("range(").removesuffix(")"))
-        if not folder.exists():
+        if not (folder / "shards").exists():
             made = Sweep(effects=effects, seeds=tuple(range(24)), noise=0.4, **store)
             fabricate(folder, made)
         assert count <= 24

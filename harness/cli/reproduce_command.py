@@ -17,7 +17,8 @@ COLOURS = {"supported": "green", "refuted": "red", "undecided": "yellow", "not j
 def reproduce(arguments: list[str]) -> None:
     """`harness reproduce NAME... | all`: a verdict for each claim of these experiments.
 
-    Trains what is missing and writes results/NAME/. Exit code 1 where an exact anchor fails.
+    Says what is claimed and how likely it is to be decided, trains what is missing and writes
+    results/NAME/. Exit code 1 where an exact anchor fails.
     """
     given = _parser().parse_args(arguments)
     if (given.budget is None) == given.until_decided:
@@ -46,8 +47,12 @@ def reproduce(arguments: list[str]) -> None:
             budget=given.budget,
             command=shlex.join(["harness", "reproduce", experiment.name, *_flags(given)]),
         )
-        done = reproducing.reproduce(experiment, request, train=_train)
         console.rule(experiment.name)
+        for line in [] if given.quick else reproducing.plan(experiment, output / experiment.name):
+            console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+        if given.plan:
+            continue
+        done = reproducing.reproduce(experiment, request, train=_train)
         for verdict in done.verdicts:
             word = f"[{COLOURS[verdict.word]}]{verdict.word:>10}[/]"
             console.print(word, verdict.claim.name, end=" ", highlight=False)
@@ -59,6 +64,8 @@ def reproduce(arguments: list[str]) -> None:
         for sentence in done.moved:
             console.print(f"moved: {sentence}", markup=False, highlight=False, soft_wrap=True)
         broken += [f"{experiment.name}/{v.claim.name}" for v in done.verdicts if v.is_broken]
+    if given.plan:
+        return
     index = reproducing.write_index(output, root)
     console.print(f"Index: {index.resolve().as_uri()}", soft_wrap=True, highlight=False)
     if broken:
@@ -80,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("names", nargs="+", metavar="NAME", help="folders of experiments/, or all")
     add("--quick", action="store_true", help="the small size: checks machinery and exact anchors")
+    add("--plan", action="store_true", help="claims and their power alone; trains nothing")
     add("--until-decided", action="store_true", help="add seeds until every claim is decided")
     add("--budget", type=_positive, metavar="N", help="seeds to spend at most, in all")
     add("--output", type=Path, help=f"default: results, or {QUICK_RESULTS} with --quick")

@@ -7,7 +7,7 @@ checks them, and every mistake is one line that names the file and the key.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from math import inf
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -256,6 +256,22 @@ def read(folder: Path) -> Experiment:
     if sweeps.is_file():
         made["sweeps"] = _checked(dict[str, Sweep], _yaml(sweeps), sweeps)
     return _checked(Experiment, {**values, **made}, claims)
+
+
+def plain_values(value: Any) -> Any:
+    """Plain values; of a dataclass, the fields that are not at their default."""
+    if is_dataclass(value) and not isinstance(value, type):
+        defaults = {
+            f.name: f.default_factory() if f.default_factory is not MISSING else f.default
+            for f in fields(value)
+        }
+        given = {name: getattr(value, name) for name in defaults}
+        return {n: plain_values(v) for n, v in given.items() if v != defaults[n]}
+    if isinstance(value, Mapping):
+        return {str(key): plain_values(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(part) for part in value]
+    return value
 
 
 def experiments(root: Path) -> list[str]:

@@ -168,6 +168,11 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
     )
 
 
+def decides(claim: Claim, pairs: Pairs, *, level: float) -> bool:
+    """Whether differences that vary decide a claim, either way, that stands alone."""
+    return min(_p_values(claim, _EVIDENCE[claim.test](pairs))) <= level
+
+
 def _is_constant(d: Floats) -> bool:
     """Whether the differences are one number but for rounding."""
     return bool(np.ptp(d) <= 1e-9 * np.abs(d).max())

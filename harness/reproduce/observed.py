@@ -35,6 +35,7 @@ class Observed:
       keys: the columns of `runs` that hold the runs' configuration.
       choices: what each of the tuned `runs` chose (`trained.choices`), with its sweep.
       trained: what is known of whether the runs were trained to the end.
+      registered: when its claims were (`registration`).
       newer: claims that are newer than their runs, and why they are not judged.
     """
 
@@ -43,6 +44,7 @@ class Observed:
     keys: Sequence[str]
     choices: pl.DataFrame = field(default_factory=pl.DataFrame)
     trained: Sequence[Finding] = ()
+    registered: str = "unknown"
     newer: Mapping[str, str] = field(default_factory=dict)
 
     def pairs(self, claim: Claim) -> Pairs:

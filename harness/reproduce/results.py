@@ -8,7 +8,7 @@ import math
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, get_args
@@ -26,7 +26,7 @@ from harness.analyze.keys import resolve, varying
 from harness.analyze.report import rank_rows
 from harness.files import write_whole
 from harness.identity import environment
-from harness.reproduce.claims import Experiment, Figure, experiments, read
+from harness.reproduce.claims import Experiment, Figure, experiments, plain_values, read
 from harness.reproduce.judging import Verdict, Word, compared, finding, region
 from harness.reproduce.observed import RUNS, Observed, select
 
@@ -112,24 +112,8 @@ def _definition(experiment: Experiment) -> str:
 
     What is left at its default counts for nothing, so that the schema may grow.
     """
-    asked = _said(replace(experiment, folder=Path()))
+    asked = plain_values(replace(experiment, folder=Path()))
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _said(value: Any) -> Any:
-    """Plain values; of a dataclass, the fields that are not at their default."""
-    if is_dataclass(value) and not isinstance(value, type):
-        defaults = {
-            f.name: f.default_factory() if f.default_factory is not MISSING else f.default
-            for f in fields(value)
-        }
-        said = {name: getattr(value, name) for name in defaults}
-        return {n: _said(v) for n, v in said.items() if v != defaults[n]}
-    if isinstance(value, Mapping):
-        return {str(key): _said(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_said(part) for part in value]
-    return value
 
 
 def _rounded(value: float | None) -> float | None:
@@ -183,6 +167,7 @@ def _provenance(observed: Observed, made: Made) -> dict[str, Any]:
         "finished": made.finished,
         "seconds": round(made.seconds, 1),
         "runs": runs.height,
+        "claims_registered": observed.registered,
         "numerics": environment(),
         "code": _codes(runs),
         "versions": {"harness": harness.__version__, "python": platform.python_version()}
@@ -240,7 +225,8 @@ def _page(observed: Observed, verdicts: Sequence[Verdict], provenance: Mapping[s
         lines += ["", f"{word} {said.sentence}."]
     for figure in experiment.figures:
         lines += ["", f"![{figure.title}]({figure.name}.svg)"]
-    lines += ["", f"    {provenance['command']}", ""]
+    lines += ["", f"Claims registered: {observed.registered}.", ""]
+    lines += [f"    {provenance['command']}", ""]
     lines += [
         f"Size {provenance['size']}, {provenance['runs']} runs; the difference claimed is given "
         "with its 95% interval (its range, for exact claims; over data sets the Hodges-Lehmann "

@@ -17,6 +17,7 @@ from harness.reproduce import results
 from harness.reproduce.claims import Experiment, Sweep, Value, experiments, read
 from harness.reproduce.judging import Verdict, judge, until_decided
 from harness.reproduce.observed import Observed, observe, starting_points
+from harness.reproduce.registration import newer, register, registered
 from harness.reproduce.results import write_index
 
 Train = Callable[[list[str]], None]
@@ -120,9 +121,15 @@ def _observed(
             for start in starting_points(at, begun)
         ]
         folder = folder_of(request.runs, experiment.name, name, sweep, starts)
+        if not request.quick:  # which judges nothing but exact anchors for good
+            register(folder, experiment.claims)
         train(overrides(sweep, folder, num_seeds=sweep.seeds, starts=starts))
         where[folder] = (name, sweep)
-    return observe(experiment, where)
+    return replace(
+        observe(experiment, where),
+        registered=registered(where),
+        newer=newer(where, experiment.claims),
+    )
 
 
 def _judged(observed: Observed, alpha: float) -> list[Verdict]:
