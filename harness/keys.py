@@ -1,7 +1,16 @@
 """Config keys that are no part of a run: of neither its identity nor any question about it."""
 
 BESIDE_A_RUN = frozenset(
-    {"name", "root", "rerun", "plugins", "wandb", "evaluation.objective", "training.save_model"}
+    {
+        "name",
+        "root",
+        "rerun",
+        "plugins",
+        "extra_metrics",
+        "wandb",
+        "evaluation.objective",
+        "training.save_model",
+    }
 )
 """Keys, and groups of them, that say where a run is kept and shown, and what a search is told of
 it. Runs that differ in these alone are one run."""
