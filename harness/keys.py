@@ -6,6 +6,7 @@ BESIDE_A_RUN = frozenset(
         "root",
         "rerun",
         "plugins",
+        "extra_metrics",
         "wandb",
         "dataset.family",
         "evaluation.objective",

@@ -32,7 +32,7 @@ ENTRY_POINTS = "bce_harness.plugins"
 GROUPS = ("loss", "model", "optimizer", "sampler", "split")
 """The groups of conf/ that plug-ins can add choices to."""
 
-_PLUGGED: dict[str, dict[str, Any]] = {group: {} for group in GROUPS}
+_PLUGGED: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "metric")}
 _SOURCES: dict[str, str] = {}  # of loaded modules, a hash of their files
 _generation = 0
 
@@ -103,6 +103,38 @@ def split(given: Any = None, /, *, name: str | None = None) -> Any:
     return _added("split", given, name)
 
 
+def metric(given: Any = None, /, **known: Any) -> Any:
+    """A decorator that adds a metric: a function of a part's scores and labels, left unchanged.
+
+    Args:
+      given: ``(probabilities, labels) -> value``; see `harness.metrics.own.as_metric`, which says
+        what else is ``known`` of it (``direction``, ``best``, ``title``, ...). It is measured of
+        the runs of ``extra_metrics=[name]``.
+
+    Raises:
+      UserError: it is no such function, or another metric has its name.
+    """
+    global _generation
+    if given is None or isinstance(given, str):
+        return lambda defined: metric(defined, **({"name": given} if given else {}), **known)
+    from harness.metrics import own
+
+    try:
+        made = own.as_metric(given, **known)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    before = _PLUGGED["metric"].get(made.name)
+    if before is not None and before.reference != made.reference:
+        raise UserError(
+            f"metric {made.name} is defined by {before.reference} and by {made.reference}: "
+            "rename one"
+        )
+    _PLUGGED["metric"][made.name] = made
+    own.add(made)
+    _generation += 1
+    return given
+
+
 def plugged(group: str) -> Mapping[str, Any]:
     """The plugged choices of a group, by name; of ours there are none among them."""
     return _PLUGGED.get(group, {})
@@ -112,8 +144,8 @@ def plugged_keys() -> list[str]:
     """The dotted keys of all plugged choices."""
     return [
         f"{group}.{one.name}"
-        for group, choices in _PLUGGED.items()
-        for made in choices.values()
+        for group in GROUPS
+        for made in _PLUGGED[group].values()
         for one in fields(made)
     ]
 
@@ -236,6 +268,23 @@ def _add(group: str, given: Any, name: str | None, **how: Any) -> str:
     _PLUGGED[group][made.name] = made
     _generation += 1
     return made.name
+
+
+@cache
+def check_measured(made: Any) -> None:
+    """Tries a metric on a few rows of both classes.
+
+    Raises:
+      UserError: its function fails on them, or gives no number.
+    """
+    import numpy as np
+
+    try:
+        value = made.measure(np.linspace(-3, 3, 16), np.arange(16) % 2)
+    except ValueError as error:
+        raise UserError(f"{error}: return one number of NumPy arrays") from None
+    if not np.isfinite(value):
+        raise UserError(f"metric {made.name} is {value} of 16 rows of both classes: mend it")
 
 
 @cache

@@ -32,6 +32,7 @@ CHOICES: Mapping[str, tuple[type, ...]] = {
 }
 NOT_VARIED = {
     "name", "root", "rerun",  # say where a run is kept, as all of wandb does
+    "extra_metrics",  # beside a run: what is measured of it
     "plugins",  # say where its parts come from
     "evaluation.objective", "training.save_model",  # change no run
     "dataset.family",  # says what a run's data are kin to

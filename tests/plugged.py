@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from harness import plugins
+from harness.metrics.definitions import METRICS
+from harness.metrics.names import parse
 
 THEIRS = {"their_package", "mine", "beside", "my_parts"}
 """The modules that tests bring."""
@@ -19,7 +21,11 @@ def nothing_stays(monkeypatch):
         before = getattr(plugins, name)
         kept = {k: dict(v) if isinstance(v, dict) else v for k, v in before.items()}
         monkeypatch.setattr(plugins, name, kept)
+    metrics = {*METRICS}
     yield
+    for name in {*METRICS} - metrics:
+        del METRICS[name]
+    parse.cache_clear()
     for name in set(sys.modules) - modules:
         if name.partition(".")[0] in THEIRS:
             del sys.modules[name]

@@ -29,7 +29,7 @@ ALLOWED = {
     "devices": {"errors", "files"},
     "losses": {"errors"},
     "signatures": {"errors"},
-    "plugins": {"errors", "signatures", "losses", "models", "optimizers", "data"},
+    "plugins": {"errors", "signatures", "losses", "models", "optimizers", "metrics", "data"},
     "models": {"errors", "signatures"},
     "checkpoints": {"errors", "files"},
     "optimizers": {"errors", "exact"},

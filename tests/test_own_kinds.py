@@ -13,6 +13,9 @@ from harness import plugins
 from harness.data.library import datasets
 from harness.errors import UserError
 from harness.identity import own_hash, run_id
+from harness.metrics.definitions import METRICS
+from harness.metrics.names import parse
+from harness.overrides.plugging import load
 from harness.sweep import compiled
 from tests.conftest import TINY
 from tests.runs import config, groups, prepared
@@ -147,6 +150,72 @@ def test_those_of_libraries_do_as_they_are(parts):
         prepared(config(split={**fold, "fold": 7}))
     with pytest.raises(UserError, match=r"split\.n_splits: should be a valid integer"):
         config(split={**fold, "n_splits": "many"})
+
+
+def test_a_metric_is_measured_stored_and_compared(harness, parts):
+    sweep = (*TINY, "plugins=[my_parts.py]", "extra_metrics=[profit]", "seed=1,2")
+    plain = harness("train", "-m", *TINY, "seed=1")
+    assert plain.out.startswith("1 trained")
+    before = stored_tables(Path("runs/default"))["runs"]
+    said = harness("train", "-m", *sweep, "evaluation.objective=profit")
+    assert said.out.startswith("2 trained"), said.err  # one of them measured anew
+    assert harness("train", "-m", *sweep).out.startswith("0 trained, 2 already stored")
+    runs = stored_tables(Path("runs/default"))["runs"].drop_nulls("test/profit")
+    (again,) = runs.filter(pl.col("run_id") == before["run_id"].item()).rows(named=True)
+    assert again["test/log_loss"] == before["test/log_loss"].item()
+    assert -1 <= again["test/profit"] < 9 and again["validation/corrected/profit"] is not None
+    # Another source is another measurement of the same run.
+    parts.write_text(parts.read_text().replace("10 * called * labels", "20 * called * labels"))
+    assert harness("train", "-m", *sweep).out.startswith("2 trained")
+    parts.write_text(HOSTILE)
+    METRICS.pop("profit")
+    parse.cache_clear()
+    said = harness(
+        "analyze", "runs/default", "--metric", "profit,auroc", "--where", "validation/profit > -1"
+    )
+    assert said.code == 0, said
+    assert "profit a row" in Path("runs/default/analysis/report.html").read_text()
+    assert METRICS["profit"].direction == "higher" and METRICS["profit"].function is None
+
+
+HOSTILE = "raise SystemExit('imported')"
+
+METRIC = "from harness.plugins import metric\n@metric{known}\ndef f{takes}: return {result}\n"
+
+
+@pytest.mark.parametrize(
+    ("known", "takes", "result", "told"),
+    [
+        ("", "(y)", "1", "write def f(probabilities, labels)"),
+        ("(direction='up')", "(p, y)", "1", "direction is one of"),
+        ("('auroc')", "(p, y)", "1", "metric auroc is one of ours"),
+        ("('f_low')", "(p, y)", "1", "are ends of intervals"),
+        ("('a b')", "(p, y)", "1", "use letters, digits and _"),
+        ("(of='labels')", "(p, y)", "1", "neither probabilities nor scores"),
+        ("(low=1, high=0)", "(p, y)", "1", "in order"),
+        ("", "(p, y)", "p", "return one number"),
+        ("", "(p, y)", "gone", "name 'gone' is not defined"),
+        ("", "(p, y)", "float('nan')", "is nan of 16 rows"),
+    ],
+)
+def test_what_is_no_metric_is_one_line(known, takes, result, told, tmp_path):
+    (tmp_path / "mine.py").write_text(METRIC.format(known=known, takes=takes, result=result))
+    with pytest.raises(UserError, match=re.escape(told)) as refused:
+        load([str(tmp_path / "mine.py")])
+    assert "\n" not in str(refused.value)
+
+
+def test_a_metric_is_asked_for_by_its_name(parts):
+    with pytest.raises(UserError, match=r"extra_metrics.*'profit' is plugged in nowhere"):
+        config(extra_metrics=["profit"])
+    plugins.load("my_parts.py")
+    with pytest.raises(UserError, match=r"'profits' is none of 1 choices: did you mean profit"):
+        config(extra_metrics=["profits"])
+    with pytest.raises(UserError, match=r"profit is not measured: add extra_metrics=\[profit\]"):
+        config(evaluation={"objective": "profit"})
+    with pytest.raises(UserError, match="is not measured on validation"):
+        config(extra_metrics=["profit"], evaluation={"objective": "platt/profit"})
+    assert id_of(extra_metrics=["profit"]) == id_of()
 
 
 MODEL = "from flax import nnx\nimport jax.numpy as jnp\nfrom harness.plugins import model\n@model\n"

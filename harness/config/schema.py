@@ -16,6 +16,7 @@ from typing import get_type_hints as type_hints
 
 from annotated_types import Ge, Le, MaxLen, MinLen
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Discriminator,
     Tag,
@@ -31,7 +32,10 @@ from harness.config import engines
 from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Seed
-from harness.errors import UserError, shown
+from harness.errors import UserError, none_of, shown
+from harness.metrics import names as metric_names
+from harness.metrics import own
+from harness.metrics.definitions import METRICS
 from harness.metrics.settings import Evaluation
 
 
@@ -159,13 +163,25 @@ class Wandb:
     charts: bool = False
 
 
+def _extra_metric(text: str) -> str:
+    """A metric that is plugged in, by its name; a stored one by what was written of it."""
+    if text.startswith("{"):
+        own.add_logged([text])
+    elif text not in plugins.plugged("metric"):
+        known = list(plugins.plugged("metric"))
+        near = none_of(text, known) if known else "plugged in nowhere"
+        raise ValueError(f"{shown(text)} is {near}; its module is named by plugins=[my_module.py]")
+    return own.name_in(text)
+
+
 @with_config(_STRICT)
 @dataclass(frozen=True)
 class Config:
     """One run; what of it is the run's identity is said in `harness.identity`.
 
     ``impute`` is what a missing value becomes: its feature's median or mean over the training part.
-    ``plugins`` says where choices come from that are not ours (`harness.plugins`).
+    ``plugins`` says where choices come from that are not ours (`harness.plugins`), and
+    ``extra_metrics`` which metrics of theirs are measured besides.
     """
 
     dataset: AnyDataset
@@ -181,6 +197,7 @@ class Config:
     split: AnySplit = field(default_factory=splitters.Holdout)
     training: Training = field(default_factory=Training)
     init: Init = field(default_factory=Init)
+    extra_metrics: tuple[Annotated[str, AfterValidator(_extra_metric)], ...] = ()
     evaluation: Evaluation = field(default_factory=Evaluation)
     wandb: Wandb = field(default_factory=Wandb)
     name: Annotated[str, MinLen(1)] = "default"
@@ -275,6 +292,11 @@ def parse(values: Mapping[str, Any]) -> Config:
             raise UserError(f"{key}={shown(name)} must be shorter: {_LONGEST_NAME} bytes a folder")
     if any(part in config.name for part in ("/", "\\")) or config.name in {".", ".."}:
         raise UserError(f"name={config.name!r} must be a folder name without slashes")
+    wanted = metric_names.parse(config.evaluation.objective).metric
+    if isinstance(METRICS[wanted], own.OwnMetric) and wanted not in config.extra_metrics:
+        raise UserError(
+            f"evaluation.objective={wanted} is not measured: add extra_metrics=[{wanted}]"
+        )
     if config.init.fresh_head and config.init.params is None:
         raise UserError("init.fresh_head=true takes the body from init.params: give init.params")
     return config

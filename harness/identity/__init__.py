@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from functools import cache
 
+from harness import plugins
 from harness.config import Config, dump
+from harness.errors import UserError
 from harness.identity.families import NAMED as NAMED
-from harness.identity.families import Family, family_hash, family_named, family_of
+from harness.identity.families import Family, family_hash, family_named, family_of, metric_hash
 from harness.identity.families import own_hash as own_hash
 from harness.identity.machine import environment as environment
 from harness.keys import BESIDE_A_RUN
@@ -39,6 +41,19 @@ def numerics_named(names: Mapping[str, str]) -> str | None:
 @cache
 def _numerics(family: Family) -> str:
     return f"code={family_hash(family)};{environment()}"
+
+
+def described_metrics(config: Config) -> list[str]:
+    """What a run stores of each of its ``extra_metrics``, the hash of its source included.
+
+    They are beside a run: a stored one that lacks some is trained again, to the same bits.
+    """
+    known = plugins.plugged("metric")
+    for name in config.extra_metrics:
+        if name not in known:
+            raise UserError(f"extra_metrics=[{name}]: name its module: plugins=[my_module.py]")
+    found = (known[name] for name in config.extra_metrics)
+    return [made.described(metric_hash(made.function)) for made in found]
 
 
 def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | None = None) -> str:

@@ -118,6 +118,17 @@ def own_hash(*chosen: Any) -> str:
     return code_hash(own) if own else ""
 
 
+def metric_hash(function: Any) -> str:
+    """The same of the function of a metric that is not ours."""
+    return _metric_hash(function, plugins.generation())
+
+
+@lru_cache(maxsize=64)
+def _metric_hash(function: Any, generation: int) -> str:
+    _read_anew(generation)
+    return code_hash([function])
+
+
 def _roots(family: Family) -> list[str | Any]:
     chosen = zip(CHOICES, family, strict=True)
     own = [OWN[group] for group, choice in chosen if choice not in CHOICES[group]]

@@ -59,6 +59,8 @@ def load(specs: Iterable[str]) -> list[str]:
         plugins.check_traced(made)
     for made in plugins.plugged("optimizer").values():
         plugins.check_stepped(made)
+    for made in plugins.plugged("metric").values():
+        plugins.check_measured(made)
     return loaded
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ from scipy.special import entr, expit
 
 from harness.config import dump
 from harness.data.dataset import Dataset
+from harness.data.fetching import say
 from harness.data.run_data import RunData
-from harness.identity import numerics
+from harness.identity import described_metrics, numerics
 from harness.metrics.calibration import prior_shift, shift_prior
+from harness.metrics.definitions import METRICS
 from harness.metrics.evaluate import Scored, by_evaluation, evaluate
+from harness.metrics.names import MetricName
+from harness.metrics.own import OwnMetric
 from harness.record.schema import CURVES, Predictions, Record, rows_fingerprint
 from harness.run import Run
 
@@ -61,7 +66,7 @@ def collect(
     return [
         Record(
             run_id=run.run_id,
-            config=dump(run.config),
+            config={**dump(run.config), "extra_metrics": described_metrics(run.config)},
             facts={
                 **_status(outcome, i),
                 "num_steps": int(outcome.num_epochs[i]) * run.sizes.steps_per_epoch,
@@ -83,7 +88,7 @@ def collect(
                 "test_fingerprint": rows_fingerprint(own.split.test),
             },
             chosen=found.chosen,
-            metrics=found.metrics,
+            metrics={**found.metrics, **_extra(run, scored, i)},
             curves={
                 shown: getattr(outcome.curves, field)[i, : outcome.num_epochs[i]]
                 for field, shown in CURVES.items()
@@ -133,6 +138,24 @@ def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> list[_Evaluated
                 },
             )
     return [whole[position] for position in range(len(runs))]
+
+
+def _extra(run: Run, scored: dict[str, Scored], i: int) -> dict[str, float]:
+    """The run's ``extra_metrics`` on both parts; NaN, with a word, where one fails."""
+    values: dict[str, float] = {}
+    for made, (part, of) in product(map(METRICS.get, run.config.extra_metrics), scored.items()):
+        assert isinstance(made, OwnMetric)
+        valid = of.valid[i]
+        for version, logits in (("", of.logits), ("corrected", of.corrected)):
+            if not made.is_of(version):
+                continue
+            try:
+                value = made.measure(logits[i][valid], of.labels[i][valid])
+            except ValueError as error:
+                say(f"run {run.run_id}, {part}: {error}: stored as NaN")
+                value = float("nan")
+            values[str(MetricName(made.name, part, version))] = value  # type: ignore[arg-type]
+    return values
 
 
 def _shift(own: RunData) -> float:

@@ -11,6 +11,7 @@ from functools import cache
 
 import polars as pl
 
+from harness.metrics.own import OwnMetric
 from harness.metrics.settings import Evaluation
 from harness.record.schema import FACTS
 
@@ -22,7 +23,8 @@ NAMED_VALUES = pl.List(pl.Struct({"name": pl.String(), "value": pl.Float64()}))
 def usual() -> Mapping[str, tuple[str, ...]]:
     """The fields of each struct of a file: what the default evaluation measures and chooses."""
     evaluation = Evaluation()
-    metrics = (*evaluation.measured("validation"), *evaluation.measured("test"))
+    measured = (*evaluation.measured("validation"), *evaluation.measured("test"))
+    metrics = [one for one in measured if not isinstance(one.definition, OwnMetric)]
     return {
         "chosen": tuple(sorted({*evaluation.decided()} - FACTS.keys())),
         "metrics": tuple(sorted(map(str, metrics))),

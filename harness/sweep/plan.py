@@ -18,6 +18,7 @@ from harness.data import library
 from harness.data.dataset import Dataset
 from harness.data.fetching import say
 from harness.data.table import OwnTable
+from harness.identity import described_metrics
 from harness.memory import check_fits
 from harness.models import cost
 from harness.record import store
@@ -79,7 +80,7 @@ def stored_runs(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, dict]:
     found = {}
     for folder, members in by_folder.items():
         needed = {objective(run.config) for run in members}
-        known = store.stored(folder, sorted({"best_epoch", *columns, *needed}))
+        known = store.stored(folder, sorted({"best_epoch", "extra_metrics", *columns, *needed}))
         lacking = {run.key for run in members if run.run_id in known and _lacks(run, known)}
         for run in members:
             if run.run_id in known and run.key not in lacking:
@@ -88,12 +89,13 @@ def stored_runs(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, dict]:
 
 
 def _lacks(run: Run, known: dict[str, dict]) -> bool:
-    """Whether a stored run lacks the metric that a search asks it for, or the model that it is to
-    keep; one without an epoch has none."""
+    """Whether a stored run lacks the metric that a search asks it for, one of the user's as it is
+    now, or the model that it is to keep; one without an epoch has none."""
     row = known[run.run_id]
     wanted = run.config.training.save_model and row["best_epoch"] > 0
     unsaved = wanted and not checkpoints.is_saved(run.folder, run.run_id)
-    return row[objective(run.config)] is None or unsaved
+    unmeasured = {*described_metrics(run.config)} - {*(row["extra_metrics"] or ())}
+    return row[objective(run.config)] is None or unsaved or bool(unmeasured)
 
 
 def groups(runs: Iterable[Run]) -> list[list[Run]]:
