@@ -27,7 +27,7 @@ _CPU_FLAGS = "--xla_cpu_multi_thread_eigen=false"
 
 def configure() -> None:
     """Sets JAX's platform variables for this process. Call before the first import of jax."""
-    asked = os.environ.get("HARNESS_DEVICES") or str(_available_cores())
+    asked = os.environ.get("HARNESS_DEVICES") or str(available_cores())
     if not asked.isdecimal():
         raise UserError(f"HARNESS_DEVICES={asked!r} must be a number of devices, such as 4")
     devices = max(FEWEST, int(asked))
@@ -89,8 +89,12 @@ def describe() -> str:
 
 def _cache_dir() -> Path:
     """A folder of its own for each kind of processor: compiled code runs on no other."""
-    kind = f"{platform.machine()} {platform.processor()} {_cpu_flags()}"
-    return cache_dir() / "xla" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+    return cache_dir() / "xla" / hashlib.sha256(processor().encode()).hexdigest()[:12]
+
+
+def processor() -> str:
+    """What says whether code compiled here runs, and runs as fast, on another machine."""
+    return f"{platform.machine()} {platform.processor()} {_cpu_flags()}"
 
 
 def _cpu_flags() -> str:
@@ -101,7 +105,8 @@ def _cpu_flags() -> str:
     return ""
 
 
-def _available_cores() -> int:
+def available_cores() -> int:
+    """Those that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
