@@ -89,8 +89,12 @@ def describe() -> str:
 
 def _cache_dir() -> Path:
     """A folder of its own for each kind of processor: compiled code runs on no other."""
-    kind = f"{platform.machine()} {platform.processor()} {_cpu_flags()}"
-    return cache_dir() / "xla" / hashlib.sha256(kind.encode()).hexdigest()[:12]
+    return cache_dir() / "xla" / hashlib.sha256(processor().encode()).hexdigest()[:12]
+
+
+def processor() -> str:
+    """What says whether code compiled here runs, and runs as fast, on another machine."""
+    return f"{platform.machine()} {platform.processor()} {_cpu_flags()}"
 
 
 def _cpu_flags() -> str:

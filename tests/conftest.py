@@ -31,12 +31,15 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from harness import cli
 from harness.cli import launching
 from harness.files import conf_dir
-from harness.sweep import compiled, plan
+from harness.sweep import compiled, plan, rates
 
 pytest_plugins = ["tests.plugged", "tests.wandb_client"]
 
 # Tests put other code in place of the package's, which a kept program would not show.
 compiled.keeping = False
+
+# Timing a kind of program compiles one, for each plan that is asked for.
+rates.timing = False
 
 # Found once, before a test's end puts Hydra's singletons back to what they were at its start.
 Plugins.instance()

@@ -138,7 +138,7 @@ def test_the_best_run_is_a_model(trained):
 def test_a_plan_is_a_value_and_reads_as_the_command_prints_it(harness):
     plan = package.plan(*ASKED)
     assert (plan.jobs, plan.stored, plan.runs, plan.compilations) == (4, 0, 4, 1)
-    assert plan.memory == plan.groups[0].memory > 0 and plan.seconds > 0
+    assert plan.memory > plan.groups[0].memory > 0 and plan.seconds > plan.groups[0].seconds > 0
     printed = harness("plan", "-m", *ASKED).out
     assert "4 to train in 1 compilation(s)" in printed and "4 to train in 1 compi" in str(plan)
     assert plan.groups[0].program.split(",")[0] in printed

@@ -211,9 +211,13 @@ def _sortable(value: float | None, config: Any) -> float:
 
 
 def _plan(configs: Configs) -> list[Any]:
+    import psutil
+
     from harness.interface.sweeps import planned
 
-    Console().print(planned(configs), soft_wrap=True)
+    # Training starts as this process did.
+    found = planned(configs, begun=psutil.Process().create_time())
+    Console().print(found, soft_wrap=True)
     return [None] * len(configs)
 
 

@@ -4,6 +4,7 @@
 """
 
 import shlex
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,8 +72,10 @@ def trained(configs: Sequence[Mapping[str, Any]]) -> Trained:
     return Trained(found, sharing.train(found, progress=Progress(Console(stderr=True))))
 
 
-def planned(configs: Sequence[Mapping[str, Any]]) -> "Plan":
+def planned(configs: Sequence[Mapping[str, Any]], *, begun: float) -> "Plan":
     """What `trained` would compile, hold and cost, and what can be said of its grids before.
+
+    ``begun`` is when the caller did, as `time.time` tells it.
 
     Raises:
       UserError: as `trained`.
@@ -82,7 +85,7 @@ def planned(configs: Sequence[Mapping[str, Any]]) -> "Plan":
     from harness.analyze.trained import beforehand
     from harness.sweep import estimate
 
-    found = estimate.planned(parsed(configs))
+    found = estimate.planned(parsed(configs), begun=begun)
     doubts = tuple((str(one), one.is_beyond) for one in beforehand(configs))
     return replace(found, doubts=doubts)
 
@@ -232,9 +235,10 @@ def plan(
     Raises:
       UserError: as `train`.
     """
+    begun = time.time()
     ready()
     jobs, frame = composed(overrides, data, target, folder, described)
-    found = planned(jobs.configs)
+    found = planned(jobs.configs, begun=begun)
     del frame  # held until here
     return found
 

@@ -43,7 +43,7 @@ keeping = True
 
 def compiled(program: Program, lower: Callable[[], Any], *, width: int) -> Any:
     """The executable of ``program`` for ``width`` lanes: the kept one, or a fresh one."""
-    place = _place(program, width) if keeping else None
+    place = _place(program, width)
     if place is None:
         return lower().compile()
     with suppress(Exception):  # none, damaged, or not for this JAX: made anew
@@ -80,18 +80,36 @@ def _listen() -> None:
     jax.monitoring.register_event_listener(heard)
 
 
-def _place(program: Program, width: int) -> Path | None:
-    """The file of a program; None where nothing is to be kept."""
+def is_kept(program: Program, *, width: int) -> bool:
+    """Whether the executable of ``program`` is at hand."""
+    place = _place(program, width)
+    return place is not None and place.is_file()
+
+
+def folder() -> Path | None:
+    """JAX's cache folder; None where nothing is to be kept."""
     settings: Any = jax.config
-    folder = settings.jax_compilation_cache_dir
-    if not folder or "://" in folder or not settings.jax_enable_compilation_cache:
+    place = settings.jax_compilation_cache_dir
+    is_local = place and "://" not in place
+    if not (keeping and is_local and settings.jax_enable_compilation_cache):
         return None
+    return Path(place)
+
+
+def key(program: Program, width: int) -> str:
+    """A hash of all that ``program`` is traced from."""
     optimizer = type(jax.tree.unflatten(program.optimizer, range(program.optimizer.num_leaves)))
     own = own_hash(
         *program.losses, type(program.model), optimizer
     )  # whose sources are not among ours
     traced_from = (_sources(), environment(), jax.device_count(), width, program, own)
-    return Path(folder) / "programs" / hashlib.sha256(repr(traced_from).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr(traced_from).encode()).hexdigest()[:32]
+
+
+def _place(program: Program, width: int) -> Path | None:
+    """The file of a program; None where nothing is to be kept."""
+    place = folder()
+    return None if place is None else place / "programs" / key(program, width)
 
 
 @cache

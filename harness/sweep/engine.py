@@ -62,9 +62,8 @@ class _Started:
 
     runs: Batch
     data: Sequence[RunData]
-    outcome: Future[Outcome]
+    outcome: Future[tuple[Outcome, float]]  # and the wall seconds that training took
     dataset: Dataset
-    begun: float
 
 
 def run_sweep(
@@ -231,15 +230,18 @@ def _prepared(batch: Batch, program: Program, results: dict[Key, Result]) -> _Re
 
 
 def _started(ready: _Ready, trainer: lanes.Trainer, devices: ThreadPoolExecutor) -> _Started:
-    begun = time.perf_counter()
     outcome = devices.submit(_train, trainer, ready.stacked, ready.dataset, ready.runs[0])
-    return _Started(ready.runs, ready.data, outcome, ready.dataset, begun)
+    return _Started(ready.runs, ready.data, outcome, ready.dataset)
 
 
-def _train(trainer: lanes.Trainer, stacked: Lane, dataset: Dataset, one: Run) -> Outcome:
+def _train(
+    trainer: lanes.Trainer, stacked: Lane, dataset: Dataset, one: Run
+) -> tuple[Outcome, float]:
+    begun = time.perf_counter()
     with timed("train"):
         outcome = trainer(stacked, lanes.put(dataset, trainer.program))
-        return trimmed(jax.tree.map(np.asarray, outcome), trainer.program, one.sizes)
+        own = trimmed(jax.tree.map(np.asarray, outcome), trainer.program, one.sizes)
+    return own, time.perf_counter() - begun
 
 
 def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
@@ -253,15 +255,14 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
 
 def _finish(started: _Started) -> list[tuple[Run, Record, Model | None]]:
     """The records of a batch that has trained, and the models that are to be kept."""
-    outcome = started.outcome.result()
-    seconds = (time.perf_counter() - started.begun) / len(started.runs)
+    outcome, seconds = started.outcome.result()
     with timed("evaluate"):
         records = collect(
             runs=started.runs,
             data=started.data,
             outcome=outcome,
             dataset=started.dataset,
-            seconds=seconds,
+            seconds=seconds / len(started.runs),
         )
         models = [
             model_of(

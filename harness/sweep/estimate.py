@@ -1,13 +1,23 @@
-"""`harness plan`: what a sweep would compile, hold and cost. Trains nothing."""
+"""`harness plan`: what a sweep would compile, hold and cost. Trains nothing.
+
+Training is counted from the sweep's own past, where it has one, else from what its kind of program
+takes on this machine (`harness.sweep.rates`); what the host does from a rehearsal; start-up and the
+process's memory from the plan's own process, which does the same up to here. See
+docs/decisions/041.
+"""
 
 import html
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import StringIO
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import psutil
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.markup import escape
 from rich.table import Table
@@ -15,13 +25,26 @@ from rich.text import Text
 
 from harness import devices
 from harness.config import Config
-from harness.run import Run
-from harness.sweep import lanes, plan
+from harness.data.fetching import say
+from harness.models import cost
+from harness.run import Key, Run
+from harness.sweep import compiled, lanes, plan, rates
+from harness.sweep.rates import Rate
+from harness.sweep.rehearsal import Host, rehearsed
 from harness.training import Program
 
-# Measured with benchmarks/ on two CPU cores; a guide, not a promise.
-SECONDS_TO_COMPILE = 5.0
+# For so long kinds of programs are timed, and runs rehearsed; what is left is taken from these.
+SECONDS_OF_TIMING = 15.0
+SECONDS_OF_REHEARSAL = 2.0
+
+# Of two CPU cores, where nothing was timed.
+SECONDS_TO_COMPILE = 6.0
+BYTES_TO_COMPILE = 250 * 2**20
 SHARE_OF_PEAK = 0.45
+UNREHEARSED = Host(first_seconds=0.5, run_seconds=0.008, bytes=2**26)
+
+SECONDS_TO_LOAD = 0.3  # a program that is kept
+SECONDS_TO_EXIT = 0.6
 
 
 @dataclass(frozen=True)
@@ -30,8 +53,11 @@ class Group:
 
     Attributes:
       lanes: side by side on each device.
-      memory: bytes on all devices together.
-      seconds: to compile and to train.
+      is_kept: whether the program was compiled before.
+      memory: bytes on all devices together: of its data, its lanes and their results.
+      compile_seconds: to compile it, or to load it where it is kept.
+      train_seconds: of the devices, all at once.
+      host_seconds: of one core: preparing, evaluating, storing, mirroring.
     """
 
     program: str
@@ -39,8 +65,17 @@ class Group:
     runs: int
     lanes: int
     batches: int
+    is_kept: bool
     memory: int
-    seconds: float
+    compile_bytes: int
+    compile_seconds: float
+    train_seconds: float
+    host_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """To compile and to train."""
+        return self.compile_seconds + self.train_seconds
 
 
 @dataclass(frozen=True)
@@ -49,8 +84,8 @@ class Plan:
 
     Attributes:
       jobs: runs asked for, of which ``stored`` there are already and ``runs`` are to be trained.
-      memory: bytes of the largest program.
-      flops: operations a second that this machine was measured to do.
+      memory: bytes that the process holds at most.
+      seconds: of wall time, from the process's start to its end.
       doubts: sentences on whether its runs would be trained, and whether beyond their limit.
     """
 
@@ -58,21 +93,14 @@ class Plan:
     stored: int
     runs: int
     groups: tuple[Group, ...]
-    flops: float
+    memory: int
+    seconds: float
     devices: str
     doubts: tuple[tuple[str, bool], ...] = ()
 
     @property
     def compilations(self) -> int:
         return len(self.groups)
-
-    @property
-    def memory(self) -> int:
-        return max((group.memory for group in self.groups), default=0)
-
-    @property
-    def seconds(self) -> float:
-        return sum(group.seconds for group in self.groups)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table = Table("program", "data", "runs", "lanes", "batches", "memory", "seconds")
@@ -90,7 +118,8 @@ class Plan:
         yield (
             f"{self.jobs} jobs: {self.stored} already stored, "
             f"{self.runs} to train in {self.compilations} compilation(s), "
-            f"about {self.seconds:.0f} s at {self.flops / 1e9:.0f} GFLOP/s."
+            f"{sum(group.is_kept for group in self.groups)} of them kept from before: "
+            f"about {self.seconds:.0f} s in all, and {self.memory / 2**20:,.0f} MiB at most."
         )
         yield f"Devices: {escape(self.devices)}"
         for sentence, is_beyond in self.doubts:
@@ -105,38 +134,174 @@ class Plan:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def planned(configs: Sequence[Config]) -> Plan:
-    """The plan of ``configs``. Trains nothing.
+def planned(configs: Sequence[Config], *, begun: float) -> Plan:
+    """The plan of ``configs``. Trains nothing; what it has never seen it times for some seconds.
+
+    Args:
+      begun: when what is planned began, as `time.time` tells it: since then this process has done
+        what training would do too.
 
     Raises:
       UserError: as `plan.resolved` does.
     """
     runs = plan.resolved(configs)
-    done = plan.stored_runs(runs, [])
+    done = plan.stored_runs(runs, ["seconds"])
     missing = [run for run in runs if run.key not in done]
-    peak = _matmul_rate()
-    groups = tuple(_group(*one, peak=peak) for one in plan.batches(missing))
+    programs = list(plan.batches(missing))
+    start, held = time.time() - begun, psutil.Process().memory_info().rss
+    hosts = _hosts([batches for _, batches in programs])
+    past = _past(runs, done)
+    timed = _rates([batches[0][0] for _, batches in programs], past, held=held)
+    groups = tuple(
+        _group(*one, rate=timed[one[0]], host=host, past=past.get(one[0]))
+        for one, host in zip(programs, hosts, strict=True)
+    )
     return Plan(
         jobs=len(configs),
         stored=len(runs) - len(missing),
         runs=sum(group.runs for group in groups),
         groups=groups,
-        flops=peak,
+        memory=_memory(groups, held, hosts),
+        seconds=start + _seconds(groups, hosts),
         devices=devices.describe(),
     )
 
 
-def _group(program: Program, batches: Sequence[plan.Batch], *, peak: float) -> Group:
-    flops = sum(lanes.width_of(program) * plan.run_flops(batch[0]) for batch in batches)
+def _seconds(groups: Sequence[Group], hosts: Sequence[Host]) -> float:
+    """Wall seconds from the first compilation to the end of the process.
+
+    The devices train while the host works and the next program compiles, and all share the cores.
+    """
+    if not groups:
+        return SECONDS_TO_EXIT
+    first, *later = (group.compile_seconds for group in groups)
+    train = sum(group.train_seconds for group in groups)
+    host = sum(group.host_seconds for group in groups)
+    cores = devices.available_cores() if jax.default_backend() == "cpu" else 1
+    beside = host + sum(later)
+    together = (train * min(cores, lanes.num_devices()) + beside) / cores
+    last = groups[-1].host_seconds / groups[-1].batches
+    return hosts[0].first_seconds + first + max(train, host, together) + last + SECONDS_TO_EXIT
+
+
+def _memory(groups: Sequence[Group], held: int, hosts: Sequence[Host]) -> int:
+    """Bytes of the process at its highest: as it compiles, or as it trains.
+
+    ``held``: what it holds before.
+    """
+    if not groups:
+        return held
+    first, *later = (0 if group.is_kept else group.compile_bytes for group in groups)
+    training = max(group.memory for group in groups) + max(host.bytes for host in hosts)
+    return held + max(first, training + max(later, default=0))
+
+
+def _group(
+    program: Program, batches: Sequence[plan.Batch], *, rate: Rate, host: Host, past: float | None
+) -> Group:
+    one = batches[0][0]
+    is_kept = compiled.is_kept(program, width=lanes.width_of(program))
+    each = [_batch_seconds(batch[0], rate) if past is None else past for batch in batches]
+    runs = sum(map(len, batches))
     return Group(
-        program=_describe(batches[0][0]),
+        program=_describe(one),
         data=tuple(dict.fromkeys(_data(batch[0]) for batch in batches)),
-        runs=sum(map(len, batches)),
+        runs=runs,
         lanes=lanes.lanes_per_device(program),
         batches=len(batches),
-        memory=lanes.program_bytes(program) * lanes.num_devices(),
-        seconds=SECONDS_TO_COMPILE + flops / (peak * SHARE_OF_PEAK),
+        is_kept=is_kept,
+        memory=_program_memory(program),
+        compile_bytes=rate.compile_bytes,
+        compile_seconds=SECONDS_TO_LOAD if is_kept else rate.compile_seconds,
+        train_seconds=sum(each),
+        host_seconds=runs * host.run_seconds,
     )
+
+
+def _program_memory(program: Program) -> int:
+    """The lanes in training, the next ones prepared, and the data set on each device."""
+    sizes = program.sizes
+    data = 4 * sizes.rows * (sizes.features + 1)
+    order = 4 * program.num_steps * program.batch_size * lanes.lanes_per_device(program)
+    return (lanes.program_bytes(program) + 2 * order + data) * lanes.num_devices()
+
+
+def _batch_seconds(run: Run, rate: Rate) -> float:
+    """Of a batch with ``run``, full or not: its own steps, and the rows there is room for."""
+    program, room = run.program, run.program.sizes
+    steps = program.num_epochs * run.sizes.steps_per_epoch
+    rows = (program.num_epochs + 1) * room.validation + room.test
+    return steps * rate.step_seconds + rows * rate.row_seconds
+
+
+def _past(runs: Sequence[Run], done: Mapping[Key, Mapping]) -> dict[Program, float]:
+    """Seconds that a batch of each program took, where runs of it are stored.
+
+    A run is stored with its share of its batch; those of batches that were not full have larger
+    ones, so a low share counts.
+    """
+    shares: dict[Program, list[float]] = defaultdict(list)
+    for run in runs:
+        seconds = done.get(run.key, {}).get("seconds")
+        if seconds:
+            shares[run.program].append(seconds)
+    return {
+        program: float(np.quantile(of, 0.25)) * min(len(of), lanes.width_of(program))
+        for program, of in shares.items()
+    }
+
+
+def _rates(runs: Sequence[Run], past: Iterable[Program], *, held: int) -> dict[Program, Rate]:
+    """The rate of each run's program: kept, timed now, or scaled from one of these."""
+    found = {run.program: rate for run in runs if (rate := rates.kept(run)) is not None}
+    unknown = [run for run in runs if run.program not in {*found, *past}]
+    begun = time.monotonic()
+    if unknown and rates.timing:
+        say("timing what has not been trained on this machine yet: some seconds, once")
+    # The dearest first: what is left to guess is small.
+    for run in sorted(unknown, key=plan.run_flops, reverse=True) if rates.timing else []:
+        if time.monotonic() - begun > SECONDS_OF_TIMING:
+            break
+        # What fails here fails its job in training, and is said there.
+        with suppress(Exception):
+            found[run.program] = rates.kept(run) or rates.timed(run, held=held)
+    return {run.program: found.get(run.program) or _guessed(run.program, found) for run in runs}
+
+
+def _guessed(program: Program, known: Mapping[Program, Rate]) -> Rate:
+    """From the program most like it, by the number of its operations."""
+    step, row = _flops(program)
+    alike = [other for other in known if type(other.model) is type(program.model)] or list(known)
+    if not alike:
+        flops = _matmul_rate() * SHARE_OF_PEAK
+        return Rate(SECONDS_TO_COMPILE, BYTES_TO_COMPILE, step / flops, row / flops)
+    other = min(alike, key=lambda one: abs(np.log(_flops(one)[0] / step)))
+    rate, (its_step, its_row) = known[other], _flops(other)
+    return Rate(
+        rate.compile_seconds,
+        rate.compile_bytes,
+        rate.step_seconds * step / its_step,
+        rate.row_seconds * row / its_row,
+    )
+
+
+def _flops(program: Program) -> tuple[int, int]:
+    """Operations of a step, and of a held-out row, of all lanes."""
+    each = cost(program.model, program.inputs, head_only=program.freeze_body)
+    width = lanes.width_of(program)
+    return width * program.batch_size * each.training_flops, width * each.forward_flops
+
+
+def _hosts(programs: Sequence[Sequence[plan.Batch]]) -> list[Host]:
+    """What the host takes for the runs of each program; those that time did not suffice for are
+    taken to be as the last."""
+    hosts, last, begun = [], UNREHEARSED, time.monotonic()
+    for batches in programs:
+        if rates.timing and time.monotonic() - begun < SECONDS_OF_REHEARSAL:
+            with suppress(Exception):  # as above
+                last = rehearsed(batches[0])
+        hosts.append(last)
+    return hosts
 
 
 def _data(run: Run) -> str:
