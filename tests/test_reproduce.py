@@ -448,6 +448,18 @@ def test_the_index_lists_every_claim(harness, tmp_path):
     assert "not run yet" in index and "framework-parity/clipped.svg" in index
 
 
+@pytest.mark.parametrize(("kind", "row"), [("table", "real"), ("two_gaussians", "generated")])
+def test_the_index_counts_claims_by_what_they_rest_on(kind, row, tmp_path, monkeypatch):
+    claims = of_losses()
+    exact = claims["claims"][0] | {"name": "same", "test": "exact", "expect": "equal"}
+    claims["claims"].append(exact | {"than": {"where": "loss = focal"}})
+    made = {"columns": {"dataset.kind": kind}}
+    fabricated(tmp_path, claims, {"bce": 0.0, "focal": 2.0}, monkeypatch, **made)
+    index = results.write_index(tmp_path / "results", tmp_path / "experiments").read_text()
+    assert f"| {row} data | 1 | 0 | 0 | 0 | 1 |" in index
+    assert "| identities (exact) | 1 | 0 | 0 | 0 | 1 |" in index
+
+
 @pytest.mark.parametrize(
     ("measure", "tune", "said"),
     [

@@ -339,8 +339,8 @@ def write_index(results: Path, root: Path) -> Path:
 
 
 def _counts(claims: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table: of how many claims what became, by what they rest on."""
-    counted = Counter((claim["rests_on"], claim["verdict"]) for claim in claims)
+    """A table: of how many claims what became, by what they rest on (older results do not say)."""
+    counted = Counter((claim.get("rests_on"), claim["verdict"]) for claim in claims)
     lines = ["| claims about | " + " | ".join(WORDS) + " | all |", "|---|" + "---|" * 5]
     for kind, title in RESTS_ON.items():
         row = [counted[kind, word] for word in WORDS]
