@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 
 .PHONY: demo test slow browser bench lint lock clean
 
-demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
+demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
 	$(BIN)/harness analyze runs/demo
 
