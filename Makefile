@@ -6,7 +6,7 @@ ENGINES := .venv-engines
 
 .PHONY: demo test slow browser engines bench lint lock clean
 
-demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
+demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
 	$(BIN)/harness analyze runs/demo
 

@@ -76,7 +76,7 @@ def test_the_readmes_lines_run(tmp_path, monkeypatch, capsys):
 
 def test_jobs_are_those_of_hydras_application(hydra_sweep):
     jobs = jobs_of(["loss=bce,focal", "experiment=demo", "seed=range(3)"])
-    assert len(jobs.configs) == 3 * 3 * 2 * 2
+    assert len(jobs.configs) == 2 * 4 * 5 * 3  # losses, learning rates, folds, seeds
     for at in (0, len(jobs.configs) - 1):
         composed = hydra_sweep.compose(["experiment=demo", *jobs.overrides[at]])
         assert composed == jobs.configs[at]

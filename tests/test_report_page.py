@@ -363,4 +363,4 @@ def test_where_nobody_has_a_threshold_none_is_explained(tmp_path):
 def test_over_data_sets_the_first_table_is_over_them(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(PLANTED, datasets=list("abcdef"), seeds=range(2)))
     (table,) = overview.tables(answer(load(folder), Question()))
-    assert table.title == "Beside bce: over 6 data sets"
+    assert table.title.startswith("Beside bce: over 6 data sets (same: within ")

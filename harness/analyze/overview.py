@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from harness.analyze.comparisons import margin
 from harness.analyze.groups import SCENARIO, leaves_level
 from harness.analyze.headings import heading
 from harness.analyze.question import Analysis
@@ -50,13 +51,28 @@ def tables(analysis: Analysis) -> list[Overview]:
     """Over data sets where there are several, else of the first MAX_TABLES scenarios."""
     metrics = analysis.wanted
     columns = [(wanted, heading(metric)) for wanted, metric in metrics.items()]
+    same = _same(analysis)
     return [
         Overview(
-            f"Beside {analysis.baseline}: {where}", columns, list(_rows(found, metrics, analysis))
+            f"Beside {analysis.baseline}: {where} ({same})",
+            columns,
+            list(_rows(found, metrics, analysis)),
         )
         for where, found in _tested(analysis)
         if found.height
     ]
+
+
+def _same(analysis: Analysis) -> str:
+    """What "same" means in the table."""
+    rope = analysis.question.rope
+    found = {metric: margin(metric, rope=rope, headline=analysis.headline)
+             for metric in analysis.wanted.values()}  # fmt: skip
+    given = {metric: limit for metric, limit in found.items() if limit == limit}
+    if len(set(given.values())) == 1 and len(given) == len(found):
+        return f"same: within \N{PLUS-MINUS SIGN}{rope:g}"
+    each = ", ".join(f"\N{PLUS-MINUS SIGN}{by:g} {heading(metric)}" for metric, by in given.items())
+    return f"same: within {each}"
 
 
 def advice(analysis: Analysis, *, with_threshold: bool = True) -> str:

@@ -142,11 +142,11 @@ def _drawn(claim: Claim, count: int, effect: float, error: float) -> Iterator[Pa
     spread = error / np.sqrt(1 / count + ratio)
     for _ in range(DRAWS):
         if claim.test == "share":
-            hits = rng.random(count) < at + effect
-            yield Pairs(hits - at, threshold=at)
+            hits = rng.binomial(1, np.clip(at + effect, 0, 1), count)
+            yield Pairs(np.asarray(hits - at, np.float64), threshold=at)
         else:  # splits of one data set share a part of their noise
             noise = rng.standard_normal(count) + np.sqrt(ratio) * rng.standard_normal()
-            yield Pairs(np.asarray(effect + spread * noise, dtype=np.float64), ratio)
+            yield Pairs(effect + spread * noise, ratio)
 
 
 def plan(experiment: Experiment, results: Path) -> list[str]:
