@@ -36,7 +36,7 @@ ALLOWED = {
     "metrics": set(),
     "data": {"errors", "exact", "files", "memory", "signatures"},
     "training": {"losses", "models", "optimizers"},
-    "testing": {"errors", "losses", "plugins"},
+    "testing": {"errors", "losses", "models", "optimizers", "metrics", "data", "plugins"},
     "config": {"errors", "metrics", "losses", "models", "optimizers", "data", "plugins"},
     "identity": {
         "errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers", "plugins",

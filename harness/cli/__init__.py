@@ -25,7 +25,8 @@ harness: which loss should train my binary classifier, and how sure can I be?
   harness runs   list | show | diff | export | rm FOLDER ...
                                         the stored runs: find, read, hand on, take out
   harness sync   FOLDER...              sends W&B what its mirror still lacks
-  harness check  loss MODULE:NAME       whether a loss of your own is fit to be compared
+  harness check  loss|model|metric|... MODULE:NAME
+                                        whether a part of your own is fit to be compared
   harness new    loss NAME              a file with a loss to start from, and its test
   harness data   list | describe NAME | fetch NAME
                                         the data sets
