@@ -29,6 +29,7 @@ ALLOWED = {
     "devices": {"errors", "files"},
     "losses": {"errors"},
     "signatures": {"errors"},
+    "project": {"errors", "files"},
     "plugins": {"errors", "signatures", "losses", "models", "optimizers", "metrics", "data"},
     "models": {"errors", "signatures"},
     "checkpoints": {"errors", "files"},
@@ -60,7 +61,7 @@ ALLOWED = {
         "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
         "analyze",
     },
-    "overrides": {"errors", "files", "config", "plugins"},
+    "overrides": {"errors", "files", "config", "plugins", "project"},
     "interface": {
         "errors", "overrides", "devices", "config", "checkpoints", "data", "losses", "metrics",
         "predict", "run", "padding", "sweep", "training", "record", "analyze",
