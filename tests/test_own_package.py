@@ -48,7 +48,7 @@ SETS = (
 EACH = (
     "model=Attention", "model.units=4", "sampler=Jittered", "split=Blocks", "optimizer=damped",
     "loss=soft_hinge", "training.num_epochs=1", "training.steps_per_epoch=2", "name=each",
-    "dataset=two_gaussians", "dataset.rows=300", "wandb=disabled",
+    "dataset=two_gaussians", "dataset.rows=300", "dataset.positive_rate=0.3", "wandb=disabled",
 )  # fmt: skip
 
 

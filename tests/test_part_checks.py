@@ -1,7 +1,9 @@
 """The public checks of models, optimizers, samplers, splits and metrics: each of some planted
 faults is found, in a line that says what to do."""
 
+import importlib
 import random
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -247,3 +249,25 @@ class Bad(nnx.Module):
     def __init__(self, inputs, *, rngs): pass
     def __call__(self, features): return features - features.mean(0)
 """
+
+
+@pytest.mark.parametrize(
+    ("group", "check"), [("model", check_model), ("metric", check_metric)], ids=["model", "metric"]
+)
+def test_a_new_part_is_one_to_start_from(group, check, harness):
+    assert f"harness check {group} mine.py:mine" in harness("new", group, "mine").out
+    plugins.load("mine.py")
+    module = importlib.import_module("mine")
+    check(module.mine)
+    assert f"check_{group}(mine)" in Path("test_mine.py").read_text()
+    assert "mine.py is there already" in harness("new", group, "mine").err
+
+
+def test_a_new_project_composes_and_has_a_test(harness, monkeypatch):
+    assert "cd mine && make test demo" in harness("new", "project", "mine").out
+    monkeypatch.chdir("mine")
+    said = harness("plan", "-m", "experiment=compare_mine")
+    assert said.code == 0 and "18 to train in" in said.out, said
+    assert harness("check", "loss", "mine.losses:mine").code == 0
+    compile(Path("tests/test_mine.py").read_text(), "test_mine.py", "exec")
+    assert "from mine.losses import mine" in Path("tests/test_mine.py").read_text()
