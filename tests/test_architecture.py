@@ -29,6 +29,7 @@ ALLOWED = {
     "devices": {"errors", "files"},
     "losses": {"errors"},
     "signatures": {"errors"},
+    "project": {"errors", "files"},
     "plugins": {"errors", "signatures", "losses", "models", "optimizers", "metrics", "data"},
     "models": {"errors", "signatures"},
     "checkpoints": {"errors", "files"},
@@ -36,7 +37,7 @@ ALLOWED = {
     "metrics": set(),
     "data": {"errors", "exact", "files", "memory", "signatures"},
     "training": {"losses", "models", "optimizers"},
-    "testing": {"errors", "losses", "plugins"},
+    "testing": {"errors", "losses", "models", "optimizers", "metrics", "data", "plugins"},
     "config": {"errors", "metrics", "losses", "models", "optimizers", "data", "plugins"},
     "identity": {
         "errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers", "plugins",
@@ -60,7 +61,7 @@ ALLOWED = {
         "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
         "analyze",
     },
-    "overrides": {"errors", "files", "config", "plugins"},
+    "overrides": {"errors", "files", "config", "plugins", "project"},
     "engines": {
         "errors", "files", "devices", "config", "data", "identity", "overrides", "run", "sweep",
     },

@@ -299,3 +299,24 @@ def test_help_and_completion_list_them(harness, parts, monkeypatch):
     typed = "harness train plugins=[my_parts.py] sampler=Jit"
     monkeypatch.setenv("COMP_LINE", typed)
     assert harness("-sc", "query=bash").out.split() == ["sampler=Jittered"]
+
+
+def test_a_project_has_a_conf_of_its_own(harness, parts, monkeypatch):
+    project = Path("pyproject.toml")
+    project.write_text('[tool.bce_harness]\nplugins = ["my_parts.py"]\nconf = "my_conf"\n')
+    assert "tool.bce_harness.conf = 'my_conf' is no folder here" in harness("train", *TINY).err
+    for name, text in {
+        "model/deep": "defaults: [ResNet]\ndepth: 5\n",
+        "experiment/mine": "# @package _global_\nseed: 7\nevaluation:\n  ece_bins: 9\n",
+    }.items():
+        path = Path("my_conf", f"{name}.yaml")
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    said = harness("train", "model=deep", "experiment=mine", "--cfg", "job")
+    assert "depth: 5" in said.out and "seed: 7" in said.out and "ece_bins: 9" in said.out
+    assert "deep, " in harness("train", "--help").out
+    monkeypatch.setenv("COMP_LINE", "harness train experiment=mi")
+    assert harness("-sc", "query=bash").out.split() == ["experiment=mine", "experiment=mislabelled"]
+    Path("my_conf/model/mlp.yaml").write_text("name: mlp\n")
+    said = harness("train", *TINY)
+    assert said.code == 2 and "my_conf/model/mlp.yaml: model/mlp.yaml is one of ours" in said.err

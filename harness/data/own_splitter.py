@@ -54,24 +54,26 @@ def as_splitter(given: Any, name: str | None = None) -> Any:
     settings = settings_of(given, given=["random_state"], choice=choice)
     is_random = takes(given, "random_state")
 
-    def split(self: Any, dataset: Dataset, *, seed: int) -> Split:
-        def pair(rows: NDArray[np.intp], fold: int, part: int) -> Any:
-            own = values_of(self, settings)
-            if is_random and own.get("shuffle", True):
-                own["random_state"] = legacy_seed(seed, Purpose.SPLIT, part)
-            return _pair(given(**own), dataset, rows, fold, choice)
+    def method(self: Any, seed: int, part: int) -> Any:
+        drawn = {"random_state": legacy_seed(seed, Purpose.SPLIT, part)} if self.draws else {}
+        return given(**values_of(self, settings), **drawn)
 
-        rest, test = pair(_in_time(dataset), self.fold, 0)
-        train, validation = pair(rest, -1, 1)
-        parts = {"train": train, "validation": validation, "test": test}
+    def split(self: Any, dataset: Dataset, *, seed: int) -> Split:
+        rest, test = _pair(self.method(seed, 0), dataset, _in_time(dataset), self.fold, choice)
+        train, validation = _pair(self.method(seed, 1), dataset, rest, -1, choice)
+        parts = {
+            name: np.sort(rows).astype(np.int32)
+            for name, rows in (("train", train), ("validation", validation), ("test", test))
+        }
         for part, rows in parts.items():
             check_part("training" if part == "train" else part, rows, dataset.labels)
-        return Split(**{part: np.sort(rows).astype(np.int32) for part, rows in parts.items()})
+        return Split(**parts)
 
     def sizes(self: Any, dataset: Dataset) -> tuple[int, int]:
         return _sizes(dataset, self)
 
-    namespace = {"split": split, "sizes": sizes}
+    draws = property(lambda self: is_random and values_of(self, settings).get("shuffle", True))
+    namespace = {"split": split, "sizes": sizes, "draws": draws, "method": method}
     return chosen_as(given, called, settings, bases=(_Fold,), namespace=namespace, choice=choice)
 
 

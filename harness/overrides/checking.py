@@ -18,6 +18,7 @@ from harness.errors import UserError, listed, none_of, override, shown
 from harness.files import conf_dir
 from harness.overrides.expanding import check_number, count
 from harness.plugins import plugged, plugged_keys
+from harness.project import conf_dirs
 
 _TABLES = {".csv", ".tsv", ".txt", ".parquet", ".data", ".xls", ".xlsx", ".gz"}
 
@@ -237,17 +238,21 @@ def _value_of(message: str) -> str:
 def _keys() -> list[str]:
     from harness.config import config_keys
 
-    groups = [path.name for path in conf_dir().iterdir() if path.is_dir()]
+    groups = [path.name for conf in conf_dirs() for path in conf.iterdir() if path.is_dir()]
     return sorted({*config_keys(), *plugged_keys(), *groups})
 
 
 def choices(group: str) -> list[str]:
-    """The choices of a group: of conf/, those in folders of it too, and plugged ones.
+    """The choices of a group: of conf/ and the project's own, in folders too, and plugged ones.
 
     None where it is no group.
     """
-    folder = conf_dir() / group
-    names = (path.relative_to(folder).with_suffix("") for path in folder.rglob("*.yaml"))
+    folders = [conf / group for conf in conf_dirs()]
+    names = (
+        path.relative_to(folder).with_suffix("")
+        for folder in folders
+        for path in folder.rglob("*.yaml")
+    )
     return (
         sorted([*(name.as_posix() for name in names), *plugged(group)]) if "." not in group else []
     )

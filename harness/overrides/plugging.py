@@ -1,20 +1,17 @@
 """Plug-ins on the command line: loaded before Hydra composes, their choices beside conf/'s."""
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields
-from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from harness import plugins
+from harness import plugins, project
 from harness.errors import UserError
 
 # A definition by its place, where a choice's name is due: my_package.losses:MyLoss.
 _PLACED = re.compile(r"(?<![\w./~-])([\w./~-]+:[A-Za-z_]\w*)")
-_PROJECT = Path("pyproject.toml")
 
 
 def with_plugins(overrides: Sequence[str]) -> list[str]:
@@ -27,7 +24,8 @@ def with_plugins(overrides: Sequence[str]) -> list[str]:
       UserError: a plug-in cannot be loaded.
     """
     plugins.load_installed()
-    specs = list(_of_project())
+    specs = list(project.plugins())
+    project.conf()  # which Hydra asks for later, where an error is no line
     rest = []
     for text in overrides:
         key, given, value = text.partition("=")
@@ -82,22 +80,6 @@ def _listed(text: str, value: str) -> Iterator[str]:
     for one in value.removeprefix("[").removesuffix("]").split(","):
         if spec := one.strip().strip("\"'"):
             yield spec
-
-
-def _of_project() -> list[str]:
-    """`plugins` under [tool.bce_harness] of the pyproject.toml in this folder."""
-    try:
-        read = tomllib.loads(_PROJECT.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{_PROJECT}: {error}: mend it, or run in another folder") from None
-    listed = read.get("tool", {}).get("bce_harness", {}).get("plugins", [])
-    if not isinstance(listed, list) or not all(isinstance(one, str) for one in listed):
-        raise UserError(
-            f'{_PROJECT}: tool.bce_harness.plugins is to be a list, such as ["my_package.losses"]'
-        )
-    return listed
 
 
 def _defaults(made: Any) -> dict[str, Any]:

@@ -45,12 +45,14 @@ def as_sampler(given: Any, name: str | None = None) -> Any:
     is_random = takes(given, "random_state")
     makes_rows = bool(getattr(given, "makes_rows", True))
 
+    def method(self: Any, seed: int) -> Any:
+        drawn = {"random_state": legacy_seed(seed, Purpose.SAMPLER)} if is_random else {}
+        return given(**values_of(self, settings), **drawn)
+
     def resample(self: Any, part: TrainingPart, *, seed: int) -> Resampled:
         check_classes(part, called)
-        drawn = {"random_state": legacy_seed(seed, Purpose.SAMPLER)} if is_random else {}
-        method = given(**values_of(self, settings), **drawn)
         features, labels = fit_resample(
-            method,
+            self.method(seed),
             part.standardised.copy(),
             part.labels.copy(),
             name=called,
@@ -58,7 +60,12 @@ def as_sampler(given: Any, name: str | None = None) -> Any:
         )
         return _resampled(part, *_checked(features, labels, part, called), called, makes_rows)
 
-    namespace = {"resample": resample, "makes_rows": makes_rows}
+    namespace = {
+        "resample": resample,
+        "makes_rows": makes_rows,
+        "method": method,
+        "draws": is_random,
+    }
     return chosen_as(given, called, settings, namespace=namespace, choice=choice)
 
 

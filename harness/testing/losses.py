@@ -1,13 +1,4 @@
-"""What a part of one's own must do to be compared with ours, as checks for a test suite.
-
-    from harness.testing import check_loss
-
-    def test_my_loss():
-        check_loss(MyLoss, minimiser={0.05: -2.94})
-
-`harness check loss my_package.losses:MyLoss` does the same on the command line. Our own losses pass
-these checks.
-"""
+"""Checks of a loss: numbers, gradients, company, and what it is declared to be."""
 
 import inspect
 import math

@@ -1,0 +1,273 @@
+"""The public checks of models, optimizers, samplers, splits and metrics: each of some planted
+faults is found, in a line that says what to do."""
+
+import importlib
+import random
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from harness import plugins
+from harness.testing import (
+    FAULTS_OF,
+    check_metric,
+    check_model,
+    check_optimizer,
+    check_sampler,
+    check_split,
+)
+from tests.test_own_kinds import parts as parts
+
+pytestmark = pytest.mark.usefixtures("nothing_stays")
+
+
+class Net(nnx.Module):
+    """A sound network with something to break."""
+
+    def __init__(self, inputs, *, rngs):
+        self.layer = nnx.Linear(inputs.num_features, 4, rngs=rngs)
+
+    def __call__(self, features):
+        return nnx.tanh(self.layer(features))
+
+
+class Company(Net):
+    def __call__(self, features):
+        hidden = self.layer(features)
+        return hidden - hidden.mean(0)
+
+
+class Unused(Net):
+    def __init__(self, inputs, *, rngs):
+        super().__init__(inputs, rngs=rngs)
+        self.spare = nnx.Param(jnp.ones(3))
+
+
+class OneStart(Net):
+    def __init__(self, inputs, *, rngs):
+        super().__init__(inputs, rngs=nnx.Rngs(0))
+
+
+class GlobalStart(Net):
+    def __init__(self, inputs, *, rngs):
+        super().__init__(inputs, rngs=nnx.Rngs(random.randrange(2**30)))
+
+
+class NotFinite(Net):
+    def __call__(self, features):
+        return jnp.log(self.layer(features))
+
+
+class Traced(Net):
+    def __call__(self, features):
+        factor = 2.0 if isinstance(features, jax.core.Tracer) else 1.0
+        return factor * super().__call__(features)
+
+
+def uphill(learning_rate):
+    return optax.scale_by_learning_rate(learning_rate, flip_sign=False)
+
+
+def own_rate(learning_rate):
+    return optax.sgd(0.01)
+
+
+def divides(learning_rate):
+    return optax.chain(
+        optax.stateless(lambda g, p: jax.tree.map(lambda x: x / 0.0, g)), optax.sgd(learning_rate)
+    )
+
+
+class Twice:
+    """A sound sampler: positives twice."""
+
+    def __init__(self, scale: float = 0.1, random_state=None):
+        self.scale, self.random_state = scale, random_state
+
+    def noise(self, shape):
+        return np.random.default_rng(self.random_state).normal(size=shape)
+
+    def fit_resample(self, X, y):
+        rows = X[y == 1]
+        made = rows + self.scale * self.noise(rows.shape)
+        return np.concatenate([X, made]), np.concatenate([y, np.ones(len(made))])
+
+
+class GlobalNoise(Twice):
+    def noise(self, shape):
+        return np.random.normal(size=shape)
+
+
+class OneNoise(Twice):
+    def noise(self, shape):
+        return np.random.default_rng(0).normal(size=shape)
+
+
+class Writes(Twice):
+    def fit_resample(self, X, y):
+        X += 1e-3
+        return super().fit_resample(X, y)
+
+
+class Nothing(Twice):
+    def fit_resample(self, X, y):
+        return X, y
+
+
+class Cut:
+    """A sound split: a third of rows drawn."""
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def order(self, rows):
+        return np.random.default_rng(self.random_state).permutation(rows)
+
+    def split(self, X, y, groups=None):
+        order = self.order(len(X))
+        yield order[len(X) // 3 :], order[: len(X) // 3]
+
+
+class GlobalCut(Cut):
+    def order(self, rows):
+        return np.random.permutation(rows)
+
+
+class OneCut(Cut):
+    def order(self, rows):
+        return np.random.default_rng(0).permutation(rows)
+
+
+class Overlapping(Cut):
+    def split(self, X, y, groups=None):
+        yield self.order(len(X)), self.order(len(X))[:40]
+
+
+class WritingCut(Cut):
+    def split(self, X, y, groups=None):
+        y[0] = 1
+        yield from super().split(X, y)
+
+
+def hit_rate(probabilities, labels):
+    return ((probabilities >= 0.5) == labels).mean()
+
+
+def first_row(probabilities, labels):
+    return abs(probabilities[0] - labels[0])
+
+
+def drawn(probabilities, labels):
+    return np.random.random()
+
+
+def writes(probabilities, labels):
+    probabilities[:] = np.round(probabilities)
+    return hit_rate(probabilities, labels)
+
+
+def error(probabilities, labels):
+    return 1 - hit_rate(probabilities, labels)
+
+
+def margin(scores, labels):
+    return scores[labels == 1].mean() - scores[labels == 0].mean()
+
+
+FAULTS = [
+    ("model", Company, "depends on the other rows"),
+    ("model", Unused, "body.net.spare gets no gradient"),
+    ("model", OneStart, "starts alike whatever the seed"),
+    ("model", GlobalStart, "draw parameters from rngs"),
+    ("model", NotFinite, "not finite on ordinary rows"),
+    ("model", Traced, "under jax.jit it gives other values"),
+    ("model", len, "is no network"),
+    ("optimizer", uphill, "lead uphill"),
+    ("optimizer", own_rate, "twice the learning rate makes no difference"),
+    ("optimizer", divides, "are not finite"),
+    ("optimizer", len, "give a function"),
+    ("sampler", GlobalNoise, "take random_state=None"),
+    ("sampler", OneNoise, "another random_state makes the same rows"),
+    ("sampler", Writes, "it writes into the X or y"),
+    ("sampler", Nothing, "it changes nothing"),
+    ("split", GlobalCut, "take random_state=None"),
+    ("split", OneCut, "cuts in the same places"),
+    ("split", Overlapping, "has rows twice"),
+    ("split", WritingCut, "it writes into the X or y"),
+    ("metric", first_row, "of rows in another order"),
+    ("metric", drawn, "function of its arguments alone"),
+    ("metric", writes, "work on a copy"),
+    ("metric", error, "turn direction or its sign"),
+]
+
+
+@pytest.mark.parametrize(("group", "given", "told"), FAULTS, ids=lambda one: str(one)[-30:])
+def test_a_planted_fault_of_a_part_is_found(group, given, told):
+    faults = list(FAULTS_OF[group](given))
+    assert any(told in line for line in faults), faults
+    assert all("\n" not in line for line in faults)
+
+
+def test_sound_parts_have_none():
+    check_model(Net)
+    check_optimizer(optax.amsgrad)
+    check_sampler(Twice)
+    check_split(Cut)
+    check_metric(hit_rate, low=0, high=1)
+    with pytest.raises(AssertionError, match=r"leaves its range 0 to 0\.1"):
+        check_metric(hit_rate, low=0, high=0.1)
+    with pytest.raises(AssertionError, match="of='scores' is said of what ranks"):
+        check_metric(margin, of="scores")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ResNet", "Attention"])
+def test_the_networks_of_the_page_have_none(name, parts):
+    plugins.load("my_parts.py")
+    check_model(plugins.plugged("model")[name])
+
+
+def test_the_command_says_it(harness, parts):
+    for group, name in (("sampler", "Jittered"), ("split", "Blocks"), ("metric", "profit")):
+        said = harness("check", group, f"my_parts.py:{name}")
+        assert (said.code, said.out) == (0, f"{group}={name}: nothing found\n"), said
+    said = harness("check", "metric", "my_parts.py:gone")
+    assert said.code == 2 and "@harness.plugins.metric" in said.err
+    (parts.parent / "mine.py").write_text(BAD)
+    said = harness("check", "model", "mine.py:Bad")
+    assert said.code == 1 and "model=Bad: 1 fault\n" in said.out
+
+
+BAD = """
+from flax import nnx
+class Bad(nnx.Module):
+    def __init__(self, inputs, *, rngs): pass
+    def __call__(self, features): return features - features.mean(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("group", "check"), [("model", check_model), ("metric", check_metric)], ids=["model", "metric"]
+)
+def test_a_new_part_is_one_to_start_from(group, check, harness):
+    assert f"harness check {group} mine.py:mine" in harness("new", group, "mine").out
+    plugins.load("mine.py")
+    module = importlib.import_module("mine")
+    check(module.mine)
+    assert f"check_{group}(mine)" in Path("test_mine.py").read_text()
+    assert "mine.py is there already" in harness("new", group, "mine").err
+
+
+def test_a_new_project_composes_and_has_a_test(harness, monkeypatch):
+    assert "cd mine && make test demo" in harness("new", "project", "mine").out
+    monkeypatch.chdir("mine")
+    said = harness("plan", "-m", "experiment=compare_mine")
+    assert said.code == 0 and "18 to train in" in said.out, said
+    assert harness("check", "loss", "mine.losses:mine").code == 0
+    compile(Path("tests/test_mine.py").read_text(), "test_mine.py", "exec")
+    assert "from mine.losses import mine" in Path("tests/test_mine.py").read_text()
