@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow browser bench lint lock clean
+.PHONY: demo test slow browser bench docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -13,7 +13,7 @@ test: $(VENV)/ready lint  ## lint, types, doctests and tests
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not browser"
 	@echo "The report in Chromium: make browser (needs one: apt-get install chromium)"
 
-slow: $(VENV)/ready  ## the long proofs
+slow: $(VENV)/ready $(VENV)/docs  ## the long proofs
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's numbers, axe-core
@@ -21,6 +21,10 @@ browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
+
+docs: $(VENV)/ready $(VENV)/docs  ## the documentation, into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -E -a -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -34,10 +38,17 @@ $(VENV)/ready: pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-lock:  ## renew requirements.lock; needs uv
-	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-	  --fork-strategy requires-python --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock
+# What builds the documentation, of the versions above where both need it.
+$(VENV)/docs: docs/requirements.lock $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
+LOCKED := uv pip compile --universal --python-version 3.11 --fork-strategy requires-python \
+  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock:  ## renew requirements.lock and docs/requirements.lock; needs uv
+	$(LOCKED) pyproject.toml --extra dev --output-file requirements.lock
+	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs docs/_build docs/reference/generated
