@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINES := .venv-engines
 
-.PHONY: demo test slow browser engines bench lint lock clean
+.PHONY: demo test slow browser engines bench docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -14,7 +14,7 @@ test: $(VENV)/ready lint  ## lint, types, doctests and tests
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow and not browser and not engines"
 	@echo "The report in Chromium: make browser (needs one: apt-get install chromium)"
 
-slow: $(VENV)/ready  ## the long proofs
+slow: $(VENV)/ready $(VENV)/docs  ## the long proofs
 	$(BIN)/pytest -n 2 --dist worksteal -m slow
 
 browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's numbers, axe-core
@@ -25,6 +25,10 @@ engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an envi
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
+
+docs: $(VENV)/ready $(VENV)/docs  ## the documentation, into docs/_build/html; a warning is an error
+	$(BIN)/python -m sphinx -W --keep-going -E -a -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -40,13 +44,19 @@ $(VENV)/ready $(ENGINES)/ready: %/ready: pyproject.toml
 	$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-lock:  ## renew the lock files; needs uv
-	uv pip compile pyproject.toml --extra dev --output-file requirements.lock $(UV)
-	uv pip compile pyproject.toml --extra dev --extra ray --extra slurm \
-	  --constraint requirements.lock --output-file requirements-engines.lock $(UV)
+# What builds the documentation, of the versions above where both need it.
+$(VENV)/docs: docs/requirements.lock $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
 
-UV := --universal --python-version 3.11 --fork-strategy requires-python --generate-hashes \
-  --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+LOCKED := uv pip compile --universal --python-version 3.11 --fork-strategy requires-python \
+  --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+
+lock:  ## renew the lock files; needs uv
+	$(LOCKED) pyproject.toml --extra dev --output-file requirements.lock
+	$(LOCKED) pyproject.toml --extra dev --extra ray --extra slurm \
+	  --constraint requirements.lock --output-file requirements-engines.lock
+	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) runs
+	rm -rf $(VENV) $(ENGINES) runs docs/_build docs/reference/generated

@@ -91,6 +91,7 @@ def test_a_sweep_in_hand(trained):
     assert answer.advice.startswith("Use ") and answer.advice.split(".")[0] in str(answer)
     assert {name for name, _ in answer.verdicts[0].rows} == {"focal"}
     assert "<td>focal</td>" in answer._repr_html_() and "<td>focal</td>" in trained._repr_html_()
+    assert answer._repr_html_().count("<svg") == 2
     assert answer.tables["leaderboard"].height == 2
     with pytest.raises(UserError, match=r"metrik.*: a question has metrics"):
         trained.answer(metrik="log_loss")

@@ -20,6 +20,7 @@ from harness.metrics.calibration import CALIBRATORS
 from harness.metrics.decision_metrics import decide, net_benefit, threshold_metrics
 from harness.metrics.definitions import METRICS, RULES, VERSIONS, Metric
 from harness.metrics.evaluate import Scored, evaluate, score_metrics
+from harness.metrics.formulas import FORMULAS
 from harness.metrics.names import ENDS, MetricName, known, listing, parse
 from harness.metrics.ranked_rows import rank_rows
 from harness.metrics.settings import Costs, Evaluation
@@ -321,6 +322,7 @@ def test_the_documentation_lists_the_table():
     page = Path(__file__).parent.parent / "docs" / "metrics.md"
     renew = "renew it by `python -m harness.metrics > docs/metrics.md`"
     assert page.read_text(encoding="utf-8") == markdown(), renew
+    assert FORMULAS.keys() == METRICS.keys()
 
 
 def test_costs_and_net_benefit_by_hand():

@@ -133,6 +133,16 @@ def test_notes_and_pictures_are_written(folder, tmp_path):
         assert int.from_bytes(data[16:20]) > drawing.WIDTH  # pixels across
 
 
+def test_learning_curves_of_all_data_sets_are_one_figure(folder):
+    analysis = answer(load(folder), Question(where="dataset in (a, b) and loss in (bce, focal)"))
+    drawn = drawing.chart_rows(analysis)
+    ((name, spec),) = drawing._specifications(analysis, drawn, only=("learning_curves",))
+    panels = {row["where"] for row in spec["datasets"]["rows"]}
+    assert name == "learning_curves" and {panel.partition(",")[0] for panel in panels} == {"a", "b"}
+    picture = drawing.draw(spec, "svg").decode()
+    assert all(f">{label}</text>" in picture for label in ("bce", "focal", *panels))
+
+
 @pytest.mark.parametrize("chart", ["loss_shape", "gradient_shape"])
 def test_a_chart_draws_rows_of_anyones(chart, tmp_path):
     logits = np.linspace(-4, 4, 9)

@@ -322,6 +322,14 @@ def learning(title: str) -> Chart:
     return alt.layer(shading, curves)
 
 
+def learning_curves() -> alt.FacetChart:
+    """Rows as of `learning`, and `where`: a panel a data set, with scales of its own."""
+    each = alt.Facet("where:N", sort=None, title=None, header=alt.Header(labelLimit=PANEL + 30))
+    sized = learning("log loss").properties(width=PANEL, height=PANEL)
+    faceted = sized.facet(facet=each, columns=COLUMNS).properties(spacing=14)
+    return faceted.resolve_axis(x="independent").resolve_scale(x="independent", y="independent")
+
+
 def steps() -> Chart:
     """Rows: method, colour, steps, share: runs that have reached the target."""
     x = alt.X("steps:Q", title="training steps").axis(tickMinStep=1, format="~s")
@@ -366,6 +374,7 @@ DEFINED: Mapping[str, Callable[[], Chart]] = {
     "net_benefit": net_benefit,
     "learning": lambda: learning("log loss"),
     "objective": lambda: learning("own objective / its first value"),
+    "learning_curves": learning_curves,
     "steps": steps,
     "response": response,
     "budget": budget,
@@ -373,8 +382,9 @@ DEFINED: Mapping[str, Callable[[], Chart]] = {
     "gradient_shape": lambda: loss_shape("gradient"),
 }
 
-STANDALONE = frozenset({"loss_shape", "gradient_shape"})
-"""Of no logged run: drawn from rows that others give, by `drawing.write_chart`."""
+STANDALONE = frozenset({"loss_shape", "gradient_shape", "learning_curves"})
+"""Not on the page: of no logged run, drawn from rows that others give (`drawing.write_chart`), or
+of all data sets at once, for a paper."""
 
 
 def definitions(compared: str) -> Mapping[str, Mapping[str, Any]]:

@@ -5,7 +5,7 @@ These are the charts' definitions as SVG or PNG files, each with a legend.
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -216,18 +216,38 @@ def _rate_rows(board: pl.DataFrame, metrics: list[str]) -> pl.DataFrame:
 
 def write_figures(analysis: Analysis, drawn: ChartRows, folder: Path, *, kind: str) -> list[Path]:
     """Write `folder/<scenario>/<chart>.<kind>` and, over data sets, `folder/<chart>.<kind>`."""
-    compared = compared_keys(analysis.question)
-    charts = definitions(compared)
     written = []
-    for name, chart, table in _figures(analysis, drawn):
-        spec = with_data(charts[chart], _plain(table), drawn.palette, compared=compared)
-        if chart in OF_THRESHOLDS:
-            spec["params"] = decided_params(spec["params"], table, drawn.decisions)
+    for name, spec in _specifications(analysis, drawn):
         path = folder / f"{name}.{kind}"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, draw(spec, kind))
         written.append(path)
     return written
+
+
+def pictures(analysis: Analysis, names: Collection[str]) -> list[str]:
+    """The SVG of each chart of ``names`` that there is, of the first data set."""
+    found: dict[str, str] = {}
+    for name, spec in _specifications(analysis, chart_rows(analysis), only=names):
+        found.setdefault(name.rpartition("/")[2], draw(spec, "svg").decode())
+        if len(found) == len(names):
+            break
+    return list(found.values())
+
+
+def _specifications(
+    analysis: Analysis, drawn: ChartRows, *, only: Collection[str] = DEFINED
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(path without ending, specification), of each figure whose chart is among ``only``."""
+    compared = compared_keys(analysis.question)
+    charts = definitions(compared)
+    for name, chart, table in _figures(analysis, drawn):
+        if chart not in only:
+            continue
+        spec = with_data(charts[chart], _plain(table), drawn.palette, compared=compared)
+        if chart in OF_THRESHOLDS:
+            spec["params"] = decided_params(spec["params"], table, drawn.decisions)
+        yield name, spec
 
 
 def decided_params(
@@ -278,7 +298,7 @@ def with_data(
         "title": compared,
     }
     is_faceted = "facet" in definition  # its panels are named, and have a size of their own
-    if is_faceted:
+    if is_faceted and definition["facet"]["field"] == "method":
         colour["legend"] = None
     spec: dict[str, Any] = _coloured(copy.deepcopy(dict(definition)), colour)
     spec["datasets"] = {**spec.get("datasets", {}), "rows": rows}
@@ -302,6 +322,12 @@ def _figures(analysis: Analysis, drawn: ChartRows) -> Iterator[tuple[str, str, p
         yield "datasets", "datasets", datasets
     if analysis.rank_test:
         yield "ranks", "ranks", rank_rows(analysis.ranks, analysis.rank_test)
+    learning = drawn.by_chart.get("learning")
+    if learning is not None and drawn.scenarios.height > 1:
+        names = [place(one) for one in drawn.scenarios.iter_rows(named=True)]
+        named = drawn.scenarios.with_columns(where=pl.Series(names)).drop("scenario")
+        rows = named.join(learning, on=SCENARIO, nulls_equal=True, maintain_order="left_right")
+        yield "learning_curves", "learning_curves", rows
     counted = threshold_rows(drawn.counts, split="test")
     tables = dict(drawn.by_chart) | {name: counted for name in OF_COUNTS if counted.height}
     for scenario in drawn.scenarios.iter_rows(named=True):

@@ -12,6 +12,8 @@ from harness.analyze import Analysis, export, overview
 from harness.analyze.trained import Finding
 
 _WIDTH = 160
+CHARTS = ("differences", "learning")
+"""What a notebook shows below the tables, of the first data set."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +76,9 @@ class Answer:
             yield _html(table)
         yield _html(export.leaderboard_table(self.analysis, self.analysis.metrics))
         yield "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        from harness.analyze import drawing  # Altair, which only a notebook waits for
+
+        yield from drawing.pictures(self.analysis, CHARTS)
 
 
 def _html(table: export.TextTable) -> str:

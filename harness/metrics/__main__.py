@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from math import log
 
 from harness.metrics.definitions import METRICS, RULES, VERSIONS, Metric
+from harness.metrics.formulas import FORMULAS
 
 
 def markdown() -> str:
@@ -22,11 +23,20 @@ def _lines() -> Iterator[str]:
     yield "intervals of AUROC and average precision .94 held the truth with 18 positives among 180"
     yield "rows; with 6 positives .89 and .96, so that fewer than some 15 are a rough guide."
     yield ""
-    yield "| metric | | best | range | unit | needs | settings | reference |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "z is a logit, p = sigmoid(z), y a label in {0, 1}, pi the share of positives, n rows,"
+    yield "TP, FP, FN and TN those of each decision."
+    yield ""
+    yield "| metric | | formula | best | range | unit | needs | settings | reference |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for metric in METRICS.values():
-        cells = [f"`{metric.name}`", metric.title, _best(metric), _range(metric), metric.unit]
-        cells += [metric.needs, ", ".join(metric.settings), metric.reference]
+        cells = [f"`{metric.name}`", metric.title, FORMULAS[metric.name], _best(metric)]
+        cells += [
+            _range(metric),
+            metric.unit,
+            metric.needs,
+            ", ".join(metric.settings),
+            metric.reference,
+        ]
         yield f"| {' | '.join(cells)} |"
     yield ""
     yield "Versions of the scores, other than the raw ones:"
