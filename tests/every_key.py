@@ -253,6 +253,8 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "evaluation.decompositions": ({}, True, False),
     "evaluation.bootstrap": ({}, 0, 100),
     "evaluation.bootstrap_level": ({"evaluation": {"bootstrap": 100}}, 0.9, 0.95),
+    "evaluation.curve_points": ({}, None, 1),
+    "evaluation.curve_rows": ({}, None, 40),
 }
 
 

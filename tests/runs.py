@@ -13,6 +13,7 @@ from harness.padding import trimmed
 from harness.run import Run, resolve
 from harness.sweep import lanes, plan
 from harness.training import Lane, Outcome, Program
+from harness.watching import watched
 
 SMALL: dict[str, Any] = {
     "dataset": {"kind": "sklearn", "name": "breast_cancer", "positive": "malignant"},
@@ -57,7 +58,7 @@ class Prepared(NamedTuple):
 def prepared(config: Config, dataset: Dataset | None = None) -> Prepared:
     """``config`` on ``dataset``, or on the one that it names."""
     dataset = datasets.get(config.dataset) if dataset is None else dataset
-    run = resolve(config, dataset)
+    run = watched(resolve(config, dataset))
     return Prepared(run, run.data(dataset), run.lane(dataset), dataset)
 
 

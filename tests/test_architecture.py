@@ -47,14 +47,15 @@ ALLOWED = {
         "errors", "config", "checkpoints", "data", "identity", "losses", "models", "optimizers",
         "padding", "training",
     },
-    "record": {"errors", "files", "config", "data", "identity", "run", "metrics"},
+    "watching": {"errors", "data", "run", "training"},
+    "record": {"errors", "files", "config", "data", "identity", "run", "metrics", "watching"},
     "predict": {
         "errors", "files", "keys", "config", "checkpoints", "data", "losses", "models", "metrics",
         "run", "record",
     },
     "sweep": {
         "errors", "files", "devices", "memory", "config", "checkpoints", "data", "identity",
-        "models", "padding", "run", "training", "record", "predict",
+        "models", "padding", "run", "training", "record", "predict", "watching",
     },
     "analyze": {"errors", "files", "keys", "data", "metrics", "record"},
     "reproduce": {
@@ -68,6 +69,7 @@ ALLOWED = {
     "interface": {
         "errors", "engines", "overrides", "devices", "config", "checkpoints", "data", "losses",
         "metrics", "predict", "run", "padding", "sweep", "training", "record", "analyze",
+        "watching",
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",

@@ -7,16 +7,22 @@ arithmetic depends on besides (`environment`). All of it is computed; nobody kee
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cache
 
 from harness import plugins
 from harness.config import Config, dump
 from harness.errors import UserError
+from harness.identity.code import code_hash
 from harness.identity.families import NAMED as NAMED
 from harness.identity.families import Family, family_hash, family_named, family_of, metric_hash
 from harness.identity.families import own_hash as own_hash
 from harness.identity.machine import environment as environment
 from harness.keys import BESIDE_A_RUN
+from harness.metrics.settings import WHERE_SET
+
+# What a run goes through where one of its keys that count `WHERE_SET` is.
+WATCHING = ("harness.watching.watched", "harness.watching.scored")
 
 
 def numerics(config: Config) -> str:
@@ -62,11 +68,17 @@ def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | N
     ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
     """
     values = dump(config)
+    later = {one.name for one in fields(config.evaluation) if one.metadata == WHERE_SET}
+    unset = {name for name in later if values["evaluation"][name] is None}
+    for name in unset:
+        del values["evaluation"][name]
     # Its fingerprint stands for the data set, wherever its file lies and whatever it is called.
     del values["dataset"]
     for group, _, key in (beside.partition(".") for beside in BESIDE_A_RUN):
         if group in values:
             del (values[group] if key else values)[key or group]
     values["init"]["params"] = params_fingerprint
-    parts = json.dumps([values, data_fingerprint, numerics(config)], sort_keys=True)
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    parts = [values, data_fingerprint, numerics(config)]
+    if later != unset:
+        parts.append(code_hash(WATCHING))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

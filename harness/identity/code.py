@@ -299,6 +299,8 @@ class _Reader:
         # Names of the class are no names of its methods.
         own = outside | self._bound_by(node.body)
         for statement in node.body:
+            if _counts_where_set(statement):
+                continue
             if isinstance(statement, ast.AnnAssign):
                 self._field(statement, own)
             else:
@@ -393,3 +395,13 @@ class _Reader:
         self.text.append(f"{node.kwd_attrs}")
         self._value(node.kwd_patterns)
         self.text.append(")")
+
+
+def _counts_where_set(statement: ast.stmt) -> bool:
+    """Whether it is a field that is no part of a run's identity until it is set (`run_id`)."""
+    value = statement.value if isinstance(statement, ast.AnnAssign) else None
+    marks = value.keywords if isinstance(value, ast.Call) else []
+    return any(
+        mark.arg == "metadata" and isinstance(mark.value, ast.Name) and mark.value.id == "WHERE_SET"
+        for mark in marks
+    )

@@ -251,13 +251,15 @@ def _trained(config: Config, dataset: Dataset) -> Any:
     from harness.record.collect import collect
     from harness.run import resolve
     from harness.sweep import lanes
+    from harness.watching import scored, watched
 
     num_validation = int(np.count_nonzero(dataset.times == _VALIDATION))
     split = replace(config.split, validation=num_validation, test=2)
-    run = resolve(replace(config, split=split), dataset)
+    run = watched(resolve(replace(config, split=split), dataset))
     stacked = lanes.stacked([run.lane(dataset)], run.program)
     outcome = _trainer(run.program)(stacked, lanes.put(dataset, run.program))
-    own: Any = trimmed(jax.tree.map(np.asarray, outcome), run.program, run.sizes)
+    arrays: Any = jax.tree.map(np.asarray, outcome)
+    own: Any = scored(trimmed(arrays, run.program, run.sizes), run)
     if own.best_epoch[0] == 0:
         raise UserError(
             f"the training diverged in step {int(own.diverged_step[0])}: lower "

@@ -11,6 +11,9 @@ from pydantic import AfterValidator
 from harness.metrics.definitions import METRICS, RULES, VERSIONS, Calibrator, Criterion, Metric
 from harness.metrics.names import End, MetricName, parse, stated_rule, threshold_fact
 
+# Of a key that a run's identity holds only where it is set: it came after runs that lack it.
+WHERE_SET = {"identity": "where set"}
+
 # A rule is a stated probability, a criterion tried on validation, or one of two more: `bayes` is
 # the cost-optimal probability, `oracle` the cut the test part itself would have liked best.
 Rule = float | str
@@ -93,6 +96,9 @@ class Evaluation:
 
     ``calibrators`` are fitted on validation; the scores of ``calibrator`` are stored row by row.
     ``bootstrap`` is the number of resamples behind each interval of a test metric; 0 for none.
+
+    ``curve_points`` is how often training looks at validation, ``curve_rows`` at how many of its
+    rows: see `harness.watching`. Empty is after each epoch, at all of them.
     """
 
     select: Literal["loss", "log_loss", "brier"] = "loss"
@@ -111,6 +117,8 @@ class Evaluation:
     decompositions: bool = True
     bootstrap: Annotated[int, Ge(0), Le(100_000)] = 0
     bootstrap_level: Annotated[float, Gt(0), Lt(1)] = 0.95
+    curve_points: Annotated[int, Ge(1)] | None = field(default=None, metadata=WHERE_SET)
+    curve_rows: Annotated[int, Ge(1)] | None = field(default=None, metadata=WHERE_SET)
 
     def __post_init__(self) -> None:
         if self.calibrator is not None and self.calibrator not in self.calibrators:

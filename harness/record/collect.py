@@ -21,6 +21,7 @@ from harness.metrics.names import MetricName
 from harness.metrics.own import OwnMetric
 from harness.record.schema import CURVES, Predictions, Record, rows_fingerprint
 from harness.run import Run
+from harness.watching import epochs_a_point
 
 
 def collect(
@@ -70,7 +71,7 @@ def collect(
             facts={
                 **_status(outcome, i),
                 "num_steps": int(outcome.num_epochs[i]) * run.sizes.steps_per_epoch,
-                "best_epoch": int(outcome.best_epoch[i]),
+                "best_epoch": int(outcome.best_epoch[i]) * epochs_a_point(run),
                 "threshold": float(expit(found.threshold_logit)),
                 "threshold_logit": found.threshold_logit,
                 "shift_invariant": getattr(run.config.loss, "is_shift_invariant", False),
@@ -93,7 +94,8 @@ def collect(
                 shown: getattr(outcome.curves, field)[i, : outcome.num_epochs[i]]
                 for field, shown in CURVES.items()
             },
-            steps_per_epoch=run.sizes.steps_per_epoch,
+            steps_per_epoch=run.sizes.steps_per_epoch // epochs_a_point(run),
+            epochs_per_point=epochs_a_point(run),
             predictions={
                 part: _predictions(rows[part][i], scored[part], found.calibrated[part], i)
                 for part in rows

@@ -108,10 +108,9 @@ _log = logging.getLogger(__name__)
 def mirror_run(record: Record, *, with_charts: bool = False) -> RunLog:
     """The W&B run of ``record``: same id, its config, curves and summary, as the store has them."""
     config = typed(record.config)
-    epochs = range(1, record.num_epochs + 1)
     history = {
-        "epoch": list(epochs),
-        "step": [epoch * record.steps_per_epoch for epoch in epochs],
+        "epoch": list(record.epochs),
+        "step": [epoch * record.steps_per_epoch for epoch in record.epochs],
         **{shown: values.tolist() for shown, values in record.curves.items()},
     }
     drawn = {}

@@ -154,7 +154,7 @@ class Record:
       config: nested plain values, as `harness.config.dump` gives them.
       facts: the values of `FACTS`; null where one does not apply.
       metrics: NaN where a metric is undefined; absent where it was not measured.
-      curves: by their stored name, one value an epoch trained.
+      curves: by their stored name, one value a point: an epoch, or several.
       predictions: by part.
       chosen: what validation chose besides, such as `threshold_logit@mcc` and `platt_slope`.
     """
@@ -168,11 +168,13 @@ class Record:
     predictions: Mapping[str, Predictions]
     created: datetime
     chosen: Mapping[str, float] = field(default_factory=dict)
+    epochs_per_point: int = 1
 
     @property
-    def num_epochs(self) -> int:
-        """Epochs trained: fewer than asked where the run stopped early."""
-        return len(next(iter(self.curves.values())))
+    def epochs(self) -> range:
+        """The epoch, from 1, of each point: fewer than asked where the run stopped early."""
+        stride, points = self.epochs_per_point, len(next(iter(self.curves.values())))
+        return range(stride, stride * points + 1, stride)
 
 
 def rows_fingerprint(rows: np.ndarray) -> str:

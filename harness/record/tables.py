@@ -48,8 +48,8 @@ def _numbers(group: str, values: Sequence[Any]) -> Iterable[pl.Series]:
 
 
 def _history(records: Sequence[Record]) -> pl.DataFrame:
-    lengths = [record.num_epochs for record in records]
-    epochs = np.concatenate([np.arange(1, length + 1, dtype=np.int32) for length in lengths])
+    lengths = [len(record.epochs) for record in records]
+    epochs = np.concatenate([np.array(record.epochs, dtype=np.int32) for record in records])
     steps = np.repeat([record.steps_per_epoch for record in records], lengths)
     curves = {
         name: np.concatenate([record.curves[name] for record in records])

@@ -34,6 +34,7 @@ from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
 from harness.sweep.timings import timed
 from harness.training import Lane, Outcome, Program
+from harness.watching import scored
 
 
 @dataclass(frozen=True)
@@ -241,6 +242,7 @@ def _train(
     with timed("train"):
         outcome = trainer(stacked, lanes.put(dataset, trainer.program))
         own = trimmed(jax.tree.map(np.asarray, outcome), trainer.program, one.sizes)
+        own = scored(own, one)
     return own, time.perf_counter() - begun
 
 

@@ -311,7 +311,7 @@ def _data(run: Run) -> str:
 def _describe(run: Run) -> str:
     program, config = run.program, run.config
     name = f"{config.model.name} {program.model.shape}".strip()
-    steps = f"{program.num_epochs} epochs x {program.batch_size}"
+    steps = f"{config.training.num_epochs} epochs x {program.batch_size}"
     return f"{name}, {config.optimizer.name}, {steps}"
 
 

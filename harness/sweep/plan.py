@@ -26,6 +26,7 @@ from harness.run import Key, Run, resolve
 from harness.sweep import lanes
 from harness.sweep.failures import caught
 from harness.training import Program
+from harness.watching import held_out, watched
 
 Batch = Sequence[Run]
 """Runs that train together: a unit of work."""
@@ -50,7 +51,7 @@ def resolved(configs: Sequence[Config]) -> list[Run]:
             doing = "planning a job"
             for position in positions:
                 config = configs[position]
-                found[position] = resolve(config, dataset)
+                found[position] = watched(resolve(config, dataset))
         except Exception as error:
             raise caught(error, config, doing=doing) from error
     return [found[position] for position in range(len(configs))]
@@ -113,7 +114,7 @@ def groups(runs: Iterable[Run]) -> list[list[Run]]:
             unique[run.key] = run
     sharing: dict[Program, dict[Any, list[Run]]] = {}
     for run in unique.values():
-        sharing.setdefault(run.program, {}).setdefault((run.sizes, run.fingerprint), []).append(run)
+        sharing.setdefault(run.program, {}).setdefault(_shared(run), []).append(run)
     for program in sharing:
         _check_memory(program)
     # Neighbours share their data.
@@ -154,6 +155,11 @@ def run_flops(run: Run) -> float:
     trained = program.num_steps * program.batch_size * run.config.optimizer.num_gradients
     evaluated = program.num_epochs * sizes.validation + sizes.validation + sizes.test
     return trained * each.training_flops + evaluated * each.forward_flops
+
+
+def _shared(run: Run) -> tuple:
+    """What runs of a program share whose lanes may be mixed."""
+    return run.sizes, held_out(run), run.fingerprint
 
 
 def _by_data(run: Run) -> tuple:

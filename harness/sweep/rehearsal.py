@@ -5,7 +5,6 @@ folder that goes again.
 """
 
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,10 @@ from harness.config import Wandb
 from harness.data import library
 from harness.record.collect import collect
 from harness.run import Run
-from harness.sweep.rates import watched
+from harness.sweep.rates import Clock, watched
 from harness.sweep.recorder import Recorder
 from harness.training import Curves, Outcome
+from harness.watching import held_out
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def rehearsed(batch: Sequence[Run], *, patient_seconds: float = 0.5) -> Host:
     with tempfile.TemporaryDirectory() as folder:
 
         def all_of(runs: Sequence[Run]) -> float:
-            start = time.perf_counter()
+            clock = Clock()
             _one_batch(runs, Path(folder))
-            return time.perf_counter() - start
+            return clock.seconds()
 
         held = psutil.Process().memory_info().rss
         cold, _, highest = watched(lambda: all_of(batch[:1]))
@@ -65,14 +65,14 @@ def _one_batch(runs: Sequence[Run], folder: Path) -> None:
         run.lane(dataset)
     data = [run.data(dataset) for run in runs]
     rng, (one, *_), num_runs = np.random.default_rng(0), runs, len(runs)
-    epochs = one.program.num_epochs
+    epochs, (num_validation, num_test) = one.program.num_epochs, held_out(one)
     arrays: dict[str, Any] = {
         "curves": Curves(*rng.random((len(Curves._fields), num_runs, epochs), np.float32)),
         "num_epochs": np.full(num_runs, epochs),
         "best_epoch": np.ones(num_runs, int),
         "diverged_step": np.zeros(num_runs, int),
-        "validation_logits": rng.standard_normal((num_runs, one.sizes.validation), np.float32),
-        "test_logits": rng.standard_normal((num_runs, one.sizes.test), np.float32),
+        "validation_logits": rng.standard_normal((num_runs, num_validation), np.float32),
+        "test_logits": rng.standard_normal((num_runs, num_test), np.float32),
         "params": {},
     }
     outcome = Outcome(**arrays)

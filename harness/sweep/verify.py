@@ -21,6 +21,7 @@ from harness.padding import trimmed
 from harness.run import Run
 from harness.sweep import lanes, plan
 from harness.training import Outcome
+from harness.watching import scored
 
 SAMPLE = 4  # runs of each program and data set
 
@@ -64,7 +65,7 @@ def compare(group: Sequence[Run], trainer: lanes.Trainer) -> list[tuple[str, boo
     rows = []
     for i in _spread(len(batch), SAMPLE):
         (alone,) = train([batch[i]])
-        plain = lanes.train_alone(batch[i], dataset)
+        plain = scored(lanes.train_alone(batch[i], dataset), batch[i])
         difference = np.abs(np.asarray(plain.test_logits) - together[i].test_logits).max()
         same = same_bits(alone, together[i]), same_bits(reordered[i], together[i])
         rows.append((batch[i].run_id, *same, float(difference)))
@@ -75,7 +76,7 @@ def train_batch(runs: Sequence[Run], *, trainer: lanes.Trainer, dataset: Dataset
     """The outcome of each of ``runs``, trained side by side."""
     stacked = lanes.stacked([run.lane(dataset) for run in runs], trainer.program)
     outcome = jax.tree.map(np.asarray, trainer(stacked, lanes.put(dataset, trainer.program)))
-    own = trimmed(outcome, trainer.program, runs[0].sizes)
+    own = scored(trimmed(outcome, trainer.program, runs[0].sizes), runs[0])
     return [jax.tree.map(lambda leaf, i=i: leaf[i], own) for i in range(len(runs))]
 
 
