@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINES := .venv-engines
 
-.PHONY: demo test slow browser engines bench docs lint lock clean
+.PHONY: demo test slow browser engines soak bench docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -22,6 +22,9 @@ browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's
 
 engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an environment of their own; Python up to 3.13
 	$(ENGINES)/bin/pytest -m engines tests/test_engines.py
+
+soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds: killed, full disk, flipped bits
+	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)

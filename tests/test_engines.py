@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +23,7 @@ from harness.engines.units import Unit, answered
 from harness.errors import UserError
 from harness.record import store
 from harness.record.wandb_read import read_log
+from harness.sweep import compiled, engine
 from harness.sweep.engine import Result, run_sweep
 from harness.sweep.recorder import Recorder
 from tests.conftest import TINY
@@ -181,6 +184,26 @@ def test_work_whose_workers_are_always_lost_says_what_the_last_one_said(tmp_path
         "2 workers were lost: the last ended with 1, saying no luck"
     }
     assert not (tmp_path / "default" / store.PLAN).exists()
+
+
+def test_a_crew_that_was_stopped_starts_no_worker(monkeypatch):
+    """Nor minds that a worker was lost as it was stopped."""
+    monkeypatch.setattr(processes, "COMMAND", [sys.executable, "-c", "pass"])
+    crew = processes._Crew(retries=2)
+    lost = crew._worker()
+    assert lost.end() == lost.end() == "the last ended with 0"
+    crew.stop()
+    assert "refused" in crew.ask("{}")
+    with ThreadPoolExecutor(1) as another:
+        assert "the sweep was stopped" in another.submit(crew.ask, "{}").result()
+    assert not crew._all
+
+
+def test_a_worker_compiles_a_program_once(monkeypatch):
+    made = []
+    monkeypatch.setattr(compiled, "keeping", True)
+    monkeypatch.setattr(engine, "_kept", lru_cache(lambda program: made.append(program)))
+    assert engine._compile("one") is engine._compile("one") and made == ["one"]
 
 
 def test_a_worker_trains_no_run_but_the_one_that_is_meant(tmp_path):

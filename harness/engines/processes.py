@@ -39,29 +39,44 @@ class _Crew:
     def __init__(self, retries: int):
         self._retries = retries
         self._own = threading.local()
-        self._all: list[_Worker] = []
+        self._lock = threading.Lock()
+        self._all: set[_Worker] = set()
         self._stopped = False
 
     def ask(self, unit: str) -> str:
+        """Its answer, of this thread's worker."""
         for left in reversed(range(self._retries + 1)):
-            worker: _Worker | None = getattr(self._own, "worker", None)
-            if worker is None:
-                self._own.worker = worker = _Worker()
-                self._all.append(worker)
             try:
-                return worker.ask(unit)
+                return self._worker().ask(unit)
             except _Lost as error:
-                self._own.worker = None
-                self._all.remove(worker)
+                self._dismiss()
                 if self._stopped or not left:
                     return refusal(f"{self._retries + 1} workers were lost: {error}")
         raise AssertionError
 
+    def _worker(self) -> "_Worker":
+        worker: _Worker | None = getattr(self._own, "worker", None)
+        if worker is None:
+            with self._lock:
+                if self._stopped:
+                    raise _Lost("the sweep was stopped")
+                self._own.worker = worker = _Worker()
+                self._all.add(worker)
+        return worker
+
+    def _dismiss(self) -> None:
+        with self._lock:
+            self._all.discard(getattr(self._own, "worker", None))
+        self._own.worker = None
+
     def stop(self) -> None:
-        self._stopped = True
-        for worker in self._all:
+        """Has all workers store what has finished, and waits for their ends."""
+        with self._lock:
+            self._stopped = True
+            workers = list(self._all)
+        for worker in workers:
             worker.stop()
-        for worker in self._all:
+        for worker in workers:
             worker.end()
 
 
@@ -69,6 +84,8 @@ class _Worker:
     """A process of its own session: Ctrl-C reaches it by whoever started it."""
 
     def __init__(self) -> None:
+        self._ending = threading.Lock()
+        self._last_words = ""
         self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             COMMAND,
@@ -82,7 +99,7 @@ class _Worker:
     def ask(self, unit: str) -> str:
         """The answer; raises `_Lost`, and the worker has ended then."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # dead, or ended and closed by who stops all
             self._process.stdin.write(f"{unit}\n")
             self._process.stdin.flush()
             if answer := self._process.stdout.readline():
@@ -94,7 +111,12 @@ class _Worker:
         self._process.terminate()
 
     def end(self) -> str:
-        """Waits for its end, not for ever; its last words."""
+        """Waits for its end, not for ever, whoever else does; its last words."""
+        with self._ending:
+            self._last_words = self._last_words or self._end()
+        return self._last_words
+
+    def _end(self) -> str:
         try:
             code = self._process.wait(SECONDS_TO_STORE)
         except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -26,7 +27,7 @@ from harness.predict import Model, model_of
 from harness.record.collect import collect
 from harness.record.schema import Record
 from harness.run import Key, Run
-from harness.sweep import lanes, plan
+from harness.sweep import compiled, lanes, plan
 from harness.sweep.claims import Claims
 from harness.sweep.failures import caught
 from harness.sweep.plan import Batch
@@ -168,13 +169,13 @@ def _start(
         compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
         for (program, batches), following in zip_longest(programs, programs[1:]):
             first = _prepared(batches[0], program, results)  # while the program compiles
-            compiled = compiling.pop()
+            current = compiling.pop()
             with timed("wait for compiler"):
-                _wait_for(compiled, recorder)
+                _wait_for(current, recorder)
             if following is not None:  # one program ahead: more would fill the memory
                 compiling.append(compiler.submit(_compile, following[0]))
             try:
-                trainer = compiled.result()
+                trainer = current.result()
             except Exception as error:
                 for batch in batches:
                     _fail(batch, error, "compiling a job's program", results)
@@ -210,7 +211,11 @@ def _fail(runs: Batch, error: Exception, doing: str, results: dict[Key, Result])
 
 def _compile(program: Program) -> lanes.Trainer:
     with timed("compile"):
-        return lanes.Trainer(program)
+        return _kept(program) if compiled.keeping else lanes.Trainer(program)
+
+
+# A search, and a worker, ask for the same programs at each of their batches of jobs.
+_kept = lru_cache(maxsize=4)(lanes.Trainer)
 
 
 def _prepared(batch: Batch, program: Program, results: dict[Key, Result]) -> _Ready | None:
