@@ -194,7 +194,7 @@ def picture(loss: LossFn) -> str:
     chart = chart.configure_view(stroke=None).configure_axis(
         labelColor=GREY, titleColor=GREY, gridColor=GREY, gridOpacity=0.25, domainColor=GREY,
         tickColor=GREY, labelFontSize=11, titleFontSize=12,
-    ).configure_legend(labelColor=GREY, title=None, orient="top")  # fmt: skip
+    ).configure_legend(labelColor=GREY, title=None, orient="top", labelFontSize=12)  # fmt: skip
     drawn = io.StringIO()
     chart.save(drawn, format="svg")
     return drawn.getvalue()
