@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test slow browser bench lint lock clean
+.PHONY: demo test slow browser bench peers lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 150 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -21,6 +21,16 @@ browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
+
+# PyTorch has an environment of its own: it is no part of the project.
+TORCH := .venv-torch
+peers: $(VENV)/ready $(TORCH)/ready  ## the reference work by this harness and by its peers
+	$(BIN)/python -m benchmarks.peers.compare --torch $(TORCH)/bin/python $(PEERS)
+
+$(TORCH)/ready: benchmarks/peers/torch.txt
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/peers/torch.txt
+	touch $@
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -40,4 +50,4 @@ lock:  ## renew requirements.lock; needs uv
 	  --no-emit-index-url --no-emit-find-links --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(TORCH) runs
