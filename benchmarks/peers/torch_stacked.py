@@ -1,9 +1,11 @@
-"""PyTorch with sixteen runs stacked by torch.func: one vmap of the gradient, Adam by hand."""
+"""PyTorch with up to sixteen runs stacked by torch.func, in two processes; Adam by hand."""
 
 import itertools
 import sys
 import time
+from multiprocessing import get_context
 
+import numpy as np
 import torch
 from torch.func import grad_and_value, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
@@ -37,10 +39,18 @@ def started(jobs, num_features):
     ]
 
 
-def train(jobs) -> list[float]:
+def train(arguments: tuple[str, int]) -> list[float]:
+    torch.set_num_threads(1)
+    path, start = arguments
+    work = Work(path)
+    jobs = [work[i] for i in range(start, min(start + RUNS, len(work)))]
     features = torch.stack([torch.tensor(job.features) for job in jobs])
     labels = torch.stack([torch.tensor(job.labels, dtype=torch.float32) for job in jobs])
     lanes = torch.arange(len(jobs))[:, None]
+    batches, validation, test = (
+        torch.from_numpy(np.stack([getattr(job, name) for job in jobs]))
+        for name in ("batches", "validation", "test")
+    )
     rates = torch.tensor([job.learning_rate for job in jobs])
     params = started(jobs, features.shape[2])
     first, second = ([tuple(map(torch.zeros_like, p)) for p in params] for _ in range(2))
@@ -49,7 +59,7 @@ def train(jobs) -> list[float]:
     for epoch in range(EPOCHS):
         for step_in_epoch in range(STEPS):
             step_number += 1
-            rows = torch.tensor([job.batches[epoch, step_in_epoch] for job in jobs])
+            rows = batches[:, epoch, step_in_epoch]
             grads, _ = step(params, features[lanes, rows], labels[lanes, rows])
             moved = []
             for layer, pair in enumerate(params):
@@ -64,8 +74,7 @@ def train(jobs) -> list[float]:
                 moved.append(tuple(new))
             params = moved
         with torch.no_grad():
-            at = torch.tensor([job.validation for job in jobs])
-            values = whole(params, features[lanes, at], labels[lanes, at])
+            values = whole(params, features[lanes, validation], labels[lanes, validation])
         better = values < best
         best = torch.where(better, values, best)
         kept = [
@@ -76,14 +85,13 @@ def train(jobs) -> list[float]:
             for pair, before in zip(params, kept, strict=True)
         ]
     with torch.no_grad():
-        at = torch.tensor([job.test for job in jobs])
-        logits = vmap(forward)(kept, features[lanes, at]).numpy()
+        logits = vmap(forward)(kept, features[lanes, test]).numpy()
     return [log_loss(z, job.labels[job.test]) for z, job in zip(logits, jobs, strict=True)]
 
 
 if __name__ == "__main__":
-    begun, work = time.perf_counter(), Work(sys.argv[1])
-    found: list[float] = []
-    for start in range(0, len(work), RUNS):
-        found += train([work[i] for i in range(start, min(start + RUNS, len(work)))])
-    finish(found, begun)
+    begun, path = time.perf_counter(), sys.argv[1]
+    stacks = [(path, start) for start in range(0, len(Work(path)), RUNS)]
+    with get_context("spawn").Pool(min(2, len(stacks))) as pool:
+        found = pool.map(train, stacks, chunksize=1)
+    finish([loss for losses in found for loss in losses], begun)
