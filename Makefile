@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINES := .venv-engines
 
-.PHONY: demo test slow browser engines soak bench docs lint lock clean
+.PHONY: demo test slow browser engines soak bench peers docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -28,6 +28,16 @@ soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds: killed, full
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
+
+# PyTorch has an environment of its own: it is no part of the project.
+TORCH := .venv-torch
+peers: $(VENV)/ready $(TORCH)/ready  ## the reference work by this harness and by its peers
+	$(BIN)/python -m benchmarks.peers.compare --torch $(TORCH)/bin/python $(PEERS)
+
+$(TORCH)/ready: benchmarks/peers/torch.txt
+	$(PYTHON) -m venv $(TORCH)
+	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/torch.txt
+	touch $@
 
 docs: $(VENV)/ready $(VENV)/docs  ## the documentation, into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -E -a -q -b html docs docs/_build/html
@@ -62,4 +72,4 @@ lock:  ## renew the lock files; needs uv
 	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) runs docs/_build docs/reference/generated
+	rm -rf $(VENV) $(ENGINES) $(TORCH) runs docs/_build docs/reference/generated

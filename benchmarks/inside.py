@@ -19,8 +19,8 @@ LOOP_RUNS = 24
 
 
 @cache
-def reference_configs() -> list:
-    """The first configurations of `experiment=reference`, composed by Hydra."""
+def reference_configs(number: int = LOOP_RUNS) -> list:
+    """The first ``number`` configurations of `experiment=reference`, composed by Hydra."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
@@ -30,7 +30,7 @@ def reference_configs() -> list:
     configs = []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         base = compose("config", overrides=["experiment=reference", "wandb=offline"])
-        for seed in range(LOOP_RUNS):
+        for seed in range(number):
             values = OmegaConf.to_container(base, resolve=True)
             configs.append(parse({**values, "seed": seed}))
     return configs
@@ -42,13 +42,14 @@ def loop() -> dict[str, float]:
     Warm: compiled, imported, and with its splits at hand, as most runs of a sweep find them.
     """
     with tempfile.TemporaryDirectory() as root:
-        _one_by_one(root, "warm-up")
+        one_by_one(reference_configs(), root, "warm-up")
         start = time.perf_counter()
-        _one_by_one(root, "timed")
+        one_by_one(reference_configs(), root, "timed")
         return {"seconds_per_run": (time.perf_counter() - start) / LOOP_RUNS}
 
 
-def _one_by_one(root: str, name: str) -> None:
+def one_by_one(configs: list, root: str, name: str) -> list[float]:
+    """Trains, stores and mirrors ``configs`` without lanes; the test log loss of each."""
     import jax
     import numpy as np
 
@@ -58,8 +59,8 @@ def _one_by_one(root: str, name: str) -> None:
     from harness.sweep import lanes
     from harness.sweep.recorder import Recorder
 
-    configs = [replace(config, root=root, name=name) for config in reference_configs()]
-    recorder = Recorder(configs)
+    configs = [replace(config, root=root, name=name) for config in configs]
+    recorder, losses = Recorder(configs), []
     for config in configs:
         dataset = datasets.get(config.dataset)
         run = resolve(config, dataset)
@@ -69,7 +70,9 @@ def _one_by_one(root: str, name: str) -> None:
             runs=[run], data=[run.data(dataset)], outcome=batched, dataset=dataset, seconds=0.0
         )
         recorder.add(record, config)
+        losses.append(record.metrics["test/log_loss"])
     recorder.flush()
+    return losses
 
 
 def kernel() -> dict[str, float]:

@@ -216,7 +216,7 @@ def _plan(configs: Configs) -> list[Any]:
     from harness.interface.sweeps import planned
 
     # Training starts as this process did.
-    found = planned(configs, begun=psutil.Process().create_time())
+    found = planned(configs, wall=psutil.Process().create_time(), cpu=0.0)
     Console().print(found, soft_wrap=True)
     return [None] * len(configs)
 

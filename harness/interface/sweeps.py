@@ -72,10 +72,11 @@ def trained(configs: Sequence[Mapping[str, Any]]) -> Trained:
     return Trained(found, sharing.train(found, progress=Progress(Console(stderr=True))))
 
 
-def planned(configs: Sequence[Mapping[str, Any]], *, begun: float) -> "Plan":
+def planned(configs: Sequence[Mapping[str, Any]], *, wall: float, cpu: float) -> "Plan":
     """What `trained` would compile, hold and cost, and what can be said of its grids before.
 
-    ``begun`` is when the caller did, as `time.time` tells it.
+    Args:
+      wall, cpu: when the caller began, as `time.time` and `time.process_time` tell it.
 
     Raises:
       UserError: as `trained`.
@@ -84,8 +85,9 @@ def planned(configs: Sequence[Mapping[str, Any]], *, begun: float) -> "Plan":
 
     from harness.analyze.trained import beforehand
     from harness.sweep import estimate
+    from harness.sweep.rates import Clock
 
-    found = estimate.planned(parsed(configs), begun=begun)
+    found = estimate.planned(parsed(configs), begun=Clock(wall, cpu))
     doubts = tuple((str(one), one.is_beyond) for one in beforehand(configs))
     return replace(found, doubts=doubts)
 
@@ -235,10 +237,10 @@ def plan(
     Raises:
       UserError: as `train`.
     """
-    begun = time.time()
+    wall, cpu = time.time(), time.process_time()
     ready()
     jobs, frame = composed(overrides, data, target, folder, described)
-    found = planned(jobs.configs, begun=begun)
+    found = planned(jobs.configs, wall=wall, cpu=cpu)
     del frame  # held until here
     return found
 

@@ -29,7 +29,7 @@ from harness.data.fetching import say
 from harness.models import cost
 from harness.run import Key, Run
 from harness.sweep import compiled, lanes, plan, rates
-from harness.sweep.rates import Rate
+from harness.sweep.rates import Clock, Rate
 from harness.sweep.rehearsal import Host, rehearsed
 from harness.training import Program
 
@@ -134,12 +134,11 @@ class Plan:
         return f"<pre>{html.escape(str(self))}</pre>"
 
 
-def planned(configs: Sequence[Config], *, begun: float) -> Plan:
+def planned(configs: Sequence[Config], *, begun: Clock) -> Plan:
     """The plan of ``configs``. Trains nothing; what it has never seen it times for some seconds.
 
     Args:
-      begun: when what is planned began, as `time.time` tells it: since then this process has done
-        what training would do too.
+      begun: when what is planned did: since then this process has done what training would too.
 
     Raises:
       UserError: as `plan.resolved` does.
@@ -148,7 +147,7 @@ def planned(configs: Sequence[Config], *, begun: float) -> Plan:
     done = plan.stored_runs(runs, ["seconds"])
     missing = [run for run in runs if run.key not in done]
     programs = list(plan.batches(missing))
-    start, held = time.time() - begun, psutil.Process().memory_info().rss
+    start, held = begun.seconds(), psutil.Process().memory_info().rss
     hosts = _hosts([batches for _, batches in programs])
     past = _past(runs, done)
     timed = _rates([batches[0][0] for _, batches in programs], past, held=held)

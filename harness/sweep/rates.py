@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,22 +93,26 @@ def timed(run: Run, *, held: int) -> Rate:
     return rate
 
 
+@dataclass(frozen=True)
 class Clock:
     """Seconds that work takes on a machine of its own.
 
     Who waits for a core that another process has uses none: work on ``cores`` takes hardly longer
     than the CPU seconds of its threads over these.
+
+    Attributes:
+      wall, cpu: when the work began, as `time.time` and `time.process_time` tell it.
     """
 
-    def __init__(self) -> None:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+    wall: float = field(default_factory=time.time)
+    cpu: float = field(default_factory=time.process_time)
 
     def seconds(self, *, cores: int = 1) -> float:
-        """Since it was made."""
-        wall = time.perf_counter() - self._wall
+        """Since then."""
+        wall = time.time() - self.wall
         if jax.default_backend() != "cpu":
             return wall
-        return min(wall, 1.1 * (time.process_time() - self._cpu) / cores)
+        return min(wall, 1.1 * (time.process_time() - self.cpu) / cores)
 
 
 def watched(work: Callable[[], T]) -> tuple[T, float, int]:

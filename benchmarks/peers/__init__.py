@@ -1,0 +1,1 @@
+"""The reference work by other means: see `benchmarks.peers.compare`."""
