@@ -15,6 +15,7 @@ from harness.errors import UserError
 from harness.identity import own_hash, run_id
 from harness.metrics.definitions import METRICS
 from harness.metrics.names import parse
+from harness.metrics.own import add_logged, as_metric
 from harness.overrides.plugging import load
 from harness.sweep import compiled
 from tests.conftest import TINY
@@ -320,3 +321,17 @@ def test_a_project_has_a_conf_of_its_own(harness, parts, monkeypatch):
     Path("my_conf/model/mlp.yaml").write_text("name: mlp\n")
     said = harness("train", *TINY)
     assert said.code == 2 and "my_conf/model/mlp.yaml: model/mlp.yaml is one of ours" in said.err
+
+
+def test_what_a_logged_run_says_of_a_metric_is_data():
+    sound = as_metric(lambda p, y: 0.0, "theirs").described("0" * 12)
+    ours = sound.replace('"theirs"', '"auroc"')
+    wrong = [sound.replace('"higher"', '"up"'), sound.replace('"theirs"', '"a/b"')]
+    wrong += [
+        sound.replace('"title": "theirs"', f'"title": "{bad}"') for bad in ("\\u001b", "x" * 999)
+    ]
+    before = dict(METRICS)
+    add_logged(["", "{", "[]", "3", "[" * 100_000, '{"name": 3}', ours, *wrong])
+    assert before == METRICS
+    add_logged([sound])
+    assert METRICS["theirs"].function is None and METRICS["theirs"].low == -np.inf
