@@ -11,7 +11,13 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from sklearn.metrics import average_precision_score, log_loss, matthews_corrcoef, roc_auc_score
+from sklearn.metrics import (
+    average_precision_score,
+    d2_log_loss_score,
+    log_loss,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
 from harness.config import dump
 from harness.record import store
@@ -142,7 +148,7 @@ def _metrics(split: str, logits: np.ndarray, labels: np.ndarray) -> dict[str, fl
     probs = 1 / (1 + np.exp(-logits.astype(float)))
     values = {
         "log_loss": log_loss(labels, probs),
-        "skill": 0.3,
+        "skill": d2_log_loss_score(labels, probs),
         "brier": float(np.mean((probs - labels) ** 2)),
         "auroc": roc_auc_score(labels, logits),
         "average_precision": average_precision_score(labels, logits),

@@ -233,9 +233,9 @@ def test_the_first_table_says_better_same_worse_or_open(tmp_path):
     assert [wanted for wanted, _ in table.columns] == ["Ranking", "Probabilities as they come"]
     cells = {method: [cell.word for cell in row] for method, row in table.rows}
     assert cells["focal"] == ["better", "better"] and cells["hinge"][0] == "worse"
-    assert cells["brier"][1] == "open"
-    focal = analysis.differences.filter(method="focal", metric="log_loss")["difference"].item()
-    assert dict(table.rows)["focal"][1].number == f"{focal:.4f}".replace("-", "\N{MINUS SIGN}")
+    assert cells["brier"][1] == "same"
+    focal = analysis.differences.filter(method="focal", metric="skill")["difference"].item()
+    assert dict(table.rows)["focal"][1].number == f"+{focal:.4f}"
     page, said = reported(folder)
     advice = "Use focal: better than bce at ranking. Call a row positive from 0.3 on (chosen on "
     for text in (page, said):
