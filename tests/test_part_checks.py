@@ -206,7 +206,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("group", "given", "told"), FAULTS, ids=lambda one: str(one)[-30:])
+@pytest.mark.parametrize(
+    ("group", "given", "told"), FAULTS, ids=lambda one: str(getattr(one, "__name__", one))
+)
 def test_a_planted_fault_of_a_part_is_found(group, given, told):
     faults = list(FAULTS_OF[group](given))
     assert any(told in line for line in faults), faults
