@@ -251,7 +251,7 @@ def test_a_difference_equals_the_mean_over_pairs_by_hand(planted):
     row = differences.filter(is_row & (pl.col("metric") == "brier")).row(0, named=True)
     assert row["difference"] == pytest.approx((focal - bce).mean(), rel=1e-12)
     assert board.filter(is_row)["brier"].item() == pytest.approx(focal.mean(), rel=1e-12)
-    error = np.sqrt(1 / 10 + 400 / 1200) * (focal - bce).std()
+    error = np.sqrt(1 / 10 + 400 / (1200 + 400)) * (focal - bce).std()  # train and validation
     assert row["high"] - row["difference"] == pytest.approx(2.262157 * error, rel=1e-6)
 
 
