@@ -31,7 +31,12 @@ from harness.reproduce.judging import Verdict, Word, compared, finding, region
 from harness.reproduce.observed import RUNS, Observed, select
 
 WORDS = get_args(Word)
-RESTS_ON = {"real": "real data", "generated": "generated data", "identity": "identities (exact)"}
+RESTS_ON = {
+    "real": "real data",
+    "generated": "generated data",
+    "identity": "identities (exact)",
+    None: "not said (older results)",
+}
 VERDICTS, PROVENANCE = "verdicts.json", "provenance.json"
 DIGITS = 6  # of figures in files: further ones differ between machines
 MOST_RUNS, MOST_FINGERPRINTS = 5000, 100  # listed one by one; results are kept in the repository
@@ -339,10 +344,11 @@ def write_index(results: Path, root: Path) -> Path:
 
 
 def _counts(claims: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table: of how many claims what became, by what they rest on (older results do not say)."""
+    """A table: of how many claims what became, by what they rest on."""
     counted = Counter((claim.get("rests_on"), claim["verdict"]) for claim in claims)
     lines = ["| claims about | " + " | ".join(WORDS) + " | all |", "|---|" + "---|" * 5]
     for kind, title in RESTS_ON.items():
         row = [counted[kind, word] for word in WORDS]
-        lines.append(f"| {title} | " + " | ".join(map(str, [*row, sum(row)])) + " |")
+        if kind or any(row):
+            lines.append(f"| {title} | " + " | ".join(map(str, [*row, sum(row)])) + " |")
     return lines
