@@ -23,7 +23,7 @@ def group(**changes):
 
 def test_a_kind_of_program_is_timed_once_on_a_machine(folder, monkeypatch):
     monkeypatch.setattr(rates, "timing", True)
-    monkeypatch.setattr(estimate, "SECONDS_OF_TIMING", 0.0)
+    monkeypatch.setattr(estimate, "SECONDS_WORTH_TIMING", 0.0)
     monkeypatch.setattr(rates, "FLOPS", 1e8)
     (run,) = runs_of(ONE)
     found = estimate._rates([[[run]]], [], held=0)[run.program]

@@ -35,9 +35,10 @@ from harness.sweep.rehearsal import Host, rehearsed
 from harness.training import Program
 
 # For so long kinds of programs are timed, and runs rehearsed; what is left is taken from these.
-# What is guessed to train for less is not timed: that would take longer than being wrong costs.
 SECONDS_OF_TIMING = 15.0
 SECONDS_OF_REHEARSAL = 2.0
+# What is guessed to train for less is not timed: that would take longer than being wrong costs.
+SECONDS_WORTH_TIMING = 60.0
 
 # Of two CPU cores, where nothing was timed.
 SECONDS_TO_COMPILE = 6.0
@@ -268,7 +269,7 @@ def _rates(
     def guessed_seconds(run: Run) -> float:
         return unknown[run] * _batch_seconds(run, _guessed(run.program, found))
 
-    worth = [run for run in unknown if rates.timing and guessed_seconds(run) > SECONDS_OF_TIMING]
+    worth = [run for run in unknown if rates.timing and guessed_seconds(run) > SECONDS_WORTH_TIMING]
     begun = time.monotonic()
     if worth:
         say("timing what has not been trained on this machine yet: some seconds, once")
