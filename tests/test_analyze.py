@@ -362,6 +362,17 @@ def test_learning_curves_are_thinned_and_keep_both_ends(tmp_path):
     assert (epochs.min(), epochs.max(), epochs.len()) == (1, 500, curves.MAX_POINTS)
 
 
+def test_a_learning_curve_of_few_points_keeps_them_however_many_epochs_apart(tmp_path):
+    def looked(record):
+        return replace(record, epochs_per_point=100)
+
+    folder = fabricate(tmp_path / "s", Sweep(seeds=range(2), num_epochs=10), changed=looked)
+    runs = load(folder)
+    table = curves.learning_curves(runs, answer(runs, Question()).chosen)
+    epochs = table.filter((pl.col("method") == "bce") & (pl.col("curve") == "train/loss"))["epoch"]
+    assert epochs.to_list() == [100 * point for point in range(1, 11)]
+
+
 def embedded(page: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="payload">(.*?)</script>', page, re.S)
     assert found

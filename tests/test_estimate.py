@@ -23,17 +23,29 @@ def group(**changes):
 
 def test_a_kind_of_program_is_timed_once_on_a_machine(folder, monkeypatch):
     monkeypatch.setattr(rates, "timing", True)
+    monkeypatch.setattr(estimate, "SECONDS_WORTH_TIMING", 0.0)
+    monkeypatch.setattr(rates, "FLOPS", 1e8)
     (run,) = runs_of(ONE)
-    found = estimate._rates([run], [], held=0)[run.program]
+    found = estimate._rates([[[run]]], [], held=0)[run.program]
     assert found.compile_seconds > 0 and found.step_seconds + found.row_seconds > 0
     monkeypatch.setattr(rates, "timed", None)  # not called again
     # Longer runs on more seeds are of the same kind; another model is not.
     (longer,) = runs_of(replace(ONE, seed=3, training=replace(ONE.training, num_epochs=9)))
-    assert estimate._rates([longer], [], held=0)[longer.program] == found
+    assert estimate._rates([[[longer]]], [], held=0)[longer.program] == found
     (other,) = runs_of(config(model={"name": "mlp", "width": 3, "depth": 1}))
     assert rates.kept(other) is None
     monkeypatch.setattr(rates, "LASTS", -1.0)
     assert rates.kept(run) is None
+
+
+def test_what_is_soon_trained_is_not_timed(folder, monkeypatch):
+    """A plan of a demonstration would take longer than the demonstration."""
+    monkeypatch.setattr(rates, "timing", True)
+    monkeypatch.setattr(rates, "timed", lambda run, held: RATE)
+    (run,) = runs_of(ONE)
+    guessed = estimate._rates([[[run]] * 20], [], held=0)[run.program]
+    assert guessed.step_seconds == pytest.approx(estimate.SECONDS_OF_A_STEP)
+    assert estimate._rates([[[run]] * 100_000], [], held=0) == {run.program: RATE}
 
 
 def test_what_is_not_timed_is_scaled_from_what_is_most_like_it():

@@ -113,6 +113,7 @@ def test_sources_are_of_the_runs_that_use_them_alone(parts):
 USUAL = {"model": "mlp", "sampler": "smote", "split": "kfold"}
 
 
+@pytest.mark.slow
 def test_a_sampler_and_a_split_are_trained(harness, parts):
     sweep = ("plugins=[my_parts.py]", "sampler=none,Jittered", "split=Blocks", "split.fold=0,1")
     said = harness("train", "-m", *TINY, *sweep, "model=logistic")
@@ -153,6 +154,7 @@ def test_those_of_libraries_do_as_they_are(parts):
         config(split={**fold, "n_splits": "many"})
 
 
+@pytest.mark.slow
 def test_a_metric_is_measured_stored_and_compared(harness, parts):
     sweep = (*TINY, "plugins=[my_parts.py]", "extra_metrics=[profit]", "seed=1,2")
     plain = harness("train", "-m", *TINY, "seed=1")
@@ -294,6 +296,7 @@ def test_what_is_no_such_part_is_one_line(group, text, told, tmp_path):
     assert told in str(refused.value) and "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_help_and_completion_list_them(harness, parts, monkeypatch):
     said = harness("train", "plugins=[my_parts.py]", "model=Attention", "--help")
     assert "ResNet" in said.out and "heads: 2" in said.out

@@ -234,6 +234,7 @@ def test_the_networks_of_the_page_have_none(name, parts):
     check_model(plugins.plugged("model")[name])
 
 
+@pytest.mark.slow
 def test_the_command_says_it(harness, parts):
     for group, name in (("sampler", "Jittered"), ("split", "Blocks"), ("metric", "profit")):
         said = harness("check", group, f"my_parts.py:{name}")
@@ -265,6 +266,7 @@ def test_a_new_part_is_one_to_start_from(group, check, harness):
     assert "mine.py is there already" in harness("new", group, "mine").err
 
 
+@pytest.mark.slow
 def test_a_new_project_composes_and_has_a_test(harness, monkeypatch):
     assert "cd mine && make test demo" in harness("new", "project", "mine").out
     monkeypatch.chdir("mine")

@@ -31,6 +31,12 @@ def test_what_is_claimed_after_training_began_is_not_judged_unless_it_says_so(tm
     assert registration.newer([folder], [explored, anchor]) == {}
 
 
+def test_what_was_exploratory_as_training_began_does_not_become_more_of_it(tmp_path):
+    registration.register(tmp_path, [replace(claim(), exploratory=True)])
+    assert registration.newer([tmp_path], [replace(claim(), exploratory=True)]) == {}
+    assert "changed after" in registration.newer([tmp_path], [claim()])["one"]
+
+
 @pytest.mark.parametrize("record", [None, "{", "[]", '{"claims": 3}'])
 def test_runs_without_a_record_are_judged_and_said_to_be_unregistered(tmp_path, record):
     (tmp_path / "shards").mkdir()

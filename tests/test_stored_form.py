@@ -139,6 +139,17 @@ def test_a_store_of_the_second_form_is_read(tmp_path: Path) -> None:
     assert load(tmp_path).runs.height == 1
 
 
+def test_a_key_that_came_after_a_shard_is_null_there(tmp_path: Path) -> None:
+    old, new = (tables([one]) for one in Sweep({"bce": 0}, seeds=range(2)).records())
+    keys = [key for key in old["runs"]["config"].struct.fields if key != "extra_metrics"]
+    then = pl.struct(pl.col("config").struct.field(keys))
+    old["runs"] = old["runs"].with_columns(config=then)
+    for shard in (old, new):
+        store.write_shard(tmp_path, shard)
+    found = store.stored(tmp_path, ["extra_metrics", "test/auroc"])
+    assert [one["extra_metrics"] for one in found.values()] in ([None, []], [[], None])
+
+
 def test_choices_are_the_groups_that_are_one_of_several() -> None:
     hints = get_type_hints(Config)
     several = {one.name for one in fields(Config) if len(get_args(hints[one.name])) > 1}

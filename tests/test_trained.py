@@ -83,8 +83,9 @@ def test_a_fifth_of_the_choices_may_lie_at_an_end_and_one_value_is_no_choice():
         ([1.0, 0.5, 0.4, 0.1], None),  # too few epochs to tell
     ],
 )
-def test_a_curve_that_still_falls(curve, falls):
-    epochs = np.arange(1, len(curve) + 1)
+@pytest.mark.parametrize("stride", [1, 20])
+def test_a_curve_that_still_falls(curve, falls, stride):
+    epochs = np.arange(1, len(curve) + 1) * stride
     history = pl.DataFrame({"run_id": "a", "shard": "s", "epoch": epochs, "validation/loss": curve})
     runs = pl.DataFrame({"run_id": ["a"], "shard": ["s"]})
     found = trained.still_falling(history.lazy(), runs)
@@ -132,7 +133,7 @@ def test_a_plan_says_which_grids_cannot_tell_an_end_from_a_best_value(harness):
     swept = ["loss=bce,focal", "optimizer.learning_rate=1e-3,1e-2", "schedule=constant,step"]
     said = harness("plan", "-m", "model=logistic", *swept, "training.num_epochs=4,10,20").out
     assert f"{RATE} has two values" in said and said.count("two values") == 1
-    assert "8 of 24 jobs have fewer than 5 epochs" in said
+    assert "8 of 24 jobs look at validation fewer than 5 times" in said
     # One rate for each optimizer is no grid.
     jobs = [
         {
@@ -140,7 +141,11 @@ def test_a_plan_says_which_grids_cannot_tell_an_end_from_a_best_value(harness):
             "optimizer": {"name": name, "learning_rate": rate},
             "schedule": {},
             "training": {"num_epochs": 10},
+            "evaluation": {"curve_points": points},
         }
-        for name, rate in (("adam", 1e-3), ("sgd", 0.1))
+        for name, rate, points in (("adam", 1e-3, None), ("sgd", 0.1, 5))
     ]
     assert trained.beforehand(jobs) == []
+    jobs[0]["evaluation"]["curve_points"] = 2
+    (short,) = trained.beforehand(jobs)
+    assert "1 of 2 jobs look at validation fewer than 5 times" in str(short)

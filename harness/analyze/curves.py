@@ -202,13 +202,15 @@ def learning_curves(runs: Runs, chosen: pl.DataFrame) -> pl.DataFrame:
         kinds |= dict.fromkeys(("median", "low", "high"), pl.Float64)
         none = (pl.lit(None, kind).alias(name) for name, kind in kinds.items())
         return chosen.head(0).select(*GROUP, *none)
-    last = history.group_by(GROUP).agg((pl.col("epoch").max() - 1).alias("last"))
-    step = (pl.col("epoch").cast(pl.Int64) - 1) * (MAX_POINTS - 1)
-    steps = pl.max_horizontal(pl.col("last").cast(pl.Int64), 1)
+    # From one point to the next may be several epochs: as many as before the first.
+    epoch = pl.col("epoch").cast(pl.Int64)
+    ends = history.group_by(GROUP).agg(stride=epoch.min(), last=epoch.max())
+    step = (epoch // pl.col("stride") - 1) * (MAX_POINTS - 1)
+    steps = pl.max_horizontal(pl.col("last") // pl.col("stride") - 1, 1)
     kept = step // steps != (step - (MAX_POINTS - 1)) // steps
     statistics = [e for c in columns for e in _band(c)]
     wide = (
-        history.join(last, on=GROUP, nulls_equal=True)
+        history.join(ends, on=GROUP, nulls_equal=True)
         .filter(kept)
         .group_by(*GROUP, "epoch")
         .agg(statistics)

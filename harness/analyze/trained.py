@@ -20,8 +20,8 @@ MOST_AT_AN_END = 0.2
 LEAST_FALL = 0.01
 """Of the first epoch's validation loss: falling by more over the last fifth, a run is not done."""
 
-FEWEST_EPOCHS = 5
-"""With a last fifth."""
+FEWEST_POINTS = 5
+"""Of a curve with a last fifth."""
 
 MOST_NOT_LEVEL = 0.2
 """Of the runs."""
@@ -93,26 +93,26 @@ def at_ends(chosen: pl.DataFrame) -> list[Finding]:
 
 
 def still_falling(history: pl.LazyFrame, chosen: pl.DataFrame) -> pl.DataFrame:
-    """Whether the best validation loss fell by more than LEAST_FALL over the last fifth of epochs.
+    """Whether the best validation loss fell by more than LEAST_FALL over its curve's last fifth.
 
     Returns:
-        Rows (run_id, falls), of runs of FEWEST_EPOCHS or more whose curve is stored.
+        Rows (run_id, falls), of runs whose curve is stored and has FEWEST_POINTS or more.
     """
     loss = pl.col("validation/loss").cast(pl.Float64)
     if "validation/loss" not in history.collect_schema():
         return pl.DataFrame(schema={"run_id": pl.String, "falls": pl.Boolean})
     members = chosen.select("run_id", "shard").lazy()
-    before_last_fifth = pl.col("epoch") <= pl.len() - pl.len() // 5
-    gain = loss.filter(before_last_fifth).min() - loss.min()
+    in_order = loss.sort_by("epoch")  # a point may be several epochs after the one before
+    gain = in_order.head(pl.len() - pl.len() // 5).min() - loss.min()
     return (
         history.join(members, on=["run_id", "shard"])
         .filter(loss.is_finite())
         .group_by("run_id")
         .agg(
-            falls=gain > LEAST_FALL * loss.sort_by("epoch").first().abs(),
-            epochs=pl.len(),
+            falls=gain > LEAST_FALL * in_order.first().abs(),
+            points=pl.len(),
         )
-        .filter(pl.col("epochs") >= FEWEST_EPOCHS)
+        .filter(pl.col("points") >= FEWEST_POINTS)
         .select("run_id", "falls")
         .sort("run_id")
         .collect()
@@ -134,14 +134,18 @@ def beforehand(configs: Sequence[Mapping[str, Any]]) -> list[Finding]:
                     at = (config["loss"]["name"], config["optimizer"]["name"], prefix + name)
                     grids[at].add(value)
     pairs = sorted({key for (*_, key), values in grids.items() if len(values) == 2})
-    short = sum(config["training"]["num_epochs"] < FEWEST_EPOCHS for config in configs)
+    points = [
+        config["evaluation"]["curve_points"] or config["training"]["num_epochs"]
+        for config in configs
+    ]
+    short = sum(number < FEWEST_POINTS for number in points)
     found = [
         Finding(f"{key} has two values, so that every choice lies at an end: give three", True)
         for key in pairs
     ]
     if short:
-        said = f"{short} of {len(configs)} jobs have fewer than {FEWEST_EPOCHS} epochs: nobody can"
-        found.append(Finding(f"{said} tell whether they level off", False))
+        said = f"{short} of {len(configs)} jobs look at validation fewer than {FEWEST_POINTS} times"
+        found.append(Finding(f"{said}: nobody can tell whether they level off", False))
     return found
 
 

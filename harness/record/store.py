@@ -278,4 +278,5 @@ def _found(name: str, schema: Mapping[str, Any], form: int) -> pl.Expr:
             value, kind = value.struct.field(key), inner.get(key)
         if kind is not None:
             return value
-    return file_form.more("metrics", name) if form == FORMAT else pl.lit(None)
+    is_metric = "/" in name  # else a key that came after the shard
+    return file_form.more("metrics", name) if is_metric and form == FORMAT else pl.lit(None)

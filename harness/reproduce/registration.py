@@ -82,7 +82,7 @@ def _record(folder: Path) -> Mapping[str, Any] | None:
 
 def _meaning(claim: Claim) -> str:
     """A hash of all that a claim's verdict follows from; its words and source may be mended."""
-    asked = plain_values(replace(claim, says="", source="", exploratory=False))
+    asked = plain_values(replace(claim, says="", source=""))
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:12]
 
 

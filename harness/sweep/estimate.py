@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from io import StringIO
 
 import jax
@@ -36,11 +37,14 @@ from harness.training import Program
 # For so long kinds of programs are timed, and runs rehearsed; what is left is taken from these.
 SECONDS_OF_TIMING = 15.0
 SECONDS_OF_REHEARSAL = 2.0
+# What is guessed to train for less is not timed: that would take longer than being wrong costs.
+SECONDS_WORTH_TIMING = 60.0
 
 # Of two CPU cores, where nothing was timed.
 SECONDS_TO_COMPILE = 6.0
 BYTES_TO_COMPILE = 250 * 2**20
 SHARE_OF_PEAK = 0.45
+SECONDS_OF_A_STEP = 5e-4  # of the least model
 UNREHEARSED = Host(first_seconds=0.5, run_seconds=0.008, bytes=2**26)
 
 SECONDS_TO_LOAD = 0.3  # a program that is kept
@@ -135,7 +139,7 @@ class Plan:
 
 
 def planned(configs: Sequence[Config], *, begun: Clock) -> Plan:
-    """The plan of ``configs``. Trains nothing; what it has never seen it times for some seconds.
+    """The plan of ``configs``. Trains nothing; of a long sweep, what it has never seen it times.
 
     Args:
       begun: when what is planned did: since then this process has done what training would too.
@@ -150,7 +154,7 @@ def planned(configs: Sequence[Config], *, begun: Clock) -> Plan:
     start, held = begun.seconds(), psutil.Process().memory_info().rss
     hosts = _hosts([batches for _, batches in programs])
     past = _past(runs, done)
-    timed = _rates([batches[0][0] for _, batches in programs], past, held=held)
+    timed = _rates([batches for _, batches in programs], past, held=held)
     groups = tuple(
         _group(*one, rate=timed[one[0]], host=host, past=past.get(one[0]))
         for one, host in zip(programs, hosts, strict=True)
@@ -250,15 +254,27 @@ def _past(runs: Sequence[Run], done: Mapping[Key, Mapping]) -> dict[Program, flo
     }
 
 
-def _rates(runs: Sequence[Run], past: Iterable[Program], *, held: int) -> dict[Program, Rate]:
-    """The rate of each run's program: kept, timed now, or scaled from one of these."""
+def _rates(
+    programs: Sequence[Sequence[plan.Batch]], past: Iterable[Program], *, held: int
+) -> dict[Program, Rate]:
+    """The rate of each program, of which these are the batches: kept, timed now, or guessed."""
+    runs = [batches[0][0] for batches in programs]
     found = {run.program: rate for run in runs if (rate := rates.kept(run)) is not None}
-    unknown = [run for run in runs if run.program not in {*found, *past}]
+    unknown = {
+        batches[0][0]: len(batches)
+        for batches in programs
+        if batches[0][0].program not in {*found, *past}
+    }
+
+    def guessed_seconds(run: Run) -> float:
+        return unknown[run] * _batch_seconds(run, _guessed(run.program, found))
+
+    worth = [run for run in unknown if rates.timing and guessed_seconds(run) > SECONDS_WORTH_TIMING]
     begun = time.monotonic()
-    if unknown and rates.timing:
+    if worth:
         say("timing what has not been trained on this machine yet: some seconds, once")
     # The dearest first: what is left to guess is small.
-    for run in sorted(unknown, key=plan.run_flops, reverse=True) if rates.timing else []:
+    for run in sorted(worth, key=plan.run_flops, reverse=True):
         if time.monotonic() - begun > SECONDS_OF_TIMING:
             break
         # What fails here fails its job in training, and is said there.
@@ -268,12 +284,13 @@ def _rates(runs: Sequence[Run], past: Iterable[Program], *, held: int) -> dict[P
 
 
 def _guessed(program: Program, known: Mapping[Program, Rate]) -> Rate:
-    """From the program most like it, by the number of its operations."""
+    """From the program most like it, by the number of its operations; by these where none is."""
     step, row = _flops(program)
     alike = [other for other in known if type(other.model) is type(program.model)] or list(known)
     if not alike:
         flops = _matmul_rate() * SHARE_OF_PEAK
-        return Rate(SECONDS_TO_COMPILE, BYTES_TO_COMPILE, step / flops, row / flops)
+        seconds = max(step / flops, SECONDS_OF_A_STEP)
+        return Rate(SECONDS_TO_COMPILE, BYTES_TO_COMPILE, seconds, row / flops)
     other = min(alike, key=lambda one: abs(np.log(_flops(one)[0] / step)))
     rate, (its_step, its_row) = known[other], _flops(other)
     return Rate(
@@ -314,6 +331,7 @@ def _describe(run: Run) -> str:
     return f"{name}, {config.optimizer.name}, {steps}"
 
 
+@cache
 def _matmul_rate(size: int = 1024) -> float:
     """Floating-point operations per second of a large product on every device at once."""
     matrices = jnp.ones((lanes.num_devices(), size, size), dtype=jnp.float32)
