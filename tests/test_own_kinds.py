@@ -212,6 +212,8 @@ def test_a_metric_is_asked_for_by_its_name(parts):
     plugins.load("my_parts.py")
     with pytest.raises(UserError, match=r"'profits' is none of 1 choices: did you mean profit"):
         config(extra_metrics=["profits"])
+    with pytest.raises(UserError, match="'auroc' is one of ours"):
+        config(extra_metrics=["auroc"])
     with pytest.raises(UserError, match=r"profit is not measured: add extra_metrics=\[profit\]"):
         config(evaluation={"objective": "profit"})
     with pytest.raises(UserError, match="is not measured on validation"):
@@ -278,6 +280,11 @@ REFUSED = {
         "make fewer",
     ),
     "raises": ("sampler", HALF.format(result="X[1, 2, 3]"), "change its settings, or use sampler="),
+    "no end": (
+        "split",
+        CUT.format(result="iter(lambda: (range(9), range(9)), 0)"),
+        "more than 10000",
+    ),
     "no split": ("split", PART + "@split\nclass f: pass", "def split(self, X, y, groups)"),
     "no pairs": ("split", CUT.format(result="[]"), "gives 0 pairs"),
     "rows twice": ("split", CUT.format(result="[(np.arange(9), np.arange(9))]"), "has rows twice"),
