@@ -4,6 +4,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from harness.metrics.definitions import METRICS
 from harness.metrics.names import parse
 from harness.metrics.own import add_logged, as_metric
 from harness.overrides.plugging import load
+from harness.record import collect
 from harness.sweep import compiled
 from tests.conftest import TINY
 from tests.runs import config, groups, prepared
@@ -177,6 +179,22 @@ def test_a_metric_is_measured_stored_and_compared(harness, parts):
     assert said.code == 0, said
     assert "profit a row" in Path("runs/default/analysis/report.html").read_text()
     assert METRICS["profit"].direction == "higher" and METRICS["profit"].function is None
+
+
+def test_a_metric_that_fails_is_said_of_each_value_once(parts, capsys):
+    def fragile(probabilities, labels):
+        raise RuntimeError("two\nlines")
+
+    plugins.metric(fragile)
+    logits = np.zeros((1, 4))
+    part = SimpleNamespace(valid=logits == 0, logits=logits, corrected=logits, labels=logits)
+    run = SimpleNamespace(run_id="r", config=config(extra_metrics=["fragile"]))
+    assert np.isnan([*collect._extra(run, {"validation": part, "test": part}, 0).values()]).all()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(set(lines)) == len(lines) == 4
+    assert lines[-1] == (
+        "run r: test/corrected/fragile is stored as NaN: metric fragile: RuntimeError: two lines"
+    )
 
 
 HOSTILE = "raise SystemExit('imported')"
