@@ -346,6 +346,9 @@ def test_a_project_has_a_conf_of_its_own(harness, parts, monkeypatch):
     Path("my_conf/model/mlp.yaml").write_text("name: mlp\n")
     said = harness("train", *TINY)
     assert said.code == 2 and "my_conf/model/mlp.yaml: model/mlp.yaml is one of ours" in said.err
+    Path("my_conf/model/mlp.yaml").rename("my_conf/model/torn.yaml").write_text("{")
+    said = harness("train", *TINY[1:], "model=torn")
+    assert said.code == 2 and 'torn.yaml", line' in said.err and len(said.err.splitlines()) == 1
 
 
 def test_what_a_logged_run_says_of_a_metric_is_data():
