@@ -25,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import UserError, none_of
 from harness.signatures import check_storable
 
 ENTRY_POINTS = "bce_harness.plugins"
@@ -138,6 +138,16 @@ def metric(given: Any = None, /, **known: Any) -> Any:
 def plugged(group: str) -> Mapping[str, Any]:
     """The plugged choices of a group, by name; of ours there are none among them."""
     return _PLUGGED.get(group, {})
+
+
+def no_metric(name: str) -> str:
+    """How to say that no plugged metric is called ``name``."""
+    from harness.metrics import own
+
+    known = [*_PLUGGED["metric"]]
+    if own.is_ours(name):
+        return "one of ours, which `evaluation` measures"
+    return none_of(name, known) if known else "plugged in nowhere"
 
 
 def plugged_keys() -> list[str]:
@@ -413,8 +423,10 @@ def _guarded(imports: Callable[[], ModuleType], name: str, spec: str) -> ModuleT
 
 
 def _line_of(error: BaseException) -> str:
-    """Where it was raised, by the last line of a file."""
+    """Where it was raised, by the last line of a file; a SyntaxError says it itself."""
     trace, place = error.__traceback__, ""
+    if isinstance(error, SyntaxError):
+        return place
     while trace is not None:
         place = f" ({trace.tb_frame.f_code.co_filename}, line {trace.tb_lineno})"
         trace = trace.tb_next

@@ -46,9 +46,9 @@ def conf() -> Path | None:
     folder = Path(named).absolute()
     if folder == conf_dir():
         return None
-    for path in sorted(folder.rglob("*.yaml")):
-        own = path.relative_to(folder)
-        if (conf_dir() / own).exists():
+    for path in sorted(conf_dir().rglob("*.yaml")):  # a folder named by mistake may be the disk
+        own = path.relative_to(conf_dir())
+        if (folder / own).exists():
             raise UserError(f"{Path(named) / own}: {own} is one of ours: give it another name")
     return folder
 

@@ -187,6 +187,20 @@ def by_hand() -> dict[str, tuple[str, ...]]:
         "held out too much": (*tiny, "split.test=1e300"),
         "too few neighbours": (*tiny, *TABLE, "sampler=smote", "sampler.k_neighbors=1000"),
     }  # fmt: skip
+    for key in ("curve_points", "curve_rows"):
+        for number in ("0", "-1", "1.5", "true", "1e300"):
+            cases[f"{key} {number}"] = (*tiny, f"evaluation.{key}={number}")
+    for number in ("3", "1e9"):  # two epochs
+        cases[f"curve_points {number}"] = (*tiny, f"evaluation.curve_points={number}")
+    for metrics in ("[x]", "[auroc]", "[null]", "[[a]]", "[good.py:answer]", f"['{ESCAPE}']"):
+        cases[f"extra_metrics={metrics!r}"] = (*tiny, f"extra_metrics={metrics}")
+    for group in ("model", "sampler", "split", "optimizer"):
+        for place in ("good.py:Missing", "good.py:answer", "nowhere.py:X", "bad.py:X", "good.py"):
+            cases[f"{group}={place}"] = (*tiny, f"{group}={place}")
+    for plugins in ("[metric=good.py:answer]", "[model=good.py:Missing]", "[nowhere.py]", "[1]"):
+        cases[f"plugins={plugins}"] = (*tiny, f"plugins={plugins}")
+    for given in ("engine=frob", "engine=null", "engine.workers=2"):
+        cases[given] = (*tiny, given)
     for command in ("train", "plan", "verify", "analyze", "sync", "reproduce", "data"):
         for flag in ("--frob", "-q", "--frob=1", f"--{ESCAPE}"):
             cases[f"{command} {flag!r}"] = (command, "x", flag)
@@ -259,6 +273,19 @@ def of_a_sweep() -> dict[str, tuple[str, ...]]:
         cases[f"check {name[:9]!r}"] = ("check", "loss", name)
         cases[f"new {name[:9]!r}"] = ("new", "loss", name)
     del cases["new 'bcee'"]  # a name like any other
+    for group in ("metric", "model", "optimizer", "sampler", "split"):
+        for name in ("", "frob", "good.py:Missing", "good.py:answer", "nowhere.py:X", "bad.py:X"):
+            cases[f"check {group} {name!r}"] = ("check", group, name)
+    for group in ("metric", "model", "project"):
+        for name in ("../x", "class", "json", "harness"):
+            cases[f"new {group} {name!r}"] = ("new", group, name)
+    for group, name in {
+        "loss": "focal",
+        "project": "bce",
+        "model": "mlp",
+        "metric": "auroc",
+    }.items():
+        cases[f"new {group} of ours"] = ("new", group, name)
     for number in ("many", "nan", "inf", "-1", "true", "", ESCAPE, HUGE):
         for option in ("--cost-fp", "--cost-fn", "--budget"):
             cases[f"choose {option} {number[:9]!r}"] = (*choose, f"{option}={number}")

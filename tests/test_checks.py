@@ -242,7 +242,7 @@ def test_a_new_loss_is_one_to_start_from(harness, tmp_path, monkeypatch):
     test = {}
     exec((tmp_path / "test_fresh_loss.py").read_text(), test)
     test["test_fresh_loss"]()
-    for name in ("fresh_loss", "a b", "class"):
+    for name in ("fresh_loss", "a b", "class", "focal", "json"):
         said = harness("new", "loss", name)
         assert said.code == 2 and len(said.err.splitlines()) == 1
 

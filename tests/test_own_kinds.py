@@ -4,6 +4,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from harness.metrics.definitions import METRICS
 from harness.metrics.names import parse
 from harness.metrics.own import add_logged, as_metric
 from harness.overrides.plugging import load
+from harness.record import collect
 from harness.sweep import compiled
 from tests.conftest import TINY
 from tests.runs import config, groups, prepared
@@ -181,6 +183,22 @@ def test_a_metric_is_measured_stored_and_compared(harness, parts):
     assert METRICS["profit"].direction == "higher" and METRICS["profit"].function is None
 
 
+def test_a_metric_that_fails_is_said_of_each_value_once(parts, capsys):
+    def fragile(probabilities, labels):
+        raise RuntimeError("two\nlines")
+
+    plugins.metric(fragile)
+    logits = np.zeros((1, 4))
+    part = SimpleNamespace(valid=logits == 0, logits=logits, corrected=logits, labels=logits)
+    run = SimpleNamespace(run_id="r", config=config(extra_metrics=["fragile"]))
+    assert np.isnan([*collect._extra(run, {"validation": part, "test": part}, 0).values()]).all()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(set(lines)) == len(lines) == 4
+    assert lines[-1] == (
+        "run r: test/corrected/fragile is stored as NaN: metric fragile: RuntimeError: two lines"
+    )
+
+
 HOSTILE = "raise SystemExit('imported')"
 
 METRIC = "from harness.plugins import metric\n@metric{known}\ndef f{takes}: return {result}\n"
@@ -214,6 +232,8 @@ def test_a_metric_is_asked_for_by_its_name(parts):
     plugins.load("my_parts.py")
     with pytest.raises(UserError, match=r"'profits' is none of 1 choices: did you mean profit"):
         config(extra_metrics=["profits"])
+    with pytest.raises(UserError, match="'auroc' is one of ours"):
+        config(extra_metrics=["auroc"])
     with pytest.raises(UserError, match=r"profit is not measured: add extra_metrics=\[profit\]"):
         config(evaluation={"objective": "profit"})
     with pytest.raises(UserError, match="is not measured on validation"):
@@ -280,6 +300,11 @@ REFUSED = {
         "make fewer",
     ),
     "raises": ("sampler", HALF.format(result="X[1, 2, 3]"), "change its settings, or use sampler="),
+    "no end": (
+        "split",
+        CUT.format(result="iter(lambda: (range(9), range(9)), 0)"),
+        "more than 10000",
+    ),
     "no split": ("split", PART + "@split\nclass f: pass", "def split(self, X, y, groups)"),
     "no pairs": ("split", CUT.format(result="[]"), "gives 0 pairs"),
     "rows twice": ("split", CUT.format(result="[(np.arange(9), np.arange(9))]"), "has rows twice"),
@@ -324,6 +349,9 @@ def test_a_project_has_a_conf_of_its_own(harness, parts, monkeypatch):
     Path("my_conf/model/mlp.yaml").write_text("name: mlp\n")
     said = harness("train", *TINY)
     assert said.code == 2 and "my_conf/model/mlp.yaml: model/mlp.yaml is one of ours" in said.err
+    Path("my_conf/model/mlp.yaml").rename("my_conf/model/torn.yaml").write_text("{")
+    said = harness("train", *TINY[1:], "model=torn")
+    assert said.code == 2 and 'torn.yaml", line' in said.err and len(said.err.splitlines()) == 1
 
 
 def test_what_a_logged_run_says_of_a_metric_is_data():

@@ -271,7 +271,7 @@ def test_a_new_project_composes_and_has_a_test(harness, monkeypatch):
     assert "cd mine && make test demo" in harness("new", "project", "mine").out
     monkeypatch.chdir("mine")
     said = harness("plan", "-m", "experiment=compare_mine")
-    assert said.code == 0 and "18 to train in" in said.out, said
+    assert said.code == 0 and "30 to train in" in said.out, said
     assert harness("check", "loss", "mine.losses:mine").code == 0
     compile(Path("tests/test_mine.py").read_text(), "test_mine.py", "exec")
     assert "from mine.losses import mine" in Path("tests/test_mine.py").read_text()

@@ -83,16 +83,26 @@ def advice(analysis: Analysis, *, with_threshold: bool = True) -> str:
         return ""
     used, words, counted = found
     if words is None:
-        asked = " or ".join(map(str.lower, counted))
-        said = f"Use {used}: no other is shown to be better at {asked} and worse at none."
+        asked = _joined("or", counted)
+        said = f"Use {used}: no other is shown to be better at {asked}, and worse at none."
         return said + (_threshold(analysis, used) if with_threshold else "")
-    good = " and ".join(name.lower() for name in counted if words[name] == "better")
+    good = _joined("and", [name for name in counted if words[name] == "better"])
     said = f"Use {used}: better than {analysis.baseline} at {good}."
     of_used = analysis.chosen.filter(pl.col("method") == used)
     noise = of_used.select(leaves_level(of_used).any()).item()
     if noise or words.get(PROBABILITIES) == "worse":
         said += " Calibrate its scores before they are read as probabilities."
     return said + (_threshold(analysis, used) if with_threshold else "")
+
+
+def _joined(word: str, names: Sequence[str]) -> str:
+    """In lower case.
+
+    >>> _joined("or", ["Ranking", "Skill", "Decisions"])
+    'ranking, skill or decisions'
+    """
+    *others, last = map(str.lower, names)
+    return f"{', '.join(others)} {word} {last}" if others else last
 
 
 def recommended(analysis: Analysis) -> str:

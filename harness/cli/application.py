@@ -13,6 +13,7 @@ from harness import devices
 devices.configure()  # before anything imports jax
 
 import hydra  # noqa: E402
+import yaml  # noqa: E402
 from hydra.core.hydra_config import HydraConfig  # noqa: E402
 from hydra.errors import HydraException  # noqa: E402
 from hydra.types import RunMode  # noqa: E402
@@ -79,6 +80,8 @@ def run(command: str, arguments: Sequence[str]) -> None:
         decorated()
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(explained(error)) from error
+    except yaml.YAMLError as error:  # a file of the project's own; it says which, and where
+        raise UserError(f"{' '.join(str(error).split())}: mend that file") from error
     if task.refused is not None:
         raise task.refused
 

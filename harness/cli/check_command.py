@@ -5,7 +5,7 @@ from typing import Any
 
 from harness import plugins
 from harness.cli.terminal import Parser
-from harness.errors import UserError, none_of
+from harness.errors import UserError
 from harness.overrides.checking import read_value
 from harness.overrides.plugging import with_plugins
 
@@ -63,7 +63,7 @@ def _metric(group: str, given: str, overrides: list[str]) -> tuple[str, Any]:
     found = {one.function.__name__: one for one in known.values()} | dict(known)
     if name not in found:
         raise UserError(
-            f"harness check metric {given}: {name} is {none_of(name, [*known])}: give FILE:NAME of "
-            "one with @harness.plugins.metric"
+            f"harness check metric {given}: {name} is {plugins.no_metric(name)}: give FILE:NAME "
+            "of one with @harness.plugins.metric"
         )
     return found[name].name, found[name]

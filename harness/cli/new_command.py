@@ -1,11 +1,13 @@
 """`harness new`."""
 
 import keyword
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from harness.cli.terminal import Parser
 from harness.errors import UserError
-from harness.files import write_whole
+from harness.files import conf_dir, write_whole
 
 LOSS = '''"""A loss of one's own: harness train -m plugins=[{place}] loss=bce,{name} seed=1,2,3"""
 
@@ -83,7 +85,7 @@ hydra:
     params:
       loss: bce,focal,{name}
       dataset: breast_cancer,two_gaussians
-      seed: range(3)
+      seed: range(5)
 name: compare_{name}
 training:
   num_epochs: 5
@@ -127,12 +129,17 @@ def new(arguments: list[str]) -> None:
     group, name = given.group, given.name
     if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
         raise UserError(f"harness new {group} {name}: give a name of letters, digits and _")
+    kind = "loss" if group == "project" else group
+    if _is_ours(kind, name):
+        raise UserError(f"harness new {group} {name}: a {kind} of ours is called so: give another")
     module = f"{name}.losses" if group == "project" else name
     place = module if group == "project" else f"{name}.py"
     written = {Path(path.format(name=name)): text for path, text in FILES[group].items()}
     for path in written:
         if path.exists():
             raise UserError(f"{path} is there already: give another name, or another folder")
+    if name in {*sys.stdlib_module_names, "harness", *packages_distributions()}:
+        raise UserError(f"harness new {group} {name}: a module is called so: give another name")
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text.format(name=name, module=module, place=place, group=group))
@@ -140,3 +147,11 @@ def new(arguments: list[str]) -> None:
     if group == "project":
         look = f"cd {name} && make test demo"
     print(f"{', '.join(map(str, written))}; look at it with: {look}")
+
+
+def _is_ours(kind: str, name: str) -> bool:
+    if kind != "metric":
+        return (conf_dir() / kind / f"{name}.yaml").exists()
+    from harness.metrics import own  # late: the others need no arrays
+
+    return own.is_ours(name)

@@ -24,7 +24,7 @@ def explained(error: ValidationError, *, at: tuple[str, ...], groups: Set[str]) 
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "union_tag_invalid" and keys[-1] in {*plugins.GROUPS, "network"}:
         # A stored run or a model may name one that nobody has loaded here, and nothing loads by it.
-        more = " A plug-in's is known once its module is named: plugins=[my_module.py]"
+        more = "; a plug-in's is known once its module is named: plugins=[my_module.py]"
     return f"{'.'.join(keys)}: {_complaint(first)}{more}"
 
 

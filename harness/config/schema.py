@@ -32,7 +32,7 @@ from harness.config import engines
 from harness.config.mistakes import explained, loose_numbers
 from harness.data import batches, imbalance, sampler, scaling, sources, splitters
 from harness.data.streams import Seed
-from harness.errors import UserError, none_of, shown
+from harness.errors import UserError, shown
 from harness.metrics import names as metric_names
 from harness.metrics import own
 from harness.metrics.definitions import METRICS
@@ -168,9 +168,10 @@ def _extra_metric(text: str) -> str:
     if text.startswith("{"):
         own.add_logged([text])
     elif text not in plugins.plugged("metric"):
-        known = list(plugins.plugged("metric"))
-        near = none_of(text, known) if known else "plugged in nowhere"
-        raise ValueError(f"{shown(text)} is {near}; its module is named by plugins=[my_module.py]")
+        raise ValueError(
+            f"{shown(text)} is {plugins.no_metric(text)}; an own one's module is named by "
+            "plugins=[my_module.py]"
+        )
     return own.name_in(text)
 
 

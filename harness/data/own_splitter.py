@@ -6,6 +6,7 @@ StratifiedKFold(fold=1, seed=None, n_splits=4, shuffle=False, name='StratifiedKF
 """
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +19,8 @@ from harness.data.splitters import Index
 from harness.data.streams import Purpose, Seed, legacy_seed
 from harness.errors import UserError
 from harness.signatures import chosen_as, name_of, settings_of, takes, values_of
+
+MOST_PAIRS = 10_000
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,15 @@ def _pair(
     """(the other rows, the test rows) of one pair among ``rows``; -1 is the last."""
     groups = None if dataset.groups is None else dataset.groups[rows]
     try:
-        pairs = [*method.split(dataset.features[rows], dataset.labels[rows], groups)]
-        places = [(np.asarray(other), np.asarray(own)) for other, own in pairs]
+        pairs = method.split(dataset.features[rows], dataset.labels[rows], groups)
+        places = [
+            (np.asarray(other), np.asarray(own)) for other, own in islice(pairs, MOST_PAIRS + 1)
+        ]
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{choice}: {words}: change its settings, or the data") from error
+    if len(places) > MOST_PAIRS:  # a generator may never end
+        raise UserError(f"{choice} gives more than {MOST_PAIRS} pairs: change its settings")
     if fold >= len(places) or not places:
         raise UserError(f"{choice} gives {len(places)} pairs: lower split.fold={fold}")
     if any(

@@ -115,6 +115,11 @@ def as_metric(
     return made
 
 
+def is_ours(name: str) -> bool:
+    """Whether a metric that is not somebody else's is called so."""
+    return name in METRICS and not isinstance(METRICS[name], OwnMetric)
+
+
 def add(metric: OwnMetric) -> None:
     """Sets a metric beside ours, for all that look one up by its name."""
     cast(dict[str, Metric], METRICS)[metric.name] = metric
@@ -158,7 +163,7 @@ def _check(metric: OwnMetric) -> None:
         raise ValueError(f"metric {str(metric.name)[:60]!r}: use letters, digits and _")
     if metric.name.endswith(ends):
         raise ValueError(f"metric {metric.name}: {' and '.join(ends)} are ends of intervals")
-    if not isinstance(METRICS.get(metric.name, metric), OwnMetric):
+    if is_ours(metric.name):
         raise ValueError(f"metric {metric.name} is one of ours: give yours another name")
     if metric.direction not in get_args(Direction) or metric.needs not in (
         "probabilities",

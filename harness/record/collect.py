@@ -151,12 +151,12 @@ def _extra(run: Run, scored: dict[str, Scored], i: int) -> dict[str, float]:
         for version, logits in (("", of.logits), ("corrected", of.corrected)):
             if not made.is_of(version):
                 continue
+            name = str(MetricName(made.name, part, version))  # type: ignore[arg-type]
             try:
-                value = made.measure(logits[i][valid], of.labels[i][valid])
+                values[name] = made.measure(logits[i][valid], of.labels[i][valid])
             except ValueError as error:
-                say(f"run {run.run_id}, {part}: {error}: stored as NaN")
-                value = float("nan")
-            values[str(MetricName(made.name, part, version))] = value  # type: ignore[arg-type]
+                say(f"run {run.run_id}: {name} is stored as NaN: {error}")
+                values[name] = float("nan")
     return values
 
 
