@@ -120,7 +120,7 @@ def sample(labels: np.ndarray, size: int) -> np.ndarray:
     Evenly spaced among the negatives and the positives, so that nothing is drawn.
 
     >>> sample(np.array([0, 0, 1, 0, 0, 0, 1, 0, 0]), 3)
-    array([1, 4, 6])
+    array([1, 2, 5])
     """
     by_label = np.argsort(labels, kind="stable")
     spaced = (np.arange(size) * 2 + 1) * len(labels) // (2 * size)

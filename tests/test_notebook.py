@@ -12,7 +12,10 @@ NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebook.ipynb"
 
 def test_the_notebook_runs_and_shows_what_it_says(tmp_path):
     effects = {"bce": 0.0, "weighted_bce": 0.0, "focal": 0.4}
-    sweep = Sweep(effects, datasets=("breast_cancer", "digits"), rates=(0.1, 0.2), seeds=range(3))
+    sweep = Sweep(
+        effects, datasets=("breast_cancer", "digits"), rates=(0.1, 0.2), seeds=range(3),
+        columns={"split.name": "kfold", "split.fold": 0},
+    )  # fmt: skip
     fabricate(tmp_path / "runs" / "demo", sweep)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     client = nbclient.NotebookClient(notebook, resources={"metadata": {"path": str(tmp_path)}})

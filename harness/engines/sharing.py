@@ -12,8 +12,9 @@ from harness.engines import processes
 from harness.engines.units import Unit, answered, units
 from harness.errors import UserError
 from harness.run import Key, Run
+from harness.sweep import engine as here
 from harness.sweep import plan
-from harness.sweep.engine import Result, objective_columns, run_sweep, stored_results
+from harness.sweep.engine import Result, objective_columns, stored_results
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
 from harness.sweep.timings import timed
@@ -32,7 +33,7 @@ def train(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
     """
     engine = _engine(configs)
     if isinstance(engine, Local):
-        return run_sweep(configs, progress=progress)
+        return here.run_sweep(configs, progress=progress)
     recorder = Recorder(configs)
     columns = objective_columns(configs)
     with timed("identify"):

@@ -29,6 +29,7 @@ TRACED = (
     "training.py",
     "padding.py",
     "exact.py",
+    "signatures.py",
     "sweep/lanes.py",
     "losses",
     "models",
