@@ -44,7 +44,7 @@ def runs(arguments: list[str]) -> None:
         name: commands.add_parser(name, help=text, description=text) for name, text in said.items()
     }
     for command in made.values():
-        command.add_argument("folder", type=Path, help="a sweep folder, such as runs/demo")
+        command.add_argument("folder", type=_folder, help="a sweep folder, such as runs/demo")
     made["show"].add_argument("run", metavar="RUN_ID")
     made["diff"].add_argument("run", metavar="RUN_ID")
     made["diff"].add_argument("other", metavar="OTHER_ID")
@@ -149,6 +149,12 @@ def _table_of(asked: "Runs") -> Table:
             *(_cell(row[name]) for name in ("status", "dataset", *own, *metrics)),
         )
     return table
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no folder: give one, such as runs/demo")
+    return Path(text)
 
 
 def _sweeps(folders: list[Path]) -> Table:
