@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.processes import HARNESS, used
 
 RUNS_PER_SHARD = 64  # as the recorder writes them
 NUM_ROWS, NUM_EPOCHS = 900, 50
@@ -174,16 +175,6 @@ def opened(report: Path) -> float | None:
     return seconds
 
 
-def measured(command: list[str]) -> tuple[float, float]:
-    """Wall seconds and peak memory in MB of a process that must succeed."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed")
-    return time.perf_counter() - start, usage.ru_maxrss / 1000
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.analysis")
     parser.add_argument("--keep", type=Path, help="the sweep's folder; fabricated if missing")
@@ -197,15 +188,14 @@ def main() -> None:
         if not (folder / "shards").is_dir():
             print(f"{fabricate(folder, given.seeds)} runs fabricated", flush=True)
         itself = [sys.executable, "-m", "benchmarks.analysis", "--tables", str(folder)]
-        harness = [sys.executable, "-c", "from harness.cli import main; main()"]
-        tables, tables_memory = measured(itself)
-        report, memory = measured([*harness, "analyze", str(folder)])
+        tables = used(itself)
+        report = used([*HARNESS, "analyze", str(folder)])
         page = folder / "analysis" / "report.html"
         found = {
-            "tables, seconds": tables,
-            "tables, MB of memory": tables_memory,
-            "report, seconds": report,
-            "peak memory, MB": memory,
+            "tables, seconds": tables.seconds,
+            "tables, MB of memory": tables.memory * 1.024,
+            "report, seconds": report.seconds,
+            "peak memory, MB": report.memory * 1.024,
             "report, MB": page.stat().st_size / 1e6,
             "opened, seconds": opened(page),
         }

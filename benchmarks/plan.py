@@ -11,14 +11,12 @@ that others use wall time is theirs too: the load and the seconds of CPU are pri
 import argparse
 import os
 import re
-import subprocess
-import sys
 import tempfile
-import time
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+
+from benchmarks.processes import HARNESS, used
 
 LOSSES = "loss=bce,focal,hinge,brier"
 KINDS = {
@@ -31,40 +29,7 @@ KINDS = {
     "CNN on digits": ["dataset=digits", "model=cnn", LOSSES, "seed=range(4)"],
     "residual MLP on german": ["dataset=german", "model=residual_mlp", LOSSES, "seed=range(8)"],
 }  # fmt: skip
-TRAIN = "from harness.cli import main; main()"
 SAID = re.compile(r"about ([\d,]+) s in all, and ([\d,]+) MiB")
-
-
-@dataclass(frozen=True)
-class Used:
-    """What a process took: wall and CPU seconds, MiB at its highest, and what it printed."""
-
-    wall: float
-    cpu: float
-    memory: float
-    text: str
-
-
-def used(*arguments: str, cache: str) -> Used:
-    """What `harness` of ``arguments`` takes, with compiled programs kept in ``cache``.
-
-    Raises:
-      SystemExit: it failed.
-    """
-    command = [sys.executable, "-c", TRAIN, *arguments]
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env=environment
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        output.seek(0)
-        text = output.read()
-    if status:
-        raise SystemExit(f"{' '.join(arguments)} failed:\n{text}")
-    return Used(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, text)
 
 
 def compared(name: str) -> list[tuple[str, ...]]:
@@ -73,20 +38,21 @@ def compared(name: str) -> list[tuple[str, ...]]:
     number = int(seeds.removeprefix("seed=range(").removesuffix(")"))
     rows = []
     with tempfile.TemporaryDirectory() as place:
+        kept = {"JAX_COMPILATION_CACHE_DIR": f"{place}/cache"}
         for what, upto in (("first", number), ("more", 2 * number)):
             sweep = ["-m", *rest, f"seed=range({upto})", "wandb=offline", f"root={place}/runs"]
-            said = SAID.search(used("plan", *sweep, cache=f"{place}/cache").text)
+            said = SAID.search(used([*HARNESS, "plan", *sweep], **kept).text)
             assert said is not None
             seconds, memory = (float(number.replace(",", "")) for number in said.groups())
-            spent = used("train", *sweep, cache=f"{place}/cache")
+            spent = used([*HARNESS, "train", *sweep], **kept)
             rows.append(
                 (
                     name,
                     what,
                     f"{seconds:.0f} s",
-                    f"{spent.wall:.1f} s",
+                    f"{spent.seconds:.1f} s",
                     f"{spent.cpu:.1f} s",
-                    f"{seconds / spent.wall:.2f}",
+                    f"{seconds / spent.seconds:.2f}",
                     f"{memory:.0f} MiB",
                     f"{spent.memory:.0f} MiB",
                     f"{memory / spent.memory:.2f}",

@@ -9,36 +9,18 @@ learning rates x 10 seeds, with all metrics, the store and one offline W&B run e
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-HARNESS = [sys.executable, "-c", "from harness.cli import main; main()"]
+from benchmarks.processes import HARNESS, used
+
 # Host work that is neither training nor waiting for it.
 AROUND = ("compose", "identify", "compile", "prepare", "evaluate", "store", "mirror")
-
-
-def measured(command: list[str], **environment: str) -> tuple[float, float, str]:
-    """Wall seconds, peak memory in MiB and output of a process that must succeed."""
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(
-            command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        output.seek(0)
-        text = output.read()
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed:\n{text}")
-    return seconds, usage.ru_maxrss / 1024, text
 
 
 def sweep(seeds: int) -> dict:
@@ -52,29 +34,26 @@ def sweep(seeds: int) -> dict:
             f"seed=range({seeds})",
         ]
         # An empty compilation cache: the first sweep on a machine is the one that is timed.
-        seconds, memory, _ = measured(
+        spent = used(
             [*HARNESS, "train", "-m", *overrides],
             HARNESS_PROFILE=str(profile),
             JAX_COMPILATION_CACHE_DIR=str(Path(root) / "cache"),
         )
         phases = json.loads(profile.read_text())
     runs = 100 * seeds
-    return {"runs": runs, "seconds": seconds, "memory": memory, "phases": phases}
+    return {"runs": runs, "seconds": spent.seconds, "memory": spent.memory, "phases": phases}
 
 
 def one_process_a_job() -> float:
     """Seconds of `harness train` for one reference run, warm compilation cache and all."""
     with tempfile.TemporaryDirectory() as root:
         overrides = ["experiment=reference", "wandb=offline", f"root={root}"]
-        return measured([*HARNESS, "train", *overrides])[0]
+        return used([*HARNESS, "train", *overrides]).seconds
 
 
 def inside(what: str, **environment: str) -> dict:
-    return json.loads(
-        measured([sys.executable, "-m", "benchmarks.inside", what], **environment)[2].splitlines()[
-            -1
-        ]
-    )
+    spent = used([sys.executable, "-m", "benchmarks.inside", what], **environment)
+    return json.loads(spent.text.splitlines()[-1])
 
 
 def main() -> None:
@@ -98,10 +77,10 @@ def main() -> None:
         sweeps = [sweep(seeds) for _ in range(repeats)]
         figures["sweep"] = sorted(sweeps, key=lambda one: one["seconds"])[repeats // 2]
     with console.status("start-up and planning"):
-        figures["help"] = statistics.median(measured([*HARNESS, "--help"])[0] for _ in range(5))
+        figures["help"] = statistics.median(used([*HARNESS, "--help"]).seconds for _ in range(5))
         with tempfile.TemporaryDirectory() as root:
             plan = [*HARNESS, "plan", "-m", "experiment=reference", "seed=range(100)"]
-            figures["plan"] = measured([*plan, f"root={root}"])[0]
+            figures["plan"] = used([*plan, f"root={root}"]).seconds
     if not (given.quick or given.no_large):
         with console.status("the fused sweep of 10,000 runs"):
             figures["large"] = sweep(100)

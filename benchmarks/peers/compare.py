@@ -12,22 +12,20 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.peers.work import EPOCHS, STEPS
+from benchmarks.processes import HARNESS, used
 
 HERE = Path(__file__).parent
 RATES = "1e-4,2e-4,5e-4,1e-3,2e-3,3e-3,5e-3,1e-2,2e-2,3e-2"
 # By how many nats a peer's mean test log loss may differ: first weights are drawn otherwise.
 AS_GOOD = 0.02
-HARNESS = "from harness.cli import main; main()"
 PEERS = {
     "PyTorch loop, 2 processes, W&B": ("torch", "torch_loop.py"),
     "PyTorch, stacked by torch.func": ("torch", "torch_stacked.py"),
@@ -81,7 +79,7 @@ def by_harness(runs: int, cache: str) -> tuple[float, float]:
 
     with tempfile.TemporaryDirectory() as root:
         arguments = ["experiment=reference", "loss=bce", *overrides(runs), f"root={root}"]
-        command = [sys.executable, "-c", HARNESS, "train", "-m", "wandb=offline", *arguments]
+        command = [*HARNESS, "train", "-m", "wandb=offline", *arguments]
         seconds = timed(command, JAX_COMPILATION_CACHE_DIR=cache)
         stored = store.stored(Path(root) / "reference", ["test/log_loss"])
     assert len(stored) == runs
@@ -97,16 +95,8 @@ def by_peer(script: str, python: str, work: Path) -> tuple[float, float]:
 
 
 def timed(command: list[str], **environment: str) -> float:
-    start = time.perf_counter()
-    done = subprocess.run(
-        command,
-        env={**os.environ, "PYTHONPATH": str(HERE.parents[1]), **environment},
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    return time.perf_counter() - start
+    """Seconds of a process that finds this project's modules."""
+    return used(command, PYTHONPATH=str(HERE.parents[1]), **environment).seconds
 
 
 def compared(runs: int, repeats: int, torch: str) -> list[str]:

@@ -100,9 +100,8 @@ def folder() -> Path | None:
 def key(program: Program, width: int) -> str:
     """A hash of all that ``program`` is traced from."""
     optimizer = type(jax.tree.unflatten(program.optimizer, range(program.optimizer.num_leaves)))
-    own = own_hash(
-        *program.losses, type(program.model), optimizer
-    )  # whose sources are not among ours
+    # Whose sources are not among ours.
+    own = own_hash(*program.losses, type(program.model), optimizer)
     traced_from = (_sources(), environment(), jax.device_count(), width, program, own)
     return hashlib.sha256(repr(traced_from).encode()).hexdigest()[:32]
 
