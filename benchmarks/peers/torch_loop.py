@@ -8,11 +8,10 @@ import time
 from multiprocessing import get_context
 
 import torch
+import wandb
 from torch.nn import Linear, ReLU, Sequential
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from work import EPOCHS, STEPS, WIDTH, Work, log_loss
-
-import wandb
 
 
 def train(arguments: tuple[str, int]) -> float:
