@@ -9,7 +9,7 @@ from harness import plugins
 from harness.metrics.definitions import METRICS
 from harness.metrics.names import parse
 
-THEIRS = {"their_package", "mine", "beside", "my_parts"}
+THEIRS = {"their_package", "mine", "beside", "my_networks", "my_parts"}
 """The modules that tests bring."""
 
 

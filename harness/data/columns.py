@@ -7,6 +7,7 @@ of rows that were in the table are those they had there.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 
 from harness.data.dataset import Dataset, SourceColumn
 from harness.data.encoding import (
+    NOT_FINITE,
     Encoding,
+    are_ids,
+    array_of,
     codes_as,
     numbers_as,
     one_hot_table,
@@ -24,8 +28,11 @@ from harness.data.encoding import (
 from harness.data.standardise import Affine
 from harness.data.table_file import TableFile
 from harness.errors import shown
+from harness.layout import MOST_IDS, parts_of, shaped
 
 _SHOWN_LEVELS = 3
+ARRAYS = ("array", "tokens")
+"""Kinds of columns that are an array a row."""
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,24 @@ class Column:
       levels: of a category or code, from 1 on; 0 is missing. ``has_other``: the last one is of all
         others. ``has_missing``: being missing is a feature of its own.
       means: of a category, the share of rows that each feature had in training.
+      shape, vocabulary: of an array, as of `harness.layout.Part`.
     """
 
     name: str
-    kind: Literal["number", "boolean", "date", "category", "code"]
+    kind: Literal["number", "boolean", "date", "category", "code", "array", "tokens"]
     scale: Affine | None = None
     indicator: Affine | None = None
     levels: tuple[str, ...] = ()
     has_other: bool = False
     has_missing: bool = False
     means: tuple[float, ...] = ()
+    shape: tuple[int, ...] = ()
+    vocabulary: int | None = None
 
     @property
     def num_features(self) -> int:
+        if self.shape:
+            return prod(self.shape)
         if self.kind == "category":
             return one_hot_table(len(self.levels), has_missing=self.has_missing).shape[1]
         return 1 if self.indicator is None else 2
@@ -63,6 +75,13 @@ class Column:
             rates = all(0 <= mean <= 1 for mean in self.means)
             many = self.num_features if self.kind == "category" else 0
             return bool(self.levels) and rates and len(self.means) == many
+        if self.kind in ARRAYS:
+            plain = Column(self.name, self.kind, shape=self.shape, vocabulary=self.vocabulary)
+            sizes = bool(self.shape) and all(0 < size <= MOST_IDS for size in self.shape)
+            ids = len(self.shape) == 1 and 0 < (self.vocabulary or 0) <= MOST_IDS
+            return self == plain and sizes and (self.kind == "array" or ids)
+        if self.shape or self.vocabulary is not None:
+            return False
         scales = [one for one in (self.scale, self.indicator) if one is not None]
         return not (self.levels or self.means) and all(one.is_sound for one in scales)
 
@@ -110,10 +129,15 @@ def _unnamed(dataset: Dataset) -> Iterator[SourceColumn]:
 def columns_of(dataset: Dataset) -> tuple[Column, ...]:
     """What new rows need to become features of ``dataset``'s, in the order of its features."""
     found: list[Column] = []
+    arrays = {part.name: part for part in parts_of(dataset.cardinalities)}
     for source, features in places(dataset):
         if source.kind == "indicator":  # it follows its column
             last = found.pop()
             found.append(Column(last.name, last.kind, last.scale, _affine(dataset, features)))
+        elif source.kind in ARRAYS:
+            part = arrays[source.name]
+            kind = source.kind
+            found.append(Column(part.name, kind, shape=part.shape, vocabulary=part.vocabulary))  # type: ignore[arg-type]
         elif source.kind in ("category", "code"):
             is_category = source.kind == "category"
             assert dataset.raw is not None or not is_category
@@ -149,7 +173,7 @@ def features_of(
     """Rows of ``frame``, which has all ``columns``, as features.
 
     Raises:
-      UserError: a whole column is of a type that its like in training was not.
+      UserError: a whole column is of a type or shape that its like in training was not.
     """
     features = np.empty((frame.height, sum(one.num_features for one in columns)), np.float32)
     reasons: dict[int, str] = {}
@@ -159,7 +183,13 @@ def features_of(
     for column in columns:
         end = start + column.num_features
         cells = frame[column.name]
-        if column.kind in ("category", "code"):
+        if column.shape:
+            array, whys = _arrays(cells, column, table)
+            features[:, start:end] = array
+            missing[column.name] = 0
+            for row, what in whys.items():
+                reasons[row] = f"{reasons[row]}; {what}" if row in reasons else what
+        elif column.kind in ("category", "code"):
             codes, others = codes_as(
                 cells, column.levels, has_other=column.has_other, encoding=encoding, table=table
             )
@@ -183,6 +213,38 @@ def features_of(
                 reasons[row] = f"{reasons[row]}; {what}" if row in reasons else what
         start = end
     return NewRows(features, reasons, missing, unknown)
+
+
+def _arrays(
+    cells: pl.Series, column: Column, table: TableFile
+) -> tuple[NDArray[np.float32], dict[int, str]]:
+    """The features of an array a row, (n, its size), and why rows cannot be scored."""
+    place, wanted = f"column {column.name!r}", shaped(column.shape)
+    if not isinstance(cells.dtype, pl.Array | pl.List):
+        table.fail(
+            f"{place} is {cells.dtype}, and the model takes arrays of {wanted} numbers, which no "
+            "CSV file holds: give Parquet, Arrow, or arrays in Python"
+        )
+    values = array_of(cells, table)
+    if values.shape[1:] != column.shape:
+        table.fail(
+            f"{place} holds arrays of {shaped(values.shape[1:])}: give {wanted}, as trained on"
+        )
+    if column.kind == "tokens" and not are_ids(values):
+        table.fail(f"{place} holds {cells.dtype}: give token ids, which are whole numbers")
+    flat = values.reshape(len(values), -1)
+    if column.vocabulary is None:
+        bad = dict.fromkeys(
+            np.flatnonzero(~np.isfinite(flat).all(axis=1)).tolist(), f"{place}: {NOT_FINITE}"
+        )
+        return flat.astype(np.float32), bad
+    ids = f"ids are 0 to {column.vocabulary - 1}"
+    outside = (flat < 0) | (flat >= column.vocabulary)
+    rows = np.flatnonzero(outside.any(axis=1)).tolist()
+    bad = {
+        row: f"{place}: {flat[row][outside[row]][0]} is no id of training: {ids}" for row in rows
+    }
+    return np.where(outside, 0, flat).astype(np.float32), bad
 
 
 def _of_levels(column: Column) -> NDArray[np.float32]:

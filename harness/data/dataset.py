@@ -22,7 +22,7 @@ class SourceColumn:
     """A column of the user's table, and how many features it became, in the features' order."""
 
     name: str
-    kind: str  # number, boolean, date, category, code or dropped
+    kind: str  # number, boolean, date, category, code, array, tokens or dropped
     missing: int
     num_features: int
     note: str = ""
@@ -55,8 +55,9 @@ class Dataset:
     feature_names: d names.  posterior: float64 (n,), the true P(y = 1 | x) where it is known.
     raw: the columns' summary before standardising, where the features were standardised here.
     cardinalities: the last so many features are integer codes 0 .. k-1 (0 = missing or unknown),
-    neither standardised nor imputed.  groups: int32 (n,), and times: float64 (n,), are for
-    splitting and enter no model.  columns and notes: what the source's columns became.
+    neither standardised nor imputed; where features are arrays, a `harness.layout.Layout`.
+    groups: int32 (n,), and times: float64 (n,), are for splitting and enter no model.
+    columns and notes: what the source's columns became.
     draw: which of several random draws this is, where such may happen to be equal.
     positive_reason: why `positive_label` is the positive one, where that was chosen.
     negative_label: the other one, empty where there are several.
@@ -168,6 +169,15 @@ class Dataset:
         if self.draw is not None:
             digest.update(f"draw {self.draw}".encode())
         return digest.hexdigest()
+
+
+class ArrayDataset(Dataset):
+    """A data set some of whose columns are arrays: in other shapes its values are another one."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        laid_out = f"{super().fingerprint} {self.cardinalities!r}"
+        return hashlib.sha256(laid_out.encode()).hexdigest()
 
 
 def blocks(array: NDArray) -> Iterator[tuple[int, NDArray]]:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import rankdata
 
-from harness.data.columns import places
+from harness.data.columns import ARRAYS, places
 from harness.data.dataset import Dataset, SourceColumn, blocks
 from harness.data.splits import stratified_split
 from harness.data.standardise import standardised_column
@@ -31,6 +31,7 @@ MAX_RANKED = 500_000
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
 MAX_COLUMNS = 200
 MAX_LEVELS = 5
+_ALL = slice(None)
 # Values up to which, and lines in which, a run says what is to be found in its table.
 MOST_ANNOUNCED = 2**22
 MOST_LINES = 5
@@ -148,7 +149,8 @@ def _auroc(scores: NDArray, labels: NDArray[np.int8]) -> float:
 class Column:
     """One column: in the data's own units where `Description.raw`, else standardised.
 
-    `features`: which of the data set's it became. `levels`: of a category, with their shares of
+    `features`: which of the data set's it became; of an array, the one that tells the classes best,
+    as do the numbers. `levels`: of a category, with their shares of
     all rows, in the order of `category_codes`. `auroc`: how well it alone tells the
     classes, in [0.5, 1].
     """
@@ -231,21 +233,40 @@ def describe(dataset: Dataset) -> Description:
 def _columns(dataset: Dataset) -> Iterator[Column]:
     for source, features in places(dataset):
         make = _category if source.kind == "category" else _number
+        if source.kind in ARRAYS:
+            features = _most_telling(dataset, source, features)
         yield make(dataset, source, features)
+
+
+def _most_telling(
+    dataset: Dataset, source: SourceColumn, features: slice, rows: slice | NDArray[np.int64] = _ALL
+) -> slice:
+    """Of an array's features the one that tells the classes best: it stands for all of them."""
+    each = [slice(place, place + 1) for place in range(features.start, features.stop)]
+    return max(each, key=lambda one: _alone(dataset, source, one, rows))
 
 
 def alone(
     dataset: Dataset,
     source: SourceColumn,
     features: slice,
-    rows: slice | NDArray[np.int64] = slice(None),
+    rows: slice | NDArray[np.int64] = _ALL,
 ) -> float:
-    """How well a column alone tells the classes, in [0.5, 1], of these ``rows``."""
+    """How well a column alone tells the classes, in [0.5, 1], of these ``rows``; of an array, one
+    of its values."""
+    if source.kind in ARRAYS:
+        features = _most_telling(dataset, source, features, rows)
+    return _alone(dataset, source, features, rows)
+
+
+def _alone(
+    dataset: Dataset, source: SourceColumn, features: slice, rows: slice | NDArray[np.int64]
+) -> float:
     labels = dataset.labels[rows]
     if source.kind == "category":
         return level_auroc(category_codes(dataset, features)[rows], labels)
     values = np.ascontiguousarray(dataset.features[rows, features.start])
-    if source.kind == "code":
+    if source.kind in ("code", "tokens"):
         return level_auroc(values.astype(np.int64), labels)
     return number_auroc(values, labels)
 
@@ -257,7 +278,7 @@ def _number(dataset: Dataset, source: SourceColumn, features: slice) -> Column:
     else:
         raw, index = dataset.raw, features.start
         summary = (raw.mean[index], raw.std[index], raw.min[index], raw.max[index])
-    auroc = alone(dataset, source, features)
+    auroc = _alone(dataset, source, features, _ALL)
     mean, std, low, high = map(float, summary)
     return Column(source.name, source.kind, source.missing, features, mean, std, low, high, auroc,
                   source.note)  # fmt: skip

@@ -5,6 +5,7 @@ nothing of a label. What is fitted to numbers (scaling, imputation) sees trainin
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from polars.exceptions import PolarsError
 
 from harness.data.reading import CODE
 from harness.data.table_file import TableFile
+from harness.layout import MOST_IDS, TABLE
 
 MISSING_MARKS = ("", "na", "n/a", "nan", "null", "<null>", "none", "?", "-", ".")
 MISSING_LEVEL = "(missing)"
@@ -54,7 +56,8 @@ class Encoding:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column as numbers or as levels; neither where it is dropped, for the reason in `note`.
+    """A column as numbers, as levels or as an array; none of them where it is dropped, for the
+    reason in `note`.
 
     A column that is kept has a note where it looks like what should be left out.
     """
@@ -64,13 +67,16 @@ class Column:
     missing: int
     numbers: NDArray[np.float64] | None = None  # (n,), NaN where missing
     levels: Levels | None = None
+    array: NDArray[np.float32] | None = None  # (n, ...), finite
+    vocabulary: int | None = None  # of an array of token ids
     note: str = ""
 
 
 def encoded(column: pl.Series, *, encoding: Encoding, table: TableFile) -> Column:
-    """Numbers for numbers, booleans and dates (days since 1970); levels for other text.
+    """Numbers for numbers, booleans and dates (days since 1970); levels for other text; arrays for
+    lists.
 
-    Raises UserError, naming the first cell at fault, for what is neither.
+    Raises UserError, naming the first cell at fault, for what is none of these.
     """
     name, dtype = column.name, column.dtype
     # A file that says that a column is a category is believed, whatever its levels look like.
@@ -88,9 +94,11 @@ def encoded(column: pl.Series, *, encoding: Encoding, table: TableFile) -> Colum
         return _numbers(_days(column), "date", table)
     if dtype == pl.Null:
         return Column(name, "dropped", len(column), note="holds no value")
+    if isinstance(dtype, pl.Array | pl.List):
+        return _array(column, table)
     table.fail(
-        f"column {name!r} is {dtype}: features must be numbers, booleans, dates or text; convert "
-        "it, or leave it out with dataset.drop"
+        f"column {name!r} is {dtype}: features must be numbers, booleans, dates, text or "
+        "arrays of numbers; convert it, or leave it out with dataset.drop"
     )
 
 
@@ -156,6 +164,70 @@ def _looks_like_ids(values: NDArray[np.float64]) -> str:
     if not np.array_equal(present, np.floor(present)):
         return ""
     return f"{found:,} different whole numbers in {len(values):,} rows: ids?"
+
+
+def _array(column: pl.Series, table: TableFile) -> Column:
+    """Token ids where a row has a list of whole numbers, else values as they are."""
+    name, values = column.name, array_of(column, table)
+    if name == TABLE:
+        table.fail(f"column {name!r} holds arrays: rename it, as the other columns are called that")
+    if not are_ids(values):
+        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if bad.any():
+            table.fail(
+                f"column {name!r}, {table.line(int(bad.argmax()))}: {NOT_FINITE}: fill it in, or "
+                "drop the row"
+            )
+        return Column(name, "array", 0, array=values.astype(np.float32))
+    lowest, highest = int(values.min()), int(values.max())
+    if lowest < 0 or highest >= MOST_IDS:
+        table.fail(
+            f"column {name!r} holds id {lowest if lowest < 0 else highest}: token ids are whole "
+            f"numbers from 0 to {MOST_IDS - 1:,}; arrays of other numbers are floats"
+        )
+    size = highest + 1
+    note = f"{values.shape[1]} token ids a row, of a vocabulary of {size:,}"
+    return Column(name, "tokens", 0, note=note, array=values.astype(np.float32), vocabulary=size)
+
+
+NOT_FINITE = "a value is missing or infinite, which no array may hold"
+
+
+def are_ids(values: NDArray) -> bool:
+    """Whether arrays (n, ...) are of token ids: a list of whole numbers a row."""
+    return values.ndim == 2 and values.dtype.kind in "iu"
+
+
+def array_of(column: pl.Series, table: TableFile) -> NDArray:
+    """The arrays of a column, (n, ...) of integers or floats; NaN where a value is missing.
+
+    Raises UserError where they have no one shape, or are not of numbers.
+    """
+    given = column.dtype
+    if isinstance(given, pl.List):
+        sizes = column.list.len()
+        odd = (sizes.fill_null(0) != (sizes[0] or 0)).arg_true()
+        if len(odd):
+            row = int(odd[0])
+            table.fail(
+                f"column {column.name!r}, {table.line(row)}: {sizes[row] or 0} values, and "
+                f"{sizes[0] or 0} in {table.line(0)}: give rows of one length, such as texts "
+                "padded with an id that stands for nothing"
+            )
+        column = column.list.to_array(sizes[0] or 0)
+    dtype: Any = column.dtype
+    shape: tuple[int, ...] = ()
+    while isinstance(dtype, pl.Array):
+        shape, dtype = (*shape, dtype.size), dtype.inner
+    if not (dtype.is_numeric() or dtype == pl.Boolean) or 0 in shape:
+        table.fail(
+            f"column {column.name!r} is {given}: arrays hold numbers, and a row's have the "
+            "shape of every other's; convert it, or leave it out with dataset.drop"
+        )
+    flat = column.reshape((-1,))
+    is_whole = dtype.is_integer() and not column.null_count() and not flat.null_count()
+    numbers = flat.to_numpy() if is_whole else flat.cast(pl.Float64).to_numpy()
+    return numbers.reshape(len(column), *shape)
 
 
 def _numbers_among(marks: tuple[str, ...]) -> tuple[float, ...]:

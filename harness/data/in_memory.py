@@ -20,8 +20,10 @@ from harness.data.table import OwnTable, TableDescription
 from harness.data.table_file import TableFile
 from harness.data.target import Text
 from harness.errors import UserError
+from harness.layout import TABLE
 
 TARGET = "target"  # what a column of labels is called that has no name
+IMAGE = "image"  # what arrays are called that are given alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +71,10 @@ def held(data: Any, target: Any) -> tuple[Frame, str]:
     """``data`` as a `Frame`, to be held while it is trained on, and its target column's name.
 
     Args:
-      data: a data frame (Polars, pandas, Arrow or another that narwhals knows), a mapping of names
-        to columns, or a NumPy array (rows, columns), whose columns are called x1, x2, ...
+      data: a data frame (Polars, pandas, Arrow or another that narwhals knows); a NumPy array
+        (rows, columns), whose columns are called x1, x2, ..., or of images (rows, height, width,
+        channels), one column `IMAGE`; or a mapping of names to columns and arrays of more axes,
+        such as images and token ids (rows, length), in which ``"table"`` may be a frame or matrix.
       target: the name of a column, or the labels themselves, one a row.
 
     Raises:
@@ -103,15 +107,14 @@ def table_of(data: Any, *, called: str = "data") -> pl.DataFrame:
     if isinstance(data, pl.LazyFrame):
         return data.collect()
     if isinstance(data, np.ndarray):
+        if data.ndim > 2:
+            return pl.DataFrame([_arrays(IMAGE, data)])
         if data.ndim != 2:
             raise UserError(f"{called}: an array of shape {data.shape}: give (rows, columns)")
         names = [f"x{index}" for index in range(1, data.shape[1] + 1)]
         return pl.DataFrame({name: _series(name, data[:, i]) for i, name in enumerate(names)})
     if isinstance(data, Mapping):
-        columns = {str(name): _series(str(name), values) for name, values in data.items()}
-        if len({len(column) for column in columns.values()}) > 1:
-            raise UserError(f"{called}: columns of different lengths: give one value a row in each")
-        return pl.DataFrame(columns)
+        return _of_mapping(data, called)
     try:
         frame = nw.from_native(data, eager_only=True)
     except TypeError:
@@ -120,6 +123,21 @@ def table_of(data: Any, *, called: str = "data") -> pl.DataFrame:
             "(rows, columns) or a mapping of names to columns"
         ) from None
     return _polars(frame, called)
+
+
+def _of_mapping(data: Mapping[Any, Any], called: str) -> pl.DataFrame:
+    columns: list[pl.Series] = []
+    for name, values in data.items():
+        if name == TABLE and len(getattr(values, "shape", ())) == 2:
+            columns += table_of(values, called=f"{called}[{name!r}]").get_columns()
+        else:
+            columns.append(_series(str(name), values, may_be_arrays=True))
+    names = [column.name for column in columns]
+    if len(set(names)) < len(names):
+        raise UserError(f"{called}: two columns of one name: rename or drop one")
+    if len({len(column) for column in columns}) > 1:
+        raise UserError(f"{called}: columns of different lengths: give one value a row in each")
+    return pl.DataFrame(columns)
 
 
 def _polars(frame: Any, called: str) -> pl.DataFrame:
@@ -157,11 +175,19 @@ def _labels(target: Any, num_rows: int) -> pl.Series:
     return labels
 
 
-def _series(name: str, values: Any) -> pl.Series:
+def _series(name: str, values: Any, *, may_be_arrays: bool = False) -> pl.Series:
     """Any sequence of values; texts among numbers make all of it text, as in a file."""
     if isinstance(values, pl.Series):
         return values.alias(name)
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        raise UserError(
+            f"{name}: its rows are of different lengths: give rows of one, such as texts padded "
+            "with an id that stands for nothing"
+        ) from None
+    if may_be_arrays and array.ndim > 1 and array[:1].size > 1:
+        return _arrays(name, array)
     if array.ndim != 1:
         raise UserError(f"{name} has shape {array.shape}: give one value a row")
     cells: Any = array
@@ -173,6 +199,15 @@ def _series(name: str, values: Any) -> pl.Series:
         return pl.Series(name, cells, strict=False)
     except (PolarsError, TypeError, ValueError) as error:
         raise UserError(f"column {name!r} cannot be read ({str(error)[:120]})") from None
+
+
+def _arrays(name: str, array: np.ndarray) -> pl.Series:
+    """An array a row: whole numbers as they are, others as floats of 32 bits at least."""
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{name} has shape {array.shape} of {array.dtype}: arrays hold numbers")
+    if array.dtype.kind == "b" or array.dtype == np.float16:
+        array = array.astype(np.float32)
+    return pl.Series(name, np.ascontiguousarray(array))
 
 
 def _kind(value: Any) -> str:
@@ -190,6 +225,8 @@ def _contents(table: pl.DataFrame) -> str:
         if column.dtype == pl.String:
             digest.update(column.str.len_bytes().fill_null(0).to_numpy().tobytes())
             digest.update("".join(column.drop_nulls()).encode())
+        elif isinstance(column.dtype, pl.Array):
+            digest.update(column.reshape((-1,)).fill_null(0).to_numpy().tobytes())
         elif column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Null):
             digest.update(repr(column.to_list()).encode())
         else:

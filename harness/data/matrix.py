@@ -1,7 +1,7 @@
 """Columns put together in one float32 matrix, which is made once and written in place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ from harness.data.dataset import SourceColumn, blocks
 from harness.data.encoding import Column, Levels, one_hot, standardised_levels
 from harness.data.standardise import FeatureSummary, standardised_column, summary_of
 from harness.data.table_file import TableFile
+from harness.layout import Part, laid_out
 from harness.memory import check_fits
 
 
@@ -18,7 +19,7 @@ from harness.memory import check_fits
 class _Part:
     """The features one column becomes.
 
-    A row's are ``values[index[row]]``, or `index` itself where that holds the values.
+    A row's are ``values[index[row]]``, or those of `index` itself where that holds the values.
     """
 
     source: SourceColumn
@@ -27,6 +28,7 @@ class _Part:
     index: NDArray
     values: NDArray[np.float32] | None = None
     cardinality: int | None = None
+    shape: tuple[int, ...] = ()  # where they are an array
 
 
 class Matrix:
@@ -51,6 +53,8 @@ class Matrix:
         """Keeps the column, in as few bytes as will do, until there is a matrix."""
         if column.numbers is not None:
             self._parts[column.name] = _number_parts(column, indicator=self._indicator)
+        elif column.array is not None:
+            self._parts[column.name] = [_array_part(column, column.array)]
         elif column.levels is None:
             self.leave_out(column.name, column.note, missing=column.missing)
         else:
@@ -118,7 +122,15 @@ class Matrix:
 
     @cached_property
     def cardinalities(self) -> tuple[int, ...]:
-        return tuple(part.cardinality for part in self._all if part.cardinality is not None)
+        codes: list[int] = []
+        arrays, start = [], 0
+        for part in self._all:
+            if part.cardinality is not None:
+                codes += [part.cardinality] * len(part.names)
+            if part.shape:
+                arrays.append(Part(part.source.name, part.shape, start, part.cardinality))
+            start += len(part.names)
+        return laid_out(tuple(codes), arrays)
 
     @cached_property
     def columns(self) -> tuple[SourceColumn, ...]:
@@ -134,14 +146,15 @@ class Matrix:
             end = position + len(part.names)
             for start, index in blocks(part.index):
                 rows = slice(start, start + len(index))
-                values = index[:, None] if part.values is None else part.values[index]
+                values = (
+                    index.reshape(len(index), -1) if part.values is None else part.values[index]
+                )
                 self._matrix[rows, position:end] = values
             position = end
 
 
 def _light(part: _Part) -> _Part:
-    empty = np.empty(0)
-    return _Part(part.source, part.names, part.summary, empty, None, part.cardinality)
+    return replace(part, index=np.empty(0), values=None)
 
 
 def _number_parts(column: Column, *, indicator: bool) -> list[_Part]:
@@ -180,6 +193,20 @@ def _code_part(column: Column, levels: Levels) -> _Part:
     source = SourceColumn(column.name, "code", column.missing, 1, column.note, (), *_codes(levels))
     size = len(levels.names) + 1
     return _Part(source, (column.name,), summary, codes, cardinality=size)
+
+
+def _array_part(column: Column, array: NDArray[np.float32]) -> _Part:
+    """Values as they are: a run's own scaling is enough for what has no units to lose."""
+    shape = array.shape[1:]
+    places = (",".join(map(str, place)) for place in np.ndindex(shape))
+    names = tuple(f"{column.name}[{place}]" for place in places)
+    flat = array.reshape(len(array), -1)
+    summary = np.zeros((len(names), 6))
+    for row, values in zip(summary, flat.T, strict=True):
+        wide = values.astype(np.float64)
+        row[:4] = wide.mean(), wide.std(), wide.min(), wide.max()
+    source = SourceColumn(column.name, column.kind, 0, len(names), column.note)
+    return _Part(source, names, summary, flat, cardinality=column.vocabulary, shape=shape)
 
 
 def _codes(levels: Levels) -> tuple[tuple[str, ...], bool]:

@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 import vl_convert
 
+from harness.data.columns import ARRAYS
 from harness.data.dataset import Dataset
 from harness.data.describe import LEAK_AUROC, Column, Description, category_codes, page
 from harness.errors import UserError
@@ -138,7 +139,7 @@ def _histogram(dataset: Dataset, column: Column) -> alt.Chart:
     """Steps over equal bins; what lies beyond the middle 99% is counted in the outer ones."""
     index = column.features.start
     values = dataset.features[:, index].astype(np.float64)
-    if dataset.raw is not None and column.kind != "code":
+    if dataset.raw is not None and column.kind not in ("code", *ARRAYS):
         values = values * dataset.raw.std[index] + dataset.raw.mean[index]
     present = ~np.isnan(values)
     if column.kind == "date":

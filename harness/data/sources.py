@@ -17,7 +17,10 @@ from harness.data.synthetic import SYNTHETIC, Generated
 from harness.data.table import Table
 from harness.data.target import Text
 from harness.errors import UserError
+from harness.layout import Part, laid_out
 
+# What rows are besides features: networks of one's own may take them as such.
+_ARRAYS = {"digits": (Part("image", (8, 8, 1), start=0),)}
 _SKLEARN = {
     "breast_cancer": (
         "UCI Breast Cancer Wisconsin (Diagnostic), doi:10.24432/C5DW2B, via scikit-learn",
@@ -91,4 +94,5 @@ def _load_sklearn(config: Sklearn) -> Dataset:
         licence="CC BY 4.0",
         application=application,
         raw=raw,
+        cardinalities=laid_out((), _ARRAYS.get(config.name, ())),
     )

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from annotated_types import Ge, Le, Lt
 
-from harness.data.dataset import Dataset, Overview, SourceColumn
+from harness.data.dataset import ArrayDataset, Dataset, Overview, SourceColumn
 from harness.data.encoding import MISSING_MARKS, Encoding, encoded
 from harness.data.fetching import file_state
 from harness.data.matrix import Matrix
@@ -32,6 +32,7 @@ from harness.data.target import (
     times_of,
 )
 from harness.errors import UserError
+from harness.layout import parts_of
 
 _LOG = logging.getLogger("harness.data")
 # What pandas and Arrow call the column that only numbers the rows.
@@ -49,7 +50,9 @@ class TableDescription:
     (1 of 0/1, yes, true, positive), else the rarer, of two as frequent the one that sorts last.
     ``drop`` names columns that are no features: those that give the label away, above all.
 
-    Numbers, booleans and dates (days since 1970) are one feature; text is a category: ``encode``
+    Arrays of numbers, of one shape in all rows, are as many features, which a network of one's own
+    has as one array; a list of whole numbers is token ids. Numbers, booleans and dates (days since
+    1970) are one feature; text is a category: ``encode``
     says whether its levels become one-hot features or, for models that embed, integer codes.
     ``categorical`` names columns that look like numbers and are none. Of more than ``max_levels``
     levels the rarest are one. Ids and prose, columns without a value and pandas' unnamed index
@@ -175,7 +178,8 @@ class TableDescription:
             table, rows=len(labels.values), features=len(names), positives=int(labels.values.sum())
         )
         matrix = self._matrix(reader, names, encoding, num_rows=len(labels.values))
-        return Dataset(
+        kind = ArrayDataset if parts_of(matrix.cardinalities) else Dataset
+        return kind(
             name=self.name,
             features=matrix.features,
             labels=labels.values,

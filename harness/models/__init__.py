@@ -16,7 +16,7 @@ from harness.models.network import (
     with_padding,
     without_padding,
 )
-from harness.models.own import as_model
+from harness.models.own import OwnInputs, as_model
 
 MODELS: tuple[type[Model], ...] = (LogisticRegression, MLP, ResidualMLP, CNN)
 
@@ -30,6 +30,7 @@ __all__ = [
     "LogisticRegression",
     "Model",
     "Network",
+    "OwnInputs",
     "ResidualMLP",
     "as_model",
     "cost",

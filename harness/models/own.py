@@ -12,16 +12,76 @@
 """
 
 import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import Array
 
 from harness.errors import UserError
+from harness.layout import TABLE, Part, parts_of, shaped
 from harness.models.base import Body, Inputs, Model
 from harness.signatures import chosen_as, name_of, settings_of, values_of
+
+
+@dataclass(frozen=True)
+class OwnInputs(Inputs):
+    """What a network is made for: the arrays of a row, by name.
+
+    >>> OwnInputs(3, (4,)).shapes
+    {'table': (3,)}
+    """
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return parts_of(self.cardinalities)
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Of one row's arrays, such as ``{"image": (8, 8, 1), "table": (5,)}``."""
+        table = {TABLE: (self.table.num_features,)} if self.table.num_features else {}
+        return {part.name: part.shape for part in self.parts} | table
+
+    @property
+    def vocabularies(self) -> Mapping[str, int]:
+        """How many ids there are of each array of token ids: those are 0 to one less."""
+        return {one.name: one.vocabulary for one in self.parts if one.vocabulary is not None}
+
+    @property
+    def table(self) -> Inputs:
+        """Of the features that are of no array."""
+        codes = [
+            levels
+            for place, levels in enumerate(self.cardinalities, start=self.num_numeric)
+            if not any(part.start <= place < part.stop for part in self.parts)
+        ]
+        return Inputs(len(self.places_of_table), tuple(codes))
+
+    @property
+    def places_of_table(self) -> tuple[int, ...]:
+        """Which features these are."""
+        of_arrays = {place for one in self.parts for place in range(one.start, one.stop)}
+        return tuple(place for place in range(self.num_features) if place not in of_arrays)
+
+    def array(self, name: str, features: Array) -> Array:
+        """The array called ``name`` of rows, (batch, num_features): (batch, *its shape).
+
+        float32, as the run has standardised it; int32 of token ids.
+        """
+        if name == TABLE:
+            return features[:, np.array(self.places_of_table)] if self.parts else features
+        (part,) = (one for one in self.parts if one.name == name)
+        values = features[:, part.start : part.stop].reshape(-1, *part.shape)
+        return values if part.vocabulary is None else values.astype(jnp.int32)
+
+    def __str__(self) -> str:
+        if not self.parts:
+            return f"{self.num_features} features"
+        return ", ".join(f"{name} {shaped(shape)}" for name, shape in self.shapes.items())
 
 
 def as_model(given: Any, name: str | None = None) -> type[Model]:
@@ -32,8 +92,10 @@ def as_model(given: Any, name: str | None = None) -> type[Model]:
 
     Args:
       given: a Flax NNX module, made by ``given(inputs, setting=default, ..., rngs=rngs)`` of
-        `Inputs`. Called with features, (batch, inputs.num_features) float32, it returns hidden
-        values, (batch, any number). The call may take ``dropout_key``: a key in training, None
+        `OwnInputs`. It is called with the arrays of a data set that the parameters of its
+        ``__call__`` are named after, (batch, *shape) each; or, where the one parameter is no name
+        of theirs, with features, (batch, inputs.num_features) float32. It returns hidden values,
+        (batch, any number) float32. The call may take ``dropout_key``: a key in training, None
         elsewhere. Or a subclass of `Model`.
       name: what it is chosen by; its own name where there is none.
 
@@ -48,23 +110,58 @@ def as_model(given: Any, name: str | None = None) -> type[Model]:
         return chosen_as(given, called, bases=(given,), choice=choice)
     settings = settings_of(given, after=["inputs"], given=["rngs"], choice=choice)
     takes_key = "dropout_key" in inspect.signature(given.__call__).parameters
+    arguments = _arguments(given)
 
     def body(self: Any, inputs: Inputs, rngs: nnx.Rngs) -> Body:
+        there = OwnInputs(inputs.num_features, inputs.cardinalities)
         try:
             made: Any = given
-            net = made(inputs, **values_of(self, settings), rngs=rngs)
-            return OwnBody(net, inputs, takes_key=takes_key, choice=choice)
+            taken = _taken(arguments, there, choice)
+            net = made(there, **values_of(self, settings), rngs=rngs)
+            return OwnBody(net, there, taken, takes_key=takes_key, choice=choice)
         except UserError:
             raise
         except Exception as error:
             first = str(error).strip().partition("\n")[0]
             raise UserError(
-                f"{choice} fails on {inputs.num_features} features ({type(error).__name__}: "
+                f"{choice} fails on {there} ({type(error).__name__}: "
                 f"{first}): look at its layers' sizes, or use another model for these data"
             ) from error
 
-    namespace = {"body": body, "is_random": property(lambda self: takes_key)}
+    namespace = {
+        "body": body,
+        "is_random": property(lambda self: takes_key),
+        "arguments": arguments,
+    }
     return chosen_as(given, called, settings, bases=(Model,), namespace=namespace, choice=choice)
+
+
+def _arguments(given: Any) -> tuple[str, ...]:
+    """The names of what ``given`` is called with, but for the key of its dropout."""
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    _, *takes = inspect.signature(given.__call__).parameters.values()
+    return tuple(
+        one.name
+        for one in takes
+        if one.kind in by_position
+        and one.default is inspect.Parameter.empty
+        and one.name != "dropout_key"
+    )
+
+
+def _taken(arguments: Sequence[str], inputs: OwnInputs, choice: str) -> tuple[str, ...]:
+    """The arrays that a network is called with; none where it takes features.
+
+    Raises:
+      UserError: it takes several, and one of them is none of the data set's.
+    """
+    unknown = [name for name in arguments if name not in inputs.shapes]
+    if unknown and len(arguments) > 1:
+        raise UserError(
+            f"{choice}: __call__ takes {unknown[0]!r}, and a row has {inputs}: name its parameters "
+            f"after {', '.join(inputs.shapes)}, or take one, the features of a row side by side"
+        )
+    return () if unknown else tuple(arguments)
 
 
 class OwnBody(Body):
@@ -74,8 +171,12 @@ class OwnBody(Body):
       UserError: its result is no hidden values, or it holds state that training would lose.
     """
 
-    def __init__(self, net: Any, inputs: Inputs, *, takes_key: bool, choice: str):
+    def __init__(
+        self, net: Any, inputs: OwnInputs, taken: tuple[str, ...], *, takes_key: bool, choice: str
+    ):
         self.net = net
+        self.inputs = inputs
+        self.taken = taken
         self.takes_key = takes_key
         for _, variable in nnx.to_flat_state(nnx.state(net)):
             _check_stateless(variable, choice)
@@ -90,9 +191,10 @@ class OwnBody(Body):
         self.width = hidden.shape[1]
 
     def __call__(self, features: Array, *, dropout_key: Array | None = None) -> Array:
+        given = [self.inputs.array(name, features) for name in self.taken] or [features]
         if self.takes_key:
-            return self.net(features, dropout_key=dropout_key)
-        return self.net(features)
+            return self.net(*given, dropout_key=dropout_key)
+        return self.net(*given)
 
 
 def _check_stateless(variable: Any, choice: str) -> None:

@@ -16,6 +16,7 @@ from harness.data.encoding import MISSING_MARKS, Encoding
 from harness.data.table import marks_of
 from harness.data.table_file import CsvFormat
 from harness.errors import UserError, none_of
+from harness.layout import MOST_IDS, TABLE, Part, laid_out
 from harness.metrics.definitions import Calibrator
 from harness.metrics.settings import Costs
 from harness.predict.drift import Spread
@@ -116,6 +117,7 @@ class Description:
       training: how the rows that it was trained on spread, by column.
       beside: columns of its table that are no features, by the part that they had there.
       about: where it comes from, and how good it was: for people and programs, not for predicting.
+      parts: features that its network may take as an array.
     """
 
     format: Literal[1]
@@ -132,11 +134,19 @@ class Description:
     training: tuple[Spread, ...]
     beside: dict[str, str]
     about: dict[str, Any]
+    parts: tuple[Part, ...] = ()
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Codes, and the one of what is missing, of each of the last columns."""
-        return tuple(len(one.levels) + 1 for one in self.columns if one.kind == "code")
+        """Codes, and the one of what is missing, of each of the last features; and the arrays."""
+        found: list[int] = []
+        for one in filter(_is_coded, self.columns):
+            found += [one.vocabulary or len(one.levels) + 1] * one.num_features
+        return laid_out(tuple(found), self.parts)
+
+
+def _is_coded(column: Column) -> bool:
+    return column.kind in ("code", "tokens")
 
 
 _ADAPTER, _READING = TypeAdapter(Description), TypeAdapter(Reading)
@@ -175,12 +185,13 @@ def _unsound(one: Description) -> str:
     for column in one.columns:
         if not column.is_sound:
             return f"column {column.name!r} is described in parts that do not fit"
-    if [column.kind == "code" for column in one.columns] != sorted(
-        column.kind == "code" for column in one.columns
-    ):
+    coded = [_is_coded(column) for column in one.columns]
+    if coded != sorted(coded):
         return "codes are not its last columns"
     if sum(column.num_features for column in one.columns) != len(one.features):
         return f"its columns do not give its {len(one.features)} features"
+    if not _are_parts(one.parts, len(one.features)):
+        return "its arrays are none of its features"
     if not len(one.features) <= one.room <= max(8, 2 * len(one.features)):
         return f"it has room for {one.room} features, and {len(one.features)} of them"
     if len(one.training) != len(one.columns) or not all(
@@ -188,6 +199,18 @@ def _unsound(one: Description) -> str:
     ):
         return "what it says of the training rows does not fit its columns"
     return ""
+
+
+def _are_parts(parts: tuple[Part, ...], num_features: int) -> bool:
+    """Whether they have names and places of their own."""
+    end, names = 0, {part.name for part in parts}
+    for part in parts:
+        sizes = all(0 < size <= MOST_IDS for size in part.shape)
+        ids = part.vocabulary is None or 0 < part.vocabulary <= MOST_IDS
+        if not (part.shape and sizes and ids and end <= part.start):
+            return False
+        end = part.stop
+    return end <= num_features and len(names) == len(parts) and TABLE not in names
 
 
 def dumped(one: Description) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Spread:
     """How rows spread over the bins of a column.
 
     Attributes:
-      edges: of numbers, in the feature's own unit, ascending: between bins.
+      edges: of numbers, in the feature's own unit, ascending: between bins. An array is its mean.
       counts: rows by bin. Of numbers the last is of missing values; of categories and codes the
         first is.
     """
@@ -51,11 +51,16 @@ def spread_of(features: NDArray[np.float32], column: Column) -> Spread:
     if column.kind in ("category", "code"):
         empty = Spread((), (0,) * _num_levels(column))
         return Spread((), tuple(counts(features, column, empty).tolist()))
-    values = features[:, 0]
+    values = _one_number(features, column)
     present = values[~np.isnan(values)]
     tenths = np.unique(np.quantile(present, _TENTHS)) if len(present) else np.zeros(0)
     empty = Spread(tuple(tenths.tolist()), (0,) * (len(tenths) + 2))
     return Spread(empty.edges, tuple(counts(features, column, empty).tolist()))
+
+
+def _one_number(features: NDArray[np.float32], column: Column) -> NDArray[np.float32]:
+    """A number a row: of an array, the mean of its values."""
+    return features.mean(axis=1) if column.shape else features[:, 0]
 
 
 def _num_levels(column: Column) -> int:
@@ -71,7 +76,7 @@ def counts(features: NDArray[np.float32], column: Column, spread: Spread) -> NDA
         # Of a standardised 0 and 1, the 1 alone is above 0.
         bins = np.where((features > 0).any(axis=1), features.argmax(axis=1) + 1, 0)
     else:
-        values = features[:, 0]
+        values = _one_number(features, column)
         bins = np.searchsorted(np.array(spread.edges), values, side="right")
         bins = np.where(np.isnan(values), size - 1, bins)
     return np.bincount(bins, minlength=size)

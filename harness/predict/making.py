@@ -17,6 +17,7 @@ from harness.data.dataset import Dataset
 from harness.data.table import CsvTable, TableDescription
 from harness.data.table_file import CsvFormat
 from harness.keys import is_beside
+from harness.layout import parts_of
 from harness.metrics.calibration import CALIBRATORS
 from harness.metrics.definitions import Calibrator
 from harness.metrics.ranked_rows import rank_rows
@@ -83,6 +84,7 @@ def model_of(run: Run, dataset: Dataset, params: Mapping[str, np.ndarray], recor
         ),
         beside=_beside(config.dataset, dataset),
         about=_about(run, dataset, record, values),
+        parts=parts_of(dataset.cardinalities),
     )
     arrays = {
         f"{checkpoints.PARAMS}{name}": np.asarray(array, np.float32)

@@ -22,7 +22,7 @@ from scipy.special import expit
 
 from harness import checkpoints, models
 from harness.config import AnyLoss, AnyModel, parse_as
-from harness.data.columns import NewRows, features_of
+from harness.data.columns import Column, NewRows, features_of
 from harness.data.in_memory import table_of
 from harness.data.table_file import TableFile
 from harness.errors import UserError, listed
@@ -146,8 +146,8 @@ class Model:
         """The network's own scores (n,) of rows: raw, before anything is corrected or calibrated.
 
         Args:
-          rows: a Polars frame or whatever has columns by name (any order, more than are needed), or
-            a matrix (n, columns) in the model's order.
+          rows: a Polars frame or whatever has columns by name (any order, more than are needed),
+            arrays among them, or a matrix (n, columns) in the model's order.
 
         Raises:
           UserError: a column is missing, or a row cannot be scored.
@@ -225,7 +225,7 @@ class Model:
             )
 
     def _scored(self, rows: Any) -> Scores:
-        scores = self.score(_frame(rows, self.columns))
+        scores = self.score(_frame(rows, self.description.columns))
         for row, reason in scores.rows.reasons.items():
             raise UserError(f"row {row}: {reason}")
         return scores
@@ -327,18 +327,21 @@ def calibration_arrays(kept: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{_CALIBRATOR}{name}": values for name, values in kept.items()}
 
 
-def _frame(rows: Any, columns: tuple[str, ...]) -> pl.DataFrame:
-    """Rows as a frame; those of a matrix have no names of their own.
+def _frame(rows: Any, columns: Sequence[Column]) -> pl.DataFrame:
+    """Rows as a frame; those of a matrix, or of arrays alone, have no names of their own.
 
     Raises:
       UserError: they are none.
     """
+    if isinstance(rows, np.ndarray) and rows.ndim > 1 and len(columns) == 1 and columns[0].shape:
+        rows = {columns[0].name: rows}
     frame = table_of(rows, called="rows")
     if not isinstance(rows, np.ndarray):
         return frame
     if frame.width != len(columns):
         raise UserError(f"rows have shape {rows.shape}: give (rows, {len(columns)})")
-    return frame.rename(dict(zip(frame.columns, columns, strict=True)))
+    names = (column.name for column in columns)
+    return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
 
 @partial(jax.jit, static_argnames=("network", "inputs"))

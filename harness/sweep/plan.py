@@ -15,10 +15,13 @@ from weakref import WeakSet
 from harness import checkpoints
 from harness.config import Config, objective
 from harness.data import library
-from harness.data.dataset import Dataset
+from harness.data.dataset import ArrayDataset, Dataset
 from harness.data.fetching import say
+from harness.data.sampler import SAMPLERS, NoSampler, RandomOversampler, RandomUndersampler
 from harness.data.table import OwnTable
+from harness.errors import UserError
 from harness.identity import described_metrics
+from harness.layout import parts_of
 from harness.memory import check_fits
 from harness.models import cost
 from harness.record import store
@@ -27,6 +30,9 @@ from harness.sweep import lanes
 from harness.sweep.failures import caught
 from harness.training import Program
 from harness.watching import held_out, watched
+
+# Samplers for which a row may be anything.
+ANY_ROWS = (NoSampler, RandomOversampler, RandomUndersampler)
 
 Batch = Sequence[Run]
 """Runs that train together: a unit of work."""
@@ -51,10 +57,29 @@ def resolved(configs: Sequence[Config]) -> list[Run]:
             doing = "planning a job"
             for position in positions:
                 config = configs[position]
+                _check_sampler(config, dataset)
                 found[position] = watched(resolve(config, dataset))
         except Exception as error:
             raise caught(error, config, doing=doing) from error
     return [found[position] for position in range(len(configs))]
+
+
+def _check_sampler(config: Config, dataset: Dataset) -> None:
+    """Raises UserError where one of our samplers would look for rows between or near others, as
+    their distances have it, and a row is an array. One of the user's own may know what it does.
+
+    Digits are a table of pixels, too, whatever a network takes them for.
+    """
+    sampler = config.sampler
+    if not isinstance(dataset, ArrayDataset) or isinstance(sampler, ANY_ROWS):
+        return
+    if type(sampler) not in SAMPLERS:
+        return
+    names = ", ".join(part.name for part in parts_of(dataset.cardinalities))
+    raise UserError(
+        f"sampler={sampler.name} goes by distances between rows, and arrays ({names}) have none: "
+        "use sampler=none, random_over or random_under"
+    )
 
 
 ANNOUNCED: WeakSet[Dataset] = WeakSet()

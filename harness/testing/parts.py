@@ -3,6 +3,8 @@
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import product
+from math import prod
 from typing import Any
 
 import jax
@@ -14,6 +16,7 @@ from harness.data.own_splitter import as_splitter
 from harness.data.sampler import TrainingPart
 from harness.data.sampler.own import as_sampler
 from harness.errors import UserError
+from harness.layout import TABLE, Layout, Part
 from harness.metrics.own import OwnMetric, as_metric
 from harness.models import Inputs, Model, as_model, named_params, network, set_params
 from harness.optimizers import Optimizer, as_optimizer
@@ -23,6 +26,12 @@ Faults = Iterator[str]
 
 # What a model is tried on: a small image, a table of numbers, and one of numbers and codes.
 INPUTS = (Inputs(64), Inputs(7), Inputs(7, (3, 5)))
+# What an array may be that it takes by name: grey and coloured images, token ids.
+ARRAYS: tuple[tuple[tuple[int, ...], int | None], ...] = (
+    ((8, 8, 1), None),
+    ((8, 8, 3), None),
+    ((12,), 20),
+)
 ROWS = 24
 _WRITES = "it writes into the X or y that it is given: work on a copy"
 _GLOBAL = "it draws from a global generator, so that a run's bits hang on its company: "
@@ -31,7 +40,8 @@ _GLOBAL = "it draws from a global generator, so that a run's bits hang on its co
 def check_model(given: Any, /, *, inputs: Inputs | None = None) -> None:
     """Raises AssertionError with a line for each fault of a network; see `harness.models.as_model`.
 
-    ``inputs`` are what it is made for; else the first of `INPUTS` that it takes.
+    ``inputs`` are what it is made for; else the first that it takes of `INPUTS`, or of rows with
+    the arrays that its ``__call__`` names, each of one of the kinds in `ARRAYS`.
     """
     _raise(model_faults(given, inputs=inputs))
 
@@ -136,13 +146,32 @@ def model_faults(given: Any, *, inputs: Inputs | None = None) -> Faults:
 def _fitting(model: Model, inputs: Inputs | None) -> Inputs:
     """The inputs that ``model`` takes; raises what it says of the first."""
     refused: list[UserError] = []
-    for one in INPUTS if inputs is None else (inputs,):
+    for one in _tried(model) if inputs is None else (inputs,):
         try:
             jax.eval_shape(lambda one=one: named_params(network(model, one, jax.random.key(0))))
             return one
         except UserError as error:
             refused.append(error)
     raise refused[0]
+
+
+def _tried(model: Model) -> Iterator[Inputs]:
+    names = getattr(model, "arguments", ())
+    if len(names) < 2:
+        yield from INPUTS
+    named = [name for name in names if name != TABLE]
+    for kinds in product(ARRAYS, repeat=len(named)):
+        yield _inputs(dict(zip(named, kinds, strict=True)), num_numbers=5 * (TABLE in names))
+
+
+def _inputs(kinds: Mapping[str, tuple[tuple[int, ...], int | None]], *, num_numbers: int) -> Inputs:
+    """Rows of some numbers and of arrays, ids last as in a data set."""
+    parts, codes, start = [], [], num_numbers
+    for name, (shape, vocabulary) in sorted(kinds.items(), key=lambda one: one[1][1] is not None):
+        parts.append(Part(name, shape, start, vocabulary))
+        codes += [vocabulary] * prod(shape) if vocabulary else []
+        start = parts[-1].stop
+    return Inputs(start, Layout(codes, parts))
 
 
 def _rows(inputs: Inputs) -> jax.Array:
