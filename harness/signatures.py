@@ -74,7 +74,7 @@ def chosen_as(
     Raises:
       UserError: ``bases`` have one of ``settings`` already.
     """
-    common = {one.name for base in bases if is_dataclass(base) for one in fields(base)} | {tag}
+    common = {tag}.union(*map(public_names, bases))
     if taken := (common - {*free}) & {key for key, _, _ in settings}:
         raise UserError(f"{choice}: {min(taken)} is a key of all such choices: rename yours")
     made: Any = make_dataclass(
@@ -99,6 +99,12 @@ def check_storable(made: Any, ours: Sequence[type], *, choice: str) -> None:
         if key != "name" and not kinds <= there | {NoneType} | ({int} if float in there else set()):
             words = " or ".join(sorted(one.__name__ for one in there))
             raise UserError(f"{choice}: {key} is {words} where our own have it: rename yours")
+
+
+def public_names(cls: Any) -> set[str]:
+    """The fields and methods of ``cls``, which none of a subclass's may stand in for."""
+    own = {one.name for one in fields(cls)} if is_dataclass(cls) else set()
+    return own | {name for name in dir(cls) if not name.startswith("_")}
 
 
 def takes(cls: Any, name: str) -> bool:

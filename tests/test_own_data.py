@@ -96,7 +96,7 @@ def test_arrays_are_taken_and_need_no_decorator(mine):
     ],
     ids=["type", "key", "target", "kind", "fails", "one row"],
 )
-def test_a_mistake_is_one_line(keys, told, mine):
+def test_a_mistake_in_one_is_one_line(keys, told, mine):
     plugins.load("mine.py")
     with pytest.raises(UserError, match=told) as refused:
         datasets.get(config(dataset=of(**keys)).dataset)
@@ -113,6 +113,7 @@ HEAD = "from harness.plugins import source\n"
         ("@source(targt='y')\ndef f(): pass", "@source(targt=...) is none of"),
         ("@source(seed=1)\ndef f(seed=0): pass", "@source(seed=...) is none of"),
         ("@source\ndef f(encode='x'): pass", "encode is a key of all such choices"),
+        ("@source\ndef f(load=1): pass", "load is a key of all such choices"),
         ("@source\nclass f: pass", "give a function that returns a table"),
         ("@source\ndef pima(): pass", "dataset=pima is one of ours"),
         ("@source\ndef table(): pass", "dataset=table is one of ours"),

@@ -67,10 +67,10 @@ from harness.plugins import optimizer
 
 
 @optimizer
-def {name}(learning_rate, decay=0.9):
+def {name}(learning_rate, momentum=0.9):
     """Momentum by its sign alone; numbers with a default are hyperparameters, swept as lanes."""
     return optax.chain(
-        optax.trace(decay),
+        optax.trace(momentum),
         optax.stateless(lambda updates, params: jax.tree.map(jnp.sign, updates)),
         optax.scale_by_learning_rate(learning_rate),
     )
@@ -346,9 +346,9 @@ def _is_ours(kind: str, name: str) -> bool:
 
         return own.is_ours(name)
     if kind == "calibrator":
-        from harness.metrics.definitions import VERSIONS
+        from harness.metrics import own_calibrator
 
-        return name in VERSIONS
+        return own_calibrator.is_ours(name)
     if kind == "measure":
         from harness.reproduce.quantities import MEASURES
 

@@ -182,9 +182,14 @@ def as_calibrator(given: Any, name: str | None = None) -> OwnCalibrator:
         )
     if not _is_name(called):
         raise ValueError(f"calibrator {called[:60]!r}: use letters, digits and _")
-    if called in VERSIONS and called not in OWN and called in (*get_args(Calibrator), "corrected"):
+    if is_ours(called):
         raise ValueError(f"calibrator {called} is one of ours: give yours another name")
     return OwnCalibrator(called, given, f"{given.__module__}.{given.__qualname__}")
+
+
+def is_ours(name: str) -> bool:
+    """Whether a version of the scores that is not somebody else's is called so."""
+    return name in (*get_args(Calibrator), "corrected")
 
 
 def add(calibrator: OwnCalibrator) -> None:
