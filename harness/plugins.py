@@ -1,5 +1,5 @@
-"""What users bring: losses, models, optimizers, samplers and splits, listed beside ours by the name
-they are chosen by.
+"""What users bring: losses, models, data sources and so on, listed beside ours by the name they are
+chosen by.
 
     from harness.plugins import loss
 
@@ -22,17 +22,20 @@ from dataclasses import dataclass, fields
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from harness.errors import UserError, none_of
+from harness.files import conf_dir
 from harness.signatures import check_storable
 
 ENTRY_POINTS = "bce_harness.plugins"
-GROUPS = ("loss", "model", "optimizer", "sampler", "split")
+GROUPS = ("loss", "model", "optimizer", "schedule", "sampler", "split", "dataset")
 """The groups of conf/ that plug-ins can add choices to."""
+KINDS = (*GROUPS, "metric", "calibrator", "measure")
+"""All that plug-ins can add."""
 
-_PLUGGED: dict[str, dict[str, Any]] = {group: {} for group in (*GROUPS, "metric")}
+_PLUGGED: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
 _SOURCES: dict[str, str] = {}  # of loaded modules, a hash of their files
 _generation = 0
 
@@ -77,6 +80,19 @@ def model(given: Any = None, /, *, name: str | None = None) -> Any:
     return _added("model", given, name)
 
 
+def schedule(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds a learning-rate schedule: a factory of an Optax one, left unchanged.
+
+    Args:
+      given: ``(peak, num_steps, setting=default, ...)``; see `harness.optimizers.as_schedule`.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such factory, or another schedule has its name.
+    """
+    return _added("schedule", given, name)
+
+
 def sampler(given: Any = None, /, *, name: str | None = None) -> Any:
     """A decorator that adds a sampler: a class with imbalanced-learn's interface, left unchanged.
 
@@ -103,6 +119,65 @@ def split(given: Any = None, /, *, name: str | None = None) -> Any:
     return _added("split", given, name)
 
 
+def source(given: Any = None, /, *, name: str | None = None, **described: Any) -> Any:
+    """A decorator that adds a data source, `dataset=NAME`: a function, left unchanged.
+
+    Args:
+      given: ``(setting=default, ...)``, which returns a table; see
+        `harness.data.own_source.as_source`, which says what else is ``described`` (``target``,
+        ``group``, ``time``, ``licence``, ...).
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such function, or another data set has its name.
+    """
+    return _added("dataset", given, name, **described)
+
+
+def calibrator(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds a calibrator: a class with ``fit`` and ``predict``, left unchanged.
+
+    Args:
+      given: see `harness.metrics.own_calibrator.as_calibrator`. It is fitted to the runs of
+        ``evaluation.calibrators=[name]``.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no such class, or another calibrator has its name.
+    """
+    if given is None or isinstance(given, str):
+        return lambda defined: calibrator(defined, name=name or given)
+    from harness.metrics import own_calibrator
+
+    try:
+        made = own_calibrator.as_calibrator(given, name)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    _set("calibrator", made.name, made, made.reference)
+    own_calibrator.add(made)
+    return given
+
+
+def measure(given: Any = None, /, *, name: str | None = None) -> Any:
+    """A decorator that adds a quantity that claims of an experiment are about, left unchanged.
+
+    Args:
+      given: ``(rows, parameter=..., ...)``, which returns a column of ``rows.table``, one value a
+        row; see `harness.reproduce.quantities`. In claims.yaml it is ``derive: name``.
+      name: as of `loss`.
+
+    Raises:
+      UserError: it is no function, or another measure has its name.
+    """
+    if given is None or isinstance(given, str):
+        return lambda defined: measure(defined, name=name or given)
+    called = name or str(getattr(given, "__name__", repr(given)))
+    if not isinstance(given, FunctionType):
+        raise UserError(f"measure {called}: write def {called}(rows, parameter=...)")
+    _set("measure", called, given, _place(given))
+    return given
+
+
 def metric(given: Any = None, /, **known: Any) -> Any:
     """A decorator that adds a metric: a function of a part's scores and labels, left unchanged.
 
@@ -114,7 +189,6 @@ def metric(given: Any = None, /, **known: Any) -> Any:
     Raises:
       UserError: it is no such function, or another metric has its name.
     """
-    global _generation
     if given is None or isinstance(given, str):
         return lambda defined: metric(defined, **({"name": given} if given else {}), **known)
     from harness.metrics import own
@@ -123,21 +197,26 @@ def metric(given: Any = None, /, **known: Any) -> Any:
         made = own.as_metric(given, **known)
     except ValueError as error:
         raise UserError(str(error)) from None
-    before = _PLUGGED["metric"].get(made.name)
-    if before is not None and before.reference != made.reference:
-        raise UserError(
-            f"metric {made.name} is defined by {before.reference} and by {made.reference}: "
-            "rename one"
-        )
-    _PLUGGED["metric"][made.name] = made
+    _set("metric", made.name, made, made.reference)
     own.add(made)
-    _generation += 1
     return given
+
+
+def tag_of(group: str) -> str:
+    """The key of a group that says which choice it is."""
+    return "kind" if group == "dataset" else "name"
 
 
 def plugged(group: str) -> Mapping[str, Any]:
     """The plugged choices of a group, by name; of ours there are none among them."""
     return _PLUGGED.get(group, {})
+
+
+def folders(name: str) -> list[Path]:
+    """The folders called ``name`` in the packages that were loaded, such as their experiments."""
+    packages = (sys.modules[module.partition(".")[0]] for module in _SOURCES)
+    found = (Path(place) / name for one in packages for place in getattr(one, "__path__", ()))
+    return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
 
 
 def no_metric(name: str) -> str:
@@ -229,7 +308,7 @@ def load_installed() -> None:
             ) from error
 
 
-def _added(group: str, given: Any, name: str | None, **how: Any) -> Any:
+def _added(group: str, given: Any, name: str | None, /, **how: Any) -> Any:
     """``given`` once it is added, or a decorator: ``@loss``, ``@loss("name")``, ``@loss(...)``."""
     if given is None or isinstance(given, str):
         return lambda defined: _added(group, defined, name or given, **how)
@@ -248,36 +327,47 @@ class _Kind:
 @cache
 def _kind(group: str) -> _Kind:
     from harness import losses, models, optimizers  # late, and so are the data's: scikit-learn
-    from harness.data import own_splitter, sampler, splitters
+    from harness.data import own_source, own_splitter, sampler, sources, splitters
     from harness.data.sampler import own
 
     return {
         "loss": _Kind(losses.as_loss, losses.LOSSES),
         "model": _Kind(models.as_model, models.MODELS),
         "optimizer": _Kind(optimizers.as_optimizer, optimizers.OPTIMIZERS),
+        "schedule": _Kind(optimizers.as_schedule, optimizers.SCHEDULES),
         "sampler": _Kind(own.as_sampler, sampler.SAMPLERS),
         "split": _Kind(own_splitter.as_splitter, splitters.SPLITTERS),
+        "dataset": _Kind(own_source.as_source, sources.DATASETS),
     }[group]
 
 
-def _add(group: str, given: Any, name: str | None, **how: Any) -> str:
+def _add(group: str, given: Any, name: str | None, /, **how: Any) -> str:
     """Adds a choice to ``group``, and gives its name."""
-    global _generation
-    kind = _kind(group)
+    kind, tag = _kind(group), tag_of(group)
     made: Any = kind.made_of(given, name, **how)
-    before = _PLUGGED[group].get(made.name)
-    if not re.fullmatch(r"[A-Za-z_][\w-]*", made.name):
-        raise UserError(f"{group}={made.name!r} is no name: use letters, digits and _")
-    if made.name in {one.name for one in kind.ours}:
-        raise UserError(f"{group}={made.name} is one of ours: give {_place(made)} another name")
-    if before is not None and _place(before) != _place(made):
-        raise UserError(
-            f"{group}={made.name} is defined by {_place(before)} and by {_place(made)}: rename one"
-        )
-    check_storable(made, kind.ours, choice=f"{group}={made.name}")
-    _PLUGGED[group][made.name] = made
+    called = getattr(made, tag)
+    if not re.fullmatch(r"[A-Za-z_][\w-]*", called):
+        raise UserError(f"{group}={called!r} is no name: use letters, digits and _")
+    file = conf_dir() / group / f"{called}.yaml"  # of a data set of ours, which is no kind of one
+    if called in {getattr(one, tag) for one in kind.ours} or file.exists():
+        raise UserError(f"{group}={called} is one of ours: give {_place(made)} another name")
+    check_storable(made, kind.ours, choice=f"{group}={called}")
+    _set(group, called, made, _place(made))
+    return called
+
+
+def _set(kind: str, name: str, made: Any, place: str) -> None:
+    """Keeps what is plugged in; raises UserError where something else is called so."""
+    global _generation
+    before = _PLUGGED[kind].get(name)
+    there = place
+    if before is not None:
+        there = before.reference if kind in ("metric", "calibrator") else _place(before)
+    if there != place:
+        called = f"{kind}={name}" if kind in GROUPS else f"{kind} {name}"
+        raise UserError(f"{called} is defined by {there} and by {place}: rename one")
+    _PLUGGED[kind][name] = made
     _generation += 1
-    return made.name
 
 
 @cache
@@ -295,6 +385,31 @@ def check_measured(made: Any) -> None:
         raise UserError(f"{error}: return one number of NumPy arrays") from None
     if not np.isfinite(value):
         raise UserError(f"metric {made.name} is {value} of 16 rows of both classes: mend it")
+
+
+@cache
+def check_scheduled(made: Any) -> None:
+    """Tries a schedule over a few steps.
+
+    Raises:
+      UserError: it fails, or gives no rates.
+    """
+    from harness.optimizers import learning_rates
+
+    learning_rates(peak=1.0, schedule=made(), num_steps=8)
+
+
+@cache
+def check_calibrated(made: Any) -> None:
+    """Tries a calibrator on a few rows of both classes.
+
+    Raises:
+      UserError: it fails on them, or gives no probabilities.
+    """
+    try:
+        made.not_kept  # noqa: B018  which fits one
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 @cache

@@ -10,10 +10,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UserError
+from harness.errors import UserError, none_of
 from harness.files import conf_dir
 
 _PROJECT = Path("pyproject.toml")
+_KEYS = ("conf", "plugins")
 
 
 def plugins() -> list[str]:
@@ -69,4 +70,7 @@ def _table() -> dict[str, Any]:
     found = read.get("tool", {}).get("bce_harness", {})
     if not isinstance(found, dict):
         raise UserError(f"{_PROJECT}: tool.bce_harness is to be a table: [tool.bce_harness]")
+    for key in found:
+        if key not in _KEYS:
+            raise UserError(f"{_PROJECT}: tool.bce_harness.{key}: {key} is {none_of(key, _KEYS)}")
     return found

@@ -1,4 +1,5 @@
-"""What a class of somebody else's can be set to: its parameters, as the fields of a config group.
+"""What a class or function of somebody else's can be set to: its parameters, as fields of a config
+group.
 
 >>> class Net:
 ...     def __init__(self, inputs, *, width: int = 8, init=None, rngs): ...
@@ -20,21 +21,24 @@ Setting = tuple[str, Any, Any]  # its name, its type with what annotates it, its
 
 
 def settings_of(
-    cls: Any, *, after: Sequence[str] = (), given: Sequence[str] = (), choice: str
+    made_by: Any, *, after: Sequence[str] = (), given: Sequence[str] = (), choice: str
 ) -> list[Setting]:
-    """The parameters of ``cls`` that a configuration can hold: numbers, switches and texts.
+    """The parameters of a class or function that a configuration can hold: numbers, switches and
+    texts.
 
     What has another default, such as None, stays at it.
 
     Args:
       after: how the first parameters are called here, which are no settings.
       given: the names of others that are none.
-      choice: what chooses the class, for errors.
+      choice: what chooses it, for errors.
 
     Raises:
       UserError: a parameter has no default, or the first ones are missing.
     """
-    takes = [*inspect.signature(cls.__init__).parameters.values()][1:]
+    call = getattr(made_by, "__init__") if isinstance(made_by, type) else made_by  # noqa: B009
+    own = ["self"] if isinstance(made_by, type) else []
+    takes = [*inspect.signature(call).parameters.values()][len(own) :]
     variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     first = [one for one in takes if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     rest = [
@@ -42,10 +46,10 @@ def settings_of(
     ]
     lacks = [one.name for one in rest if one.default is inspect.Parameter.empty]
     if len(first) < len(after) or lacks:
-        wanted = ", ".join(["self", *after, "number=default", *(f"{one}=..." for one in given)])
+        wanted = ", ".join([*own, *after, "number=default", *(f"{one}=..." for one in given)])
         what = f"{lacks[0]} has no default" if lacks else f"it takes no {after[-1]}"
-        raise UserError(f"{choice}: {what}: write def __init__({wanted})")
-    hints = _hints(cls)
+        raise UserError(f"{choice}: {what}: write def {call.__name__}({wanted})")
+    hints = _hints(call)
     typed = [(one.name, hints.get(one.name, type(one.default)), one.default) for one in rest]
     return [one for one in typed if _is_plain(one[1]) and type(one[2]) in (*_PLAIN, NoneType)]
 
@@ -57,19 +61,25 @@ def chosen_as(
     *,
     bases: tuple[type, ...] = (),
     namespace: dict[str, Any] | None = None,
+    tag: str = "name",
+    free: Sequence[str] = (),
     choice: str,
 ) -> Any:
     """The config dataclass of what is called ``name``: ``settings``, and those of ``bases``.
 
+    Args:
+      tag: the key that says which choice of its group it is.
+      free: keys of ``bases`` that ``settings`` may have too, and then say what they mean.
+
     Raises:
       UserError: ``bases`` have one of ``settings`` already.
     """
-    common = {one.name for base in bases if is_dataclass(base) for one in fields(base)} | {"name"}
-    if taken := common & {key for key, _, _ in settings}:
+    common = {tag}.union(*map(public_names, bases))
+    if taken := (common - {*free}) & {key for key, _, _ in settings}:
         raise UserError(f"{choice}: {min(taken)} is a key of all such choices: rename yours")
     made: Any = make_dataclass(
         given.__name__,
-        [*settings, ("name", Literal[name], name)],
+        [*settings, (tag, Literal[name], name)],
         bases=bases,
         namespace=namespace or {},
         frozen=True,
@@ -91,6 +101,12 @@ def check_storable(made: Any, ours: Sequence[type], *, choice: str) -> None:
             raise UserError(f"{choice}: {key} is {words} where our own have it: rename yours")
 
 
+def public_names(cls: Any) -> set[str]:
+    """The fields and methods of ``cls``, which none of a subclass's may stand in for."""
+    own = {one.name for one in fields(cls)} if is_dataclass(cls) else set()
+    return own | {name for name in dir(cls) if not name.startswith("_")}
+
+
 def takes(cls: Any, name: str) -> bool:
     """Whether ``cls`` is made with a parameter of this name, such as ``random_state``."""
     return name in inspect.signature(cls.__init__).parameters
@@ -106,9 +122,9 @@ def name_of(given: Any, name: str | None) -> str:
     return name or str(getattr(given, "__name__", repr(given)))
 
 
-def _hints(cls: Any) -> dict[str, Any]:
+def _hints(call: Any) -> dict[str, Any]:
     try:
-        return get_type_hints(cls.__init__, include_extras=True)
+        return get_type_hints(call, include_extras=True)
     except Exception:  # names that only a type checker knows
         return {}
 

@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from harness import plugins
-from harness.metrics.definitions import METRICS
+from harness.metrics.calibration import CALIBRATORS
+from harness.metrics.definitions import METRICS, VERSIONS
 from harness.metrics.names import parse
+from harness.metrics.own_calibrator import OWN
 
 THEIRS = {"their_package", "mine", "beside", "my_networks", "my_parts"}
 """The modules that tests bring."""
@@ -21,10 +23,11 @@ def nothing_stays(monkeypatch):
         before = getattr(plugins, name)
         kept = {k: dict(v) if isinstance(v, dict) else v for k, v in before.items()}
         monkeypatch.setattr(plugins, name, kept)
-    metrics = {*METRICS}
+    tables = [(table, {*table}) for table in (METRICS, VERSIONS, CALIBRATORS, OWN)]
     yield
-    for name in {*METRICS} - metrics:
-        del METRICS[name]
+    for table, before in tables:
+        for name in {*table} - before:
+            del table[name]
     parse.cache_clear()
     for name in set(sys.modules) - modules:
         if name.partition(".")[0] in THEIRS:

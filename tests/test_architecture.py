@@ -31,10 +31,12 @@ ALLOWED = {
     "losses": {"errors"},
     "signatures": {"errors"},
     "project": {"errors", "files"},
-    "plugins": {"errors", "signatures", "losses", "models", "optimizers", "metrics", "data"},
+    "plugins": {
+        "errors", "files", "signatures", "losses", "models", "optimizers", "metrics", "data",
+    },
     "models": {"errors", "layout", "signatures"},
     "checkpoints": {"errors", "files"},
-    "optimizers": {"errors", "exact"},
+    "optimizers": {"errors", "exact", "signatures"},
     "metrics": set(),
     "data": {"errors", "exact", "files", "layout", "memory", "signatures"},
     "training": {"losses", "models", "optimizers"},
@@ -63,7 +65,7 @@ ALLOWED = {
     "analyze": {"errors", "files", "keys", "data", "metrics", "record"},
     "reproduce": {
         "errors", "files", "devices", "config", "data", "metrics", "identity", "losses",
-        "analyze",
+        "analyze", "plugins",
     },
     "overrides": {"errors", "files", "config", "plugins", "project"},
     "engines": {
@@ -76,7 +78,7 @@ ALLOWED = {
     },
     "cli": {
         "errors", "files", "devices", "config", "data", "metrics", "predict", "sweep", "analyze",
-        "record", "reproduce", "interface", "overrides", "plugins", "testing",
+        "record", "reproduce", "interface", "overrides", "plugins", "project", "testing",
     },
 }  # fmt: skip
 

@@ -286,6 +286,11 @@ REFUSED = {
         NET.format(takes="", init="self.a = nnx.Dropout(0.5, rngs=rngs)", result="self.a(x)"),
         "let __call__ take dropout_key=None",
     ),
+    "a method's name": (
+        "optimizer",
+        "from harness.plugins import optimizer\n@optimizer\ndef f(learning_rate, decay=0.9): pass",
+        "every optimizer has decay",
+    ),
     "no fit_resample": (
         "sampler",
         PART + "@sampler\nclass f: pass",
@@ -334,6 +339,11 @@ def test_a_project_has_a_conf_of_its_own(harness, parts, monkeypatch):
     project = Path("pyproject.toml")
     project.write_text('[tool.bce_harness]\nplugins = ["my_parts.py"]\nconf = "my_conf"\n')
     assert "tool.bce_harness.conf = 'my_conf' is no folder here" in harness("train", *TINY).err
+    project.write_text("[tool.bce_harness]\nplugin = ['my_parts.py']\n")
+    said = harness("train", *TINY)
+    assert said.code == 2 and len(said.err.splitlines()) == 1
+    assert "pyproject.toml: tool.bce_harness.plugin: plugin is none of 2 choices: did y" in said.err
+    project.write_text('[tool.bce_harness]\nplugins = ["my_parts.py"]\nconf = "my_conf"\n')
     for name, text in {
         "model/deep": "defaults: [ResNet]\ndepth: 5\n",
         "experiment/mine": "# @package _global_\nseed: 7\nevaluation:\n  ece_bins: 9\n",

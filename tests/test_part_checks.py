@@ -1,8 +1,9 @@
-"""The public checks of models, optimizers, samplers, splits and metrics: each of some planted
-faults is found, in a line that says what to do."""
+"""The public checks of models, optimizers, samplers and so on: each of some planted faults is
+found, in a line that says what to do."""
 
 import importlib
 import random
+import sys
 from pathlib import Path
 
 import jax
@@ -13,12 +14,17 @@ import pytest
 from flax import nnx
 
 from harness import plugins
+from harness.overrides.plugging import load
+from harness.reproduce import read
 from harness.testing import (
     FAULTS_OF,
+    check_calibrator,
     check_metric,
     check_model,
     check_optimizer,
     check_sampler,
+    check_schedule,
+    check_source,
     check_split,
 )
 from tests.test_own_kinds import parts as parts
@@ -119,6 +125,11 @@ class Nothing(Twice):
         return X, y
 
 
+class Fifty(Twice):
+    def fit_resample(self, X, y):
+        return np.repeat(X, 50, axis=0), np.repeat(y, 50)
+
+
 class Cut:
     """A sound split: a third of rows drawn."""
 
@@ -179,6 +190,113 @@ def margin(scores, labels):
     return scores[labels == 1].mean() - scores[labels == 0].mean()
 
 
+def ten(probabilities, labels):
+    return 10.0
+
+
+def falling(peak, num_steps):
+    return lambda step: peak * (1 - step / num_steps)
+
+
+def peakless(peak, num_steps):
+    return lambda step: 1 - step / num_steps
+
+
+def shaken(peak, num_steps):
+    height = peak * np.random.random()
+    return lambda step: height
+
+
+def nothing(peak, num_steps):
+    return lambda step: 0 * peak
+
+
+def climbing(peak, num_steps):
+    return lambda step: peak / (num_steps - step - 1)
+
+
+def rows_of(rng):
+    x = rng.normal(size=(200, 2))
+    return {"a": x[:, 0], "b": x[:, 1], "target": (x.sum(1) + rng.normal(size=200) > 0).astype(int)}
+
+
+def drawn_rows(seed=0):
+    return rows_of(np.random.default_rng(seed))
+
+
+def global_rows():
+    return rows_of(np.random)
+
+
+def unseeded_rows():
+    return rows_of(np.random.default_rng())
+
+
+def one_seed_rows(seed=0):
+    return rows_of(np.random.default_rng(1))
+
+
+def telling_rows(seed=0):
+    rows = drawn_rows(seed)
+    return {**rows, "code": rows["target"] + 0.0}
+
+
+def no_labels(seed=0):
+    rows = drawn_rows(seed)
+    return {"a": rows["a"]}
+
+
+class Sides:
+    """A sound calibrator: the shares on either side of 0."""
+
+    def fit(self, logits, labels):
+        shares = [(labels[one].sum() + 1) / (one.sum() + 2) for one in (logits < 0, logits >= 0)]
+        self.shares_ = np.maximum.accumulate(shares)
+
+    def predict(self, logits):
+        return self.shares_[(logits >= 0).astype(int)]
+
+
+class Turned(Sides):
+    def predict(self, logits):
+        return 1 - super().predict(logits)
+
+
+class Percent(Sides):
+    def predict(self, logits):
+        return 100 * super().predict(logits)
+
+
+class Unfitted(Sides):
+    def predict(self, logits):
+        return 1 / (1 + np.exp(-logits))
+
+
+class Sociable(Sides):
+    def predict(self, logits):
+        return (np.argsort(np.argsort(logits)) + 1) / (len(logits) + 1)
+
+
+class Drawing(Sides):
+    def predict(self, logits):
+        return np.sort(np.random.random(len(logits)))
+
+
+class Counting(Sides):
+    fits = 0
+
+    def fit(self, logits, labels):
+        super().fit(logits, labels)
+        Counting.fits += 1
+        self.shares_ = self.shares_ / Counting.fits
+
+
+class Rounding(Sides):
+    def fit(self, logits, labels):
+        logits[:] = np.round(logits)
+        super().fit(logits, labels)
+
+
 FAULTS = [
     ("model", Company, "depends on the other rows"),
     ("model", Unused, "body.net.spare gets no gradient"),
@@ -203,6 +321,27 @@ FAULTS = [
     ("metric", drawn, "function of its arguments alone"),
     ("metric", writes, "work on a copy"),
     ("metric", error, "turn direction or its sign"),
+    ("metric", ten, "whatever the scores it is 10"),
+    ("sampler", Fifty, "of 200 rows it gives 10,000 to train on"),
+    ("schedule", peakless, "rates are not twice as high"),
+    ("schedule", shaken, "a schedule is a function of the step"),
+    ("schedule", nothing, "every rate is 0"),
+    ("schedule", climbing, "schedule=climbing is inf times the peak at step 63"),
+    ("schedule", Sides, "give a function (peak, num_steps)"),
+    ("source", global_rows, "np.random.default_rng(seed)"),
+    ("source", unseeded_rows, "called twice with equal settings it gives other data"),
+    ("source", one_seed_rows, "another seed gives the same data"),
+    ("source", telling_rows, "column 'code' alone ranks the labels"),
+    ("source", no_labels, "no column 'target'"),
+    ("source", Sides, "give a function that returns a table"),
+    ("calibrator", Turned, "a higher logit a lower probability"),
+    ("calibrator", Percent, "return numbers from 0 to 1"),
+    ("calibrator", Unfitted, "fitted to other labels"),
+    ("calibrator", Sociable, "let predict look at each logit alone"),
+    ("calibrator", Drawing, "a calibrator is a function of logits and labels"),
+    ("calibrator", Counting, "fitted twice to the same rows"),
+    ("calibrator", Rounding, "fit writes into the arrays"),
+    ("calibrator", len, "give a class with def fit"),
 ]
 
 
@@ -220,6 +359,10 @@ def test_sound_parts_have_none():
     check_optimizer(optax.amsgrad)
     check_sampler(Twice)
     check_split(Cut)
+    check_schedule(falling)
+    check_schedule(optax.cosine_decay_schedule)
+    check_source(drawn_rows)
+    check_calibrator(Sides)
     check_metric(hit_rate, low=0, high=1)
     with pytest.raises(AssertionError, match=r"leaves its range 0 to 0\.1"):
         check_metric(hit_rate, low=0, high=0.1)
@@ -236,7 +379,10 @@ def test_the_networks_of_the_page_have_none(name, parts):
 
 @pytest.mark.slow
 def test_the_command_says_it(harness, parts):
-    for group, name in (("sampler", "Jittered"), ("split", "Blocks"), ("metric", "profit")):
+    for group, name in {
+        "sampler": "Jittered", "split": "Blocks", "metric": "profit", "source": "clinic",
+        "schedule": "root", "calibrator": "Binned",
+    }.items():  # fmt: skip
         said = harness("check", group, f"my_parts.py:{name}")
         assert (said.code, said.out) == (0, f"{group}={name}: nothing found\n"), said
     said = harness("check", "metric", "my_parts.py:gone")
@@ -254,16 +400,34 @@ class Bad(nnx.Module):
 """
 
 
-@pytest.mark.parametrize(
-    ("group", "check"), [("model", check_model), ("metric", check_metric)], ids=["model", "metric"]
-)
-def test_a_new_part_is_one_to_start_from(group, check, harness):
+NEW = {
+    "model": check_model, "metric": check_metric, "optimizer": check_optimizer,
+    "schedule": check_schedule, "sampler": check_sampler, "split": check_split,
+    "source": check_source, "calibrator": check_calibrator,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("group", NEW)
+def test_a_new_part_is_one_to_start_from(group, harness):
     assert f"harness check {group} mine.py:mine" in harness("new", group, "mine").out
-    plugins.load("mine.py")
-    module = importlib.import_module("mine")
-    check(module.mine)
+    load(["mine.py"])
+    (made,) = plugins.plugged("dataset" if group == "source" else group).values()
+    NEW[group](made() if group == "source" else importlib.import_module("mine").mine)
     assert f"check_{group}(mine)" in Path("test_mine.py").read_text()
     assert "mine.py is there already" in harness("new", group, "mine").err
+
+
+def test_a_new_measure_and_experiment_are_ones_to_start_from(harness):
+    assert "python -m pytest test_mine.py" in harness("new", "measure", "mine").out
+    sys.path.insert(0, str(Path.cwd()))
+    importlib.import_module("mine")
+    made: dict = {}
+    exec(Path("test_mine.py").read_text(), made)
+    made["test_mine"]()
+    assert "harness reproduce theirs --quick" in harness("new", "experiment", "theirs").out
+    experiment = read(Path("experiments/theirs"))
+    assert len(experiment.claims) == 2 and "bce,focal" in experiment.sweeps["losses"].set["loss"]
+    assert "is there already" in harness("new", "experiment", "theirs").err
 
 
 @pytest.mark.slow
@@ -273,5 +437,7 @@ def test_a_new_project_composes_and_has_a_test(harness, monkeypatch):
     said = harness("plan", "-m", "experiment=compare_mine")
     assert said.code == 0 and "30 to train in" in said.out, said
     assert harness("check", "loss", "mine.losses:mine").code == 0
+    said = harness("reproduce", "mine", "--quick")
+    assert said.code == 0 and "ranks-better" in said.out, said
     compile(Path("tests/test_mine.py").read_text(), "test_mine.py", "exec")
     assert "from mine.losses import mine" in Path("tests/test_mine.py").read_text()

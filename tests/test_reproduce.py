@@ -455,7 +455,9 @@ def test_the_index_counts_claims_by_what_they_rest_on(kind, row, tmp_path, monke
     claims["claims"].append(exact | {"than": {"where": "loss = focal"}})
     made = {"columns": {"dataset.kind": kind}}
     fabricated(tmp_path, claims, {"bce": 0.0, "focal": 2.0}, monkeypatch, **made)
-    index = results.write_index(tmp_path / "results", tmp_path / "experiments").read_text()
+    index = results.write_index(
+        tmp_path / "results", [tmp_path / "experiments" / "made"]
+    ).read_text()
     assert f"| {row} data | 1 | 0 | 0 | 0 | 1 |" in index
     assert "| identities (exact) | 1 | 0 | 0 | 0 | 1 |" in index
 

@@ -13,6 +13,7 @@ from harness.analyze.sources.logged import gather
 from harness.analyze.sources.offline import log_files, read_offline
 from harness.data.table_file import ARROW, DELIMITERS, PARQUET
 from harness.errors import UserError
+from harness.metrics import own_calibrator
 from harness.metrics.own import add_logged
 from harness.record.store import (
     Shards,
@@ -30,7 +31,7 @@ from harness.record.wandb_client import served_runs
 __all__ = ["HISTORY_SCHEMA", "INCOMPLETE", "Runs", "complete", "join", "load"]
 
 OBJECTIVE = "evaluation.objective"
-EXTRA_METRICS = "extra_metrics"
+EXTRA_METRICS, CALIBRATORS = "extra_metrics", "evaluation.calibrators"
 RANKS = ("_incomplete", "_bare")  # by which a run that several sources have is chosen
 
 
@@ -74,6 +75,10 @@ def join(parts: Sequence[Runs]) -> Runs:
     runs = runs.unique("run_id", keep="first")
     if EXTRA_METRICS in runs.columns:
         add_logged(runs[EXTRA_METRICS].explode().drop_nulls().unique(maintain_order=True).to_list())
+    if CALIBRATORS in runs.columns:
+        named = runs[CALIBRATORS]
+        named = named.explode() if named.dtype == pl.List else named.str.split(",").explode()
+        own_calibrator.add_logged(named.drop_nulls().unique(maintain_order=True).to_list())
     logging = [name for name in columns.config if name.partition(".")[0] == "wandb"]
     notes = [*(note for part in parts for note in part.notes), *_lacks(runs)]
     return Runs(

@@ -5,11 +5,10 @@ else was measured is explored (`harness.analyze.comparisons`).
 """
 
 from collections.abc import Collection, Sequence
-from typing import get_args
 
 import polars as pl
 
-from harness.metrics.definitions import METRICS, Calibrator
+from harness.metrics.definitions import METRICS, VERSIONS
 from harness.metrics.names import known
 
 RANKING, PROBABILITIES = "Ranking", "Probabilities as they come"
@@ -26,7 +25,7 @@ def wanted(decided: pl.DataFrame, *, headline: str, measured: Collection[str]) -
         decided: of `harness.analyze.decisions`.
         measured: test metrics that there are; what is measured by none is left out.
     """
-    calibrators = [name for name in get_args(Calibrator) if f"{name}/skill" in measured]
+    calibrators = [name for name in VERSIONS if name != "corrected" and f"{name}/skill" in measured]
     own = "platt" if "platt" in calibrators else next(iter(calibrators), "")
     rules = decided["rule"].unique().to_list()
     found = {

@@ -9,19 +9,26 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
+from harness import plugins
 from harness.cli.terminal import Parser, wide_console
 from harness.data.named import Catalogue, listing
 from harness.errors import UserError
 from harness.files import conf_dir
 from harness.overrides.checking import completed, read_value
+from harness.overrides.plugging import with_plugins
+from harness.project import conf_dirs
 
 
 def data(arguments: list[str]) -> None:
-    """`harness data list | fetch NAME... | describe NAME [key=value ...]`: the named data sets."""
+    """`harness data list | fetch NAME... | describe NAME [key=value ...]`: the named data sets.
+
+    Those of your own are named by plugins=[my_data.py], in pyproject.toml, or as my_data.py:name.
+    """
     parser = Parser(prog="harness data", description=data.__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     listed = commands.add_parser("list", help="every named data set; downloads nothing")
     listed.add_argument("pattern", nargs="?", help="of names or applications: 'keel/*', fraud")
+    listed.add_argument("overrides", nargs="*", help="plugins=[...]")
     fetched = commands.add_parser("fetch", help="download data sets or suites, and check them")
     fetched.add_argument("names", nargs="+", metavar="NAME", help="a data set or a suite")
     one = commands.add_parser(
@@ -34,7 +41,18 @@ def data(arguments: list[str]) -> None:
     one.add_argument("overrides", nargs="*", help="such as path=my.csv target=label")
     one.add_argument("--output", type=Path, help="a picture as .svg or .png, or a page as .html")
     given = parser.parse_args(arguments)
-    catalogue = Catalogue(conf_dir())
+    if given.command == "list" and (given.pattern or "").startswith("plugins="):
+        given.pattern, given.overrides = None, [given.pattern, *given.overrides]
+    if given.command == "fetch":
+        given.overrides = [one for one in given.names if one.startswith("plugins=")]
+        given.names = [one for one in given.names if one not in given.overrides]
+    if given.command == "describe":
+        chosen, *given.overrides = with_plugins([f"dataset={given.name}", *given.overrides])
+        given.name = chosen.partition("=")[2]
+    else:
+        with_plugins(given.overrides)
+    also = tuple(one for one in conf_dirs() if one != conf_dir())
+    catalogue = Catalogue(conf_dir(), also, plugins.plugged("dataset"))
     console = wide_console(200 if given.command == "list" else 160)
     if given.command == "list":
         console.print(listing(list(catalogue.overviews(given.pattern))))
@@ -75,6 +93,7 @@ def _fetch(catalogue: Catalogue, asked: list[str], console: Console) -> None:
 
 def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
     """The data source `name` of conf/dataset, with ``key=value`` changes."""
+    overrides = [one for one in overrides if not one.startswith("plugins=")]
     if name not in catalogue.names():
         close = difflib.get_close_matches(name, catalogue.names(), n=3)
         meant = f"did you mean {', '.join(close)}? " if close else ""
@@ -86,7 +105,8 @@ def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
         key, value = read_value(*completed([text]))
         changes[key.removeprefix("dataset.")] = value
     try:
-        recorded = OmegaConf.load(catalogue.path(name))
+        own = {"kind": name} if name in catalogue.plugged else None
+        recorded = OmegaConf.load(catalogue.path(name)) if own is None else OmegaConf.create(own)
         values = OmegaConf.merge(recorded, OmegaConf.create(changes))
         plain = OmegaConf.to_container(values, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:

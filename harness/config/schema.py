@@ -36,6 +36,7 @@ from harness.errors import UserError, shown
 from harness.metrics import names as metric_names
 from harness.metrics import own
 from harness.metrics.definitions import METRICS
+from harness.metrics.own_calibrator import OWN
 from harness.metrics.settings import Evaluation
 
 
@@ -52,11 +53,11 @@ class _Plugged:
     """What a union of our own choices takes besides: the plugged choices of ``group``."""
 
     def __init__(self, group: str):
-        self.group = group
+        self.group, self.tag = group, plugins.tag_of(group)
         self.marks = WrapValidator(self.validated), WrapSerializer(self.dumped)
 
     def validated(self, values: Any, ours: Any) -> Any:
-        name = values.get("name") if isinstance(values, Mapping) else None
+        name = values.get(self.tag) if isinstance(values, Mapping) else None
         kind: Any = plugins.plugged(self.group).get(name) if isinstance(name, str) else None
         return ours(values) if kind is None else _adapter(kind).validate_python(values)
 
@@ -82,7 +83,10 @@ if TYPE_CHECKING:  # the unions below are built from tables, which a type checke
     AnySchedule = Any
     AnyEngine = Any
 else:
-    AnyDataset = Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")]
+    AnyDataset = Annotated[
+        Annotated[reduce(or_, sources.DATASETS), Discriminator("kind")],
+        *_Plugged("dataset").marks,
+    ]
     AnySplit = Annotated[
         Annotated[
             reduce(or_, (Annotated[kind, Tag(kind.name)] for kind in splitters.SPLITTERS)),
@@ -105,7 +109,10 @@ else:
         Annotated[reduce(or_, optimizers.OPTIMIZERS), Discriminator("name")],
         *_Plugged("optimizer").marks,
     ]
-    AnySchedule = Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")]
+    AnySchedule = Annotated[
+        Annotated[reduce(or_, optimizers.SCHEDULES), Discriminator("name")],
+        *_Plugged("schedule").marks,
+    ]
     AnyEngine = Annotated[reduce(or_, engines.ENGINES), Discriminator("name")]
 
 
@@ -297,6 +304,12 @@ def parse(values: Mapping[str, Any]) -> Config:
     if isinstance(METRICS[wanted], own.OwnMetric) and wanted not in config.extra_metrics:
         raise UserError(
             f"evaluation.objective={wanted} is not measured: add extra_metrics=[{wanted}]"
+        )
+    own_calibrator = OWN.get(config.evaluation.calibrator or "")
+    if config.training.save_model and own_calibrator is not None and own_calibrator.not_kept:
+        raise UserError(
+            f"evaluation.calibrator={own_calibrator.name}: no saved model can hold it "
+            f"({own_calibrator.not_kept}): mend it, or training.save_model=false"
         )
     if config.init.fresh_head and config.init.params is None:
         raise UserError("init.fresh_head=true takes the body from init.params: give init.params")

@@ -4,14 +4,15 @@ Listing asks the sources what they record: it downloads nothing, and loads nothi
 sets inside scikit-learn, so that it is there at once.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from rich.table import Table
 from rich.text import Text
 
@@ -22,16 +23,23 @@ from harness.errors import UserError
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The data sets that ``conf``, the folder of all config groups, names."""
+    """The data sets that ``conf``, the folder of all config groups, names.
+
+    And those that a user has: in folders ``also`` of his own, and ``plugged`` sources by name.
+    """
 
     conf: Path
+    also: tuple[Path, ...] = ()
+    plugged: Mapping[str, Any] = field(default_factory=dict)
 
     def names(self) -> list[str]:
         """All choices of `dataset=`, such as `pima` and `keel/yeast4`."""
-        folder = self.conf / "dataset"
-        return sorted(
-            path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml")
+        files = (
+            path.relative_to(folder).with_suffix("").as_posix()
+            for folder in (conf / "dataset" for conf in (self.conf, *self.also))
+            for path in folder.rglob("*.yaml")
         )
+        return sorted([*files, *self.plugged])
 
     def suites(self) -> list[str]:
         """All choices of `dataset_suite=`."""
@@ -54,8 +62,11 @@ class Catalogue:
         return [name]
 
     def path(self, name: str) -> Path:
-        """A data set's file."""
-        return self.conf / "dataset" / f"{name}.yaml"
+        """A data set's file; there is none of a plugged one."""
+        found = (conf / "dataset" / f"{name}.yaml" for conf in (self.conf, *self.also))
+        return next(
+            (path for path in found if path.exists()), self.conf / "dataset" / f"{name}.yaml"
+        )
 
     def families(self, names: Collection[str]) -> dict[str, str]:
         """The family of each of ``names`` that is of this catalogue and has kin in it: what data
@@ -65,12 +76,13 @@ class Catalogue:
 
     def config(self, name: str) -> dict[str, Any]:
         """What that file says; `???` where the user must give a value."""
-        return _read(self.path(name))
+        return {"kind": name} if name in self.plugged else _read(self.path(name))
 
     def overviews(self, pattern: str | None = None) -> Iterator[tuple[str, Overview]]:
         """The data sets whose name or application matches ``pattern`` (`keel/*`, `fraud`); all."""
         for name in self.names():
-            overview = _overview(self.config(name))
+            plugged = self.plugged.get(name)
+            overview = _overview(self.config(name)) if plugged is None else plugged().overview()
             if pattern is None or any(
                 fnmatchcase(text, pattern) for text in (name, overview.application)
             ):
@@ -82,7 +94,8 @@ _SOURCES: TypeAdapter = TypeAdapter(AnySource)
 
 def _overview(values: dict[str, Any]) -> Overview:
     if "???" not in values.values():
-        return _SOURCES.validate_python(values).overview()
+        with suppress(ValidationError):  # a user's own file may be composed of others
+            return _SOURCES.validate_python(values).overview()
     # What data it is, is the user's to say.
     return Overview(
         rows=None,

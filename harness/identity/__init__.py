@@ -15,14 +15,17 @@ from harness.config import Config, dump
 from harness.errors import UserError
 from harness.identity.code import code_hash
 from harness.identity.families import NAMED as NAMED
-from harness.identity.families import Family, family_hash, family_named, family_of, metric_hash
+from harness.identity.families import Family, family_hash, family_named, family_of, source_hash
 from harness.identity.families import own_hash as own_hash
 from harness.identity.machine import environment as environment
 from harness.keys import BESIDE_A_RUN
+from harness.metrics.own_calibrator import OWN
 from harness.metrics.settings import WHERE_SET
 
 # What a run goes through where one of its keys that count `WHERE_SET` is.
 WATCHING = ("harness.watching.watched", "harness.watching.scored")
+# What a calibrator that is not ours passes besides its own code.
+CALIBRATING = "harness.metrics.own_calibrator.OwnCalibrator"
 
 
 def numerics(config: Config) -> str:
@@ -59,7 +62,7 @@ def described_metrics(config: Config) -> list[str]:
         if name not in known:
             raise UserError(f"extra_metrics=[{name}]: name its module: plugins=[my_module.py]")
     found = (known[name] for name in config.extra_metrics)
-    return [made.described(metric_hash(made.function)) for made in found]
+    return [made.described(source_hash(made.function)) for made in found]
 
 
 def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | None = None) -> str:
@@ -81,4 +84,6 @@ def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | N
     parts = [values, data_fingerprint, numerics(config)]
     if later != unset:
         parts.append(code_hash(WATCHING))
+    if own := [OWN[name].given for name in config.evaluation.calibrators if name in OWN]:
+        parts.append(source_hash(CALIBRATING, *own))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

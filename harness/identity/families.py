@@ -50,6 +50,7 @@ OWN = {
     "optimizer": "harness.optimizers.own.as_optimizer",
     "sampler": "harness.data.sampler.own.as_sampler",
     "split": "harness.data.own_splitter.as_splitter",
+    "schedule": "harness.optimizers.own_schedule.as_schedule",
 }
 # What only checks, says, times or keeps something: no number follows from it.
 NOT_FOLLOWED = frozenset(
@@ -118,15 +119,15 @@ def own_hash(*chosen: Any) -> str:
     return code_hash(own) if own else ""
 
 
-def metric_hash(function: Any) -> str:
-    """The same of the function of a metric that is not ours."""
-    return _metric_hash(function, plugins.generation())
+def source_hash(*given: Any) -> str:
+    """The same of functions and classes that are no choice of a group, such as metrics'."""
+    return _source_hash(given, plugins.generation())
 
 
 @lru_cache(maxsize=64)
-def _metric_hash(function: Any, generation: int) -> str:
+def _source_hash(given: tuple[Any, ...], generation: int) -> str:
     _read_anew(generation)
-    return code_hash([function])
+    return code_hash(given)
 
 
 def _roots(family: Family) -> list[str | Any]:

@@ -15,7 +15,7 @@ from math import log
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.metrics.definitions import VERSIONS, Calibrator
+from harness.metrics.definitions import VERSIONS
 from harness.metrics.logistic import Groups, fit_logistic, groups_of, standardised
 from harness.metrics.probability_metrics import isotonic_fit
 from harness.metrics.ranked_rows import Array, Ranking
@@ -45,12 +45,12 @@ class Fitted:
         return {name: values[run : run + 1] for name, values in self.parameters.items()}
 
 
-def kept_names(calibrator: Calibrator) -> tuple[str, ...]:
+def kept_names(calibrator: str) -> tuple[str, ...]:
     """What `Fitted.kept` of a run is called: single numbers, but for isotonic regression."""
     return ("knots", "probs") if calibrator == "isotonic" else VERSIONS[calibrator].parameters
 
 
-def is_calibration(calibrator: Calibrator, kept: Mapping[str, NDArray[np.float64]]) -> bool:
+def is_calibration(calibrator: str, kept: Mapping[str, NDArray[np.float64]]) -> bool:
     """Whether finite numbers of the right shapes are what `Fitted.kept` may be: no map decreases.
 
     >>> is_calibration("platt", {"platt_slope": np.array([-1.0]), "platt_intercept": np.zeros(1)})
@@ -65,9 +65,7 @@ def is_calibration(calibrator: Calibrator, kept: Mapping[str, NDArray[np.float64
     return all(float(kept[name][0]) >= 0 for name in kept_names(calibrator)[:-1])
 
 
-def calibrated(
-    logits: Array, *, calibrator: Calibrator, kept: Mapping[str, NDArray[np.float64]]
-) -> Array:
+def calibrated(logits: Array, *, calibrator: str, kept: Mapping[str, NDArray[np.float64]]) -> Array:
     """Raw logits (n,), calibrated by what was `Fitted.kept` of a run."""
     if calibrator == "isotonic":
         return _between(logits, kept["knots"], kept["probs"])
@@ -204,7 +202,7 @@ def _between(logits: Array, knots: Array, probs: Array) -> Array:
     return np.log(found) - np.log1p(-found)
 
 
-CALIBRATORS: Mapping[Calibrator, Callable[[Ranking], Fitted]] = {
+CALIBRATORS: Mapping[str, Callable[[Ranking], Fitted]] = {
     "temperature": fit_temperature,
     "platt": fit_platt,
     "isotonic": fit_isotonic,
@@ -212,7 +210,7 @@ CALIBRATORS: Mapping[Calibrator, Callable[[Ranking], Fitted]] = {
 }
 
 
-def _named(calibrator: Calibrator, *parameters: Array) -> dict[str, Array]:
+def _named(calibrator: str, *parameters: Array) -> dict[str, Array]:
     return dict(zip(VERSIONS[calibrator].parameters, parameters, strict=True))
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator
 
 from harness.metrics.definitions import METRICS, RULES, VERSIONS, Calibrator, Criterion, Metric
 from harness.metrics.names import End, MetricName, parse, stated_rule, threshold_fact
+from harness.metrics.own_calibrator import OWN
 
 # Of a key that a run's identity holds only where it is set: it came after runs that lack it.
 WHERE_SET = {"identity": "where set"}
@@ -39,6 +40,19 @@ def _objective(text: str) -> str:
 
 
 Objective = Annotated[str, AfterValidator(_objective)]
+
+
+def _calibrator(text: str) -> str:
+    """Raises ValueError where no calibrator, ours or plugged in, is called so."""
+    known = [*get_args(Calibrator), *OWN]
+    if text not in known:
+        raise ValueError(
+            f"is none of {', '.join(known)}; an own one's module is named by plugins=[my_module.py]"
+        )
+    return text
+
+
+CalibratorName = Annotated[str, AfterValidator(_calibrator)]
 
 
 @dataclass(frozen=True)
@@ -112,8 +126,8 @@ class Evaluation:
     alerts: Annotated[float, Gt(0)] = 0.05
     max_fpr: Annotated[float, Gt(0), Le(1)] = 0.1
     ece_bins: Annotated[int, Ge(2), Le(1000)] = 15
-    calibrators: tuple[Calibrator, ...] = get_args(Calibrator)
-    calibrator: Calibrator | None = "platt"
+    calibrators: tuple[CalibratorName, ...] = get_args(Calibrator)
+    calibrator: CalibratorName | None = "platt"
     decompositions: bool = True
     bootstrap: Annotated[int, Ge(0), Le(100_000)] = 0
     bootstrap_level: Annotated[float, Gt(0), Lt(1)] = 0.95

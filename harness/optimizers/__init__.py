@@ -18,6 +18,7 @@ from harness.optimizers.first_order import (
     RMSProp,
 )
 from harness.optimizers.own import as_optimizer
+from harness.optimizers.own_schedule import as_schedule
 from harness.optimizers.plateau import (
     PlateauRule,
     PlateauState,
@@ -70,6 +71,7 @@ __all__ = [
     "Schedule",
     "WarmupCosine",
     "as_optimizer",
+    "as_schedule",
     "learning_rates",
     "plateau_rule",
     "plateau_shapes",

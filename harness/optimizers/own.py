@@ -6,7 +6,7 @@
 """
 
 import inspect
-from dataclasses import fields, make_dataclass
+from dataclasses import make_dataclass
 from types import FunctionType
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import optax
 
 from harness.errors import UserError
 from harness.optimizers.base import NonNegative, Optimizer, named
+from harness.signatures import public_names
 
 
 def as_optimizer(given: Any, name: str | None = None) -> type[Optimizer]:
@@ -63,10 +64,10 @@ def _of_factory(given: Any, name: str) -> tuple[list[Any], dict[str, Any]]:
             "hyperparameters with defaults, such as momentum=0.9"
         )
     numbers = [one for one in rest if type(one.default) is float]
-    taken = {one.name for one in fields(Optimizer)} - {"weight_decay"}
+    taken = public_names(Optimizer) - {"weight_decay"}
     if clash := taken & {one.name for one in numbers}:
         raise UserError(
-            f"optimizer={name}: every optimizer has {clash.pop()}: give that number another name"
+            f"optimizer={name}: every optimizer has {min(clash)}: give that number another name"
         )
 
     def rule(self: Any, schedule: optax.Schedule) -> optax.GradientTransformation:

@@ -57,8 +57,12 @@ def load(specs: Iterable[str]) -> list[str]:
         plugins.check_traced(made)
     for made in plugins.plugged("optimizer").values():
         plugins.check_stepped(made)
+    for made in plugins.plugged("schedule").values():
+        plugins.check_scheduled(made)
     for made in plugins.plugged("metric").values():
         plugins.check_measured(made)
+    for made in plugins.plugged("calibrator").values():
+        plugins.check_calibrated(made)
     return loaded
 
 

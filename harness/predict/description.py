@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from harness.data.columns import Column
@@ -17,7 +17,6 @@ from harness.data.table import marks_of
 from harness.data.table_file import CsvFormat
 from harness.errors import UserError, none_of
 from harness.layout import MOST_IDS, TABLE, Part, laid_out
-from harness.metrics.definitions import Calibrator
 from harness.metrics.settings import Costs
 from harness.predict.drift import Spread
 
@@ -127,7 +126,7 @@ class Description:
     room: Count
     reading: Reading
     recipe: Recipe
-    calibrator: Calibrator | None
+    calibrator: Annotated[str, MaxLen(61)] | None
     threshold: Threshold
     labels: Labels
     prior: Rate

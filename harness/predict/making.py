@@ -16,10 +16,11 @@ from harness.data.columns import Column, columns_of
 from harness.data.dataset import Dataset
 from harness.data.table import CsvTable, TableDescription
 from harness.data.table_file import CsvFormat
+from harness.errors import UserError
 from harness.keys import is_beside
 from harness.layout import parts_of
 from harness.metrics.calibration import CALIBRATORS
-from harness.metrics.definitions import Calibrator
+from harness.metrics.own_calibrator import OWN, rows_of
 from harness.metrics.ranked_rows import rank_rows
 from harness.predict.description import (
     FORMAT,
@@ -44,6 +45,9 @@ def model_of(run: Run, dataset: Dataset, params: Mapping[str, np.ndarray], recor
     Args:
       params: of its best epoch, in the run's own sizes: there is one.
       record: what the run leaves. Its validation scores fit the calibrator again, to the bit.
+
+    Raises:
+      UserError: the calibrator is not ours, and cannot be kept.
     """
     config, data = run.config, run.data(dataset)
     kept = _calibration(record, config.evaluation.calibrator)
@@ -95,17 +99,31 @@ def model_of(run: Run, dataset: Dataset, params: Mapping[str, np.ndarray], recor
     return Model(description, arrays | calibration_arrays(kept), run.run_id)
 
 
-def _calibration(record: Record, calibrator: Calibrator | None) -> dict[str, np.ndarray]:
+def _calibration(record: Record, calibrator: str | None) -> dict[str, np.ndarray]:
     """What the configured calibrator keeps; nothing without one, or where it cannot be fitted."""
     if calibrator is None:
         return {}
     scored = record.predictions["validation"]
     labels = scored.labels[None]
     ranking = rank_rows(logits=scored.logits[None], labels=labels, valid=np.ones_like(labels, bool))
+    if calibrator in OWN:
+        return _own_calibration(calibrator, *rows_of(ranking, 0))
     fitted = CALIBRATORS[calibrator](ranking)
     if not all(np.isfinite(values).all() for values in fitted.parameters.values()):
         return {}
     return fitted.kept(0)
+
+
+def _own_calibration(
+    calibrator: str, logits: np.ndarray, labels: np.ndarray
+) -> dict[str, np.ndarray]:
+    own = OWN[calibrator]
+    if own.not_kept:
+        raise UserError(f"{own.not_kept}: a saved model holds such alone (evaluation.calibrator)")
+    try:
+        return own.kept(own.fitted(logits, labels))
+    except ValueError:
+        return {}
 
 
 def _slices(columns: Sequence[Column]) -> Iterator[tuple[Column, slice]]:

@@ -28,12 +28,14 @@ from harness.data.table_file import TableFile
 from harness.errors import UserError, listed
 from harness.losses import LossFn
 from harness.metrics.calibration import (
+    CALIBRATORS,
     calibrated,
     is_calibration,
     kept_names,
     prior_shift,
     shift_prior,
 )
+from harness.metrics.own_calibrator import OWN, OwnCalibrator, is_state
 from harness.models import Inputs
 from harness.predict.description import Description, dumped, read
 
@@ -248,12 +250,22 @@ class Model:
     def _final_logits(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
         """Log-odds of the probabilities, of raw logits (n,)."""
         calibrator = self.description.calibrator
+        if calibrator in OWN:
+            return self._own_calibrated(OWN[calibrator], logits)
         if calibrator is not None:
             return calibrated(logits, calibrator=calibrator, kept=self._calibration)
         posterior = self._loss.posterior_logits(logits)
         if posterior is None:
             return logits
         return shift_prior(posterior, shift=self.description.recipe.prior_shift)
+
+    def _own_calibrated(
+        self, own: OwnCalibrator, logits: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        try:
+            return own.mapped(own.restored(self._calibration), logits)
+        except ValueError as error:
+            raise UserError(f"{self.place}: {error}") from None
 
     @cached_property
     def _network(self) -> Any:
@@ -301,7 +313,18 @@ class Model:
         if pads and not (models.takes_padding(self._network) and not self._inputs.cardinalities):
             raise UserError(f"{self.place}: no model: its network has no room for more features")
         calibrator = self.description.calibrator
-        if calibrator is not None:
+        if calibrator is not None and calibrator not in CALIBRATORS:
+            raise UserError(
+                f"{self.place}: no model: its calibrator {calibrator!r} is plugged in nowhere: "
+                "name its module, plugins=[my_module.py]"
+            )
+        if calibrator in OWN:
+            wanted |= {
+                name: values.shape[:1]
+                for name, values in self.arrays.items()
+                if name.startswith(_CALIBRATOR) and is_state(name.removeprefix(_CALIBRATOR))
+            }
+        elif calibrator is not None:
             knots = self.arrays.get(f"{_CALIBRATOR}knots", np.zeros(1)).shape
             size = knots if calibrator == "isotonic" and len(knots) == 1 and knots[0] else (1,)
             wanted |= {f"{_CALIBRATOR}{name}": size for name in kept_names(calibrator)}
@@ -318,7 +341,9 @@ class Model:
                 )
             if not np.isfinite(values).all():
                 raise UserError(f"{self.place}: no model: array {name!r} is not finite")
-        if calibrator is not None and not is_calibration(calibrator, self._calibration):
+        if calibrator is None or calibrator in OWN:
+            return
+        if not is_calibration(calibrator, self._calibration):
             raise UserError(f"{self.place}: no model: its calibrator is no increasing map")
 
 

@@ -20,7 +20,8 @@ from harness.identity import NAMED, numerics_named
 from harness.reproduce.claims import Claim, Experiment, Side, Sweep, Tune
 from harness.reproduce.computed import TABLES
 from harness.reproduce.judging import Pairs
-from harness.reproduce.quantities import MEASURES, Rows
+from harness.reproduce.quantities import Rows
+from harness.reproduce.quantities import measures as known_measures
 
 RUNS = "runs"
 GENERATED = [kind.kind for kind in SYNTHETIC]
@@ -247,7 +248,7 @@ def _add_measures(
     stored: tuple[Runs, ...],
 ) -> None:
     for name, given in measures.items():
-        derive = _derivation(experiment, "measures", name, given, MEASURES)
+        derive = _derivation(experiment, "measures", name, given, known_measures())
         on = given.get("table", RUNS)
         if on not in tables:
             raise UserError(f"{experiment.name}: measures.{name}: no table {on!r}")

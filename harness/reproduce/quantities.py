@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.special import entr, expit, logit
 
+from harness import plugins
 from harness.analyze.runs import Runs
 from harness.config import AnyDataset, config_keys, parse_as
 from harness.data import library
@@ -304,3 +305,36 @@ MEASURES: dict[str, Callable[..., pl.Series]] = {
     "floor": floor,
     "clean": clean,
 }
+
+
+def measures() -> dict[str, Callable[..., pl.Series]]:
+    """`MEASURES`, and those that are plugged in.
+
+    Raises:
+      UserError: one of these has the name of one of ours.
+    """
+    own = plugins.plugged("measure")
+    if clash := MEASURES.keys() & own.keys():
+        name = min(clash)
+        raise UserError(f"measure {name} of {own[name].__module__} is one of ours: rename yours")
+    return {**MEASURES, **{name: _own(name, function) for name, function in own.items()}}
+
+
+def _own(name: str, function: Callable[..., Any]) -> Callable[..., pl.Series]:
+    def derive(rows: Rows, **given: Any) -> pl.Series:
+        try:
+            column = function(rows, **given)
+            found = column if isinstance(column, pl.Series) else pl.Series(np.asarray(column))
+        except UserError:
+            raise
+        except Exception as error:
+            told = " ".join(str(error).split())
+            raise UserError(f"measure {name}: {type(error).__name__}: {told}") from error
+        if len(found) != rows.table.height:
+            raise UserError(
+                f"measure {name} gives {len(found)} values of {rows.table.height} rows: return one "
+                "a row"
+            )
+        return found
+
+    return derive

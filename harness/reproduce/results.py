@@ -7,7 +7,7 @@ import json
 import math
 import platform
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +26,7 @@ from harness.analyze.keys import resolve, varying
 from harness.analyze.report import rank_rows
 from harness.files import write_whole
 from harness.identity import environment
-from harness.reproduce.claims import Experiment, Figure, experiments, plain_values, read
+from harness.reproduce.claims import Experiment, Figure, plain_values, read
 from harness.reproduce.judging import Verdict, Word, compared, finding, region
 from harness.reproduce.observed import RUNS, Observed, select
 
@@ -314,15 +314,15 @@ def _spec(rows: pl.DataFrame, figure: Figure) -> dict[str, Any]:
     }
 
 
-def write_index(results: Path, root: Path) -> Path:
-    """Lists the claims of all experiments below ``root``, with what ``results`` say of them."""
+def write_index(results: Path, folders: Iterable[Path]) -> Path:
+    """Lists the claims of the experiments in ``folders``, with what ``results`` say of them."""
     lines = [
         "# Every claim, and what became of it",
         "",
         "Written by `harness reproduce`; each section is an experiment, and its title leads to its",
         "tables and figures.",
     ]
-    asked = [read(root / name) for name in experiments(root)]
+    asked = [read(folder) for folder in folders]
     known = {one.name: read_json(results / one.name / VERDICTS).get("claims", []) for one in asked}
     lines += ["", *_counts([claim for claims in known.values() for claim in claims])]
     for experiment in asked:

@@ -1,8 +1,9 @@
-"""Checks of models, optimizers, samplers, splits and metrics, by arrays as a run gives them."""
+"""Checks of models, optimizers, samplers, ..., by arrays as a run gives them."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields, replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -12,14 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from harness.data.dataset import Dataset
+from harness.data.describe import describe
+from harness.data.own_source import OwnSource, as_source
 from harness.data.own_splitter import as_splitter
 from harness.data.sampler import TrainingPart
 from harness.data.sampler.own import as_sampler
 from harness.errors import UserError
 from harness.layout import TABLE, Layout, Part
 from harness.metrics.own import OwnMetric, as_metric
+from harness.metrics.own_calibrator import OwnCalibrator, as_calibrator
 from harness.models import Inputs, Model, as_model, named_params, network, set_params
-from harness.optimizers import Optimizer, as_optimizer
+from harness.optimizers import Optimizer, Schedule, as_optimizer, as_schedule
 from harness.plugins import check_measured, check_stepped, plugged
 
 Faults = Iterator[str]
@@ -33,6 +37,8 @@ ARRAYS: tuple[tuple[tuple[int, ...], int | None], ...] = (
     ((12,), 20),
 )
 ROWS = 24
+# Times as many rows as a training part had, from which on a sampler is at fault: balance takes 2.
+MOST_ROWS = 4
 _WRITES = "it writes into the X or y that it is given: work on a copy"
 _GLOBAL = "it draws from a global generator, so that a run's bits hang on its company: "
 
@@ -65,6 +71,22 @@ def check_metric(given: Any, /, **known: Any) -> None:
     """The same of a metric; ``known`` as of `harness.metrics.own.as_metric`, where it has no
     decorator."""
     _raise(metric_faults(given, **known))
+
+
+def check_schedule(given: Any, /) -> None:
+    """The same of a schedule; see `harness.optimizers.as_schedule`."""
+    _raise(schedule_faults(given))
+
+
+def check_source(given: Any, /, **described: Any) -> None:
+    """The same of a data source; ``described`` as of `harness.data.own_source.as_source`, where it
+    has no decorator."""
+    _raise(source_faults(given, **described))
+
+
+def check_calibrator(given: Any, /) -> None:
+    """The same of a calibrator; see `harness.metrics.own_calibrator.as_calibrator`."""
+    _raise(calibrator_faults(given))
 
 
 def _raise(faults: Faults) -> None:
@@ -275,6 +297,12 @@ def sampler_faults(given: Any) -> Faults:
         yield "another random_state makes the same rows: draw from it"
     if len(first.rows) == len(labels) and not len(first.synthetic):
         yield "of 40 positives in 200 rows it changes nothing: return other rows, or leave it out"
+    given_back = len(first.rows) + len(first.synthetic)
+    if given_back > MOST_ROWS * len(labels):
+        yield (
+            f"of 200 rows it gives {given_back:,} to train on, though twice the commoner class is "
+            f"balance: return fewer than {MOST_ROWS} times as many"
+        )
 
 
 def _writes(function: Callable[[Any, Any], Any], *arrays: Any) -> bool:
@@ -351,6 +379,9 @@ def metric_faults(given: Any, **known: Any) -> Faults:
     except ValueError as error:
         yield f"{error}: it is to give a number of any rows that hold both classes"
         return
+    if len({value, moved, best, worst, stretched}) == 1:
+        yield f"whatever the scores it is {value:g}: let it depend on them"
+        return
     if state.moved:
         yield _GLOBAL + "a metric is a function of its arguments alone"
     if value != again:
@@ -374,10 +405,98 @@ def metric_faults(given: Any, **known: Any) -> Faults:
         )
 
 
+def schedule_faults(given: Any) -> Faults:
+    """The same of a schedule."""
+    try:
+        chosen = _made(given, Schedule, as_schedule)
+        with _watched() as state:
+            first, again = (np.asarray(chosen.schedule(64)(jnp.arange(64))) for _ in range(2))
+        for steps in (1, 2, 1000):
+            chosen.schedule(steps)(jnp.arange(steps))
+    except UserError as error:
+        yield str(error)
+        return
+    if state.moved:
+        yield _GLOBAL + "a schedule is a function of the step"
+    if not np.array_equal(first, again):
+        yield "called twice it gives other rates: keep no state, and draw nothing"
+    if not first.any():
+        yield "every rate is 0, so that nothing is learned: multiply by peak"
+    if (factory := getattr(type(chosen), "given", None)) is None:  # one of ours takes no peak
+        return
+    shared = {one.name for one in fields(Schedule)} | {"name"}
+    own = {key: value for key, value in vars(chosen).items() if key not in shared}
+
+    def under(peak: float) -> Any:
+        schedule = factory(peak, 64, **own)
+        return jax.vmap(lambda step: jnp.asarray(schedule(step), jnp.float32))(jnp.arange(64))
+
+    if not np.allclose(under(2.0), 2 * under(1.0), rtol=1e-4, atol=1e-6):
+        yield "of twice the peak its rates are not twice as high: multiply by peak, add nothing"
+
+
+def source_faults(given: Any, **described: Any) -> Faults:
+    """The same of a data source."""
+    try:
+        chosen = _made(given, OwnSource, lambda one: as_source(one, **described))
+        with _watched() as state:
+            first, again = chosen.load(), chosen.load()
+    except UserError as error:
+        yield str(error)
+        return
+    if state.moved:
+        yield _GLOBAL + "take seed=0, and np.random.default_rng(seed)"
+    if first.fingerprint != again.fingerprint:
+        yield (
+            "called twice with equal settings it gives other data, so that its runs are trained "
+            "anew each time: draw from a seed that it takes"
+        )
+    if isinstance(getattr(chosen, "seed", None), int):
+        other = replace(chosen, seed=chosen.seed + 1).load()
+        if other.fingerprint == first.fingerprint:
+            yield "another seed gives the same data: draw from it, or leave it out"
+    for column in describe(first).suspects:
+        yield (
+            f"column {column.name!r} alone ranks the labels almost without an error (AUROC "
+            f"{column.auroc:.3f}): drop it where it would not be known before the label"
+        )
+
+
+def calibrator_faults(given: Any) -> Faults:
+    """The same of a calibrator."""
+    rng = np.random.default_rng(0)
+    logits = np.sort(rng.normal(size=120)).round(2)
+    labels = (rng.random(120) < 1 / (1 + np.exp(-2 * logits - 1))).astype(np.int8)
+    new = np.linspace(-20, 20, 41)
+    try:
+        made = given if isinstance(given, OwnCalibrator) else as_calibrator(given)
+        with _watched() as state:
+            fitted, again = made.fitted(logits, labels), made.fitted(logits, labels)
+            found, repeated = made.mapped(fitted, new), made.mapped(again, new)
+        lonely = np.concatenate([made.mapped(fitted, one[None]) for one in new])
+        other = made.mapped(made.fitted(logits, 1 - labels[::-1]), new)
+    except ValueError as error:
+        yield str(error)
+        return
+    if state.moved:
+        yield _GLOBAL + "a calibrator is a function of logits and labels"
+    if not np.array_equal(found, repeated):
+        yield "fitted twice to the same rows it gives other probabilities: keep no state"
+    if not np.allclose(found, lonely, rtol=1e-9, atol=1e-9):
+        yield "a row's probability depends on the other rows: let predict look at each logit alone"
+    if np.array_equal(found, other):
+        yield "fitted to other labels it gives the same probabilities: use labels"
+    if _writes(lambda *rows: made.given().fit(*rows), logits, labels):
+        yield "fit writes into the arrays that it is given: work on a copy"
+
+
 FAULTS_OF: Mapping[str, Callable[[Any], Faults]] = {
     "model": model_faults,
     "optimizer": optimizer_faults,
     "sampler": sampler_faults,
     "split": split_faults,
     "metric": metric_faults,
+    "schedule": schedule_faults,
+    "source": source_faults,
+    "calibrator": calibrator_faults,
 }
