@@ -225,3 +225,22 @@ def test_what_a_sweep_was_asked_about_comes_first(tmp_path, columns, headline, r
     assert set(analysis.board["rule"]) == {rule}
     assert "hreshold of bce" not in wording.answers(analysis)[0]["sentence"]  # `advice` says it
     assert asked(folder, metrics=("auroc",)).headline == "auroc"
+
+
+def cheapest_at_low_rates(record: Record) -> Record:
+    cost = record.config["optimizer"]["learning_rate"]
+    costs = {f"{part}/expected_cost@tuned": cost for part in ("validation", "test")}
+    return replace(record, metrics={**record.metrics, **costs})
+
+
+@pytest.mark.parametrize("selection", ["", "validation/average_precision"])
+def test_a_sweep_s_objective_chooses_its_hyperparameters(tmp_path, selection):
+    """Where the reader says nothing: rates of a sweep that counts costs are the cheapest ones."""
+    cheap, precise = 1e-4, 1e-3
+    columns = {"evaluation.objective": "expected_cost@tuned"}
+    sweep = Sweep(columns=columns, learning_rates=(cheap, precise))
+    folder = fabricate(tmp_path / "s", sweep, changed=cheapest_at_low_rates)
+    analysis = asked(folder, selection=selection)
+    chosen = analysis.chosen["optimizer.learning_rate"]
+    assert (chosen == cheap).mean() > 0.9 if not selection else (chosen == precise).mean() > 0.5
+    assert analysis.question.selection == (selection or "validation/expected_cost@tuned")

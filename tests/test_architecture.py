@@ -69,7 +69,8 @@ ALLOWED = {
     },
     "overrides": {"errors", "files", "config", "plugins", "project"},
     "engines": {
-        "errors", "files", "devices", "config", "data", "identity", "overrides", "run", "sweep",
+        "errors", "files", "devices", "config", "data", "identity", "overrides", "record", "run",
+        "sweep",
     },
     "interface": {
         "errors", "engines", "overrides", "devices", "config", "checkpoints", "data", "losses",

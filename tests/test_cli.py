@@ -271,14 +271,17 @@ def test_a_moved_table_is_the_same_data(harness, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb", "ignore::DeprecationWarning:google")
-def test_offline_there_is_one_wandb_run_folder_a_run(harness, tmp_path, monkeypatch):
+def test_offline_there_is_one_wandb_run_folder_a_run_and_one_of_the_sweep(
+    harness, tmp_path, monkeypatch
+):
     monkeypatch.delenv("WANDB_MODE", raising=False)
     command = ["train", "-m", *TINY, "wandb=offline", "seed=0,1", "loss=bce,focal,hinge"]
     for _ in range(2):
         assert harness(*command).code == 0
         folders = list((tmp_path / "runs" / "default" / "wandb").glob("offline-run-*"))
+        names = sorted(folder.name.split("-", 3)[-1] for folder in folders)
         runs = stored_tables(tmp_path / "runs" / "default")["runs"]["run_id"].to_list()
-        assert sorted(folder.name.rpartition("-")[2] for folder in folders) == runs
+        assert names[:-1] == runs and names[-1].startswith("sweep-")
         assert len(runs) == 6
 
 

@@ -22,6 +22,7 @@ from harness.engines import processes, sharing, submitted, worker
 from harness.engines.units import Unit, answered
 from harness.errors import UserError
 from harness.record import store
+from harness.record.wandb_form import is_of_a_sweep
 from harness.record.wandb_read import read_log
 from harness.sweep import compiled, engine
 from harness.sweep.engine import Result, run_sweep
@@ -124,6 +125,8 @@ def logged(folder: Path) -> dict[str, str]:
     said = {}
     for path in folder.glob("wandb/*/*.wandb"):
         log = read_log(path)
+        if is_of_a_sweep(log.config):
+            continue
         config = {key: value for key, value in log.config.items() if key != "root"}
         config["harness"] = {**config["harness"], "created": None}
         summary = {key: log.summary[key] for key in log.summary if "/" in key}

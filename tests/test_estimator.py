@@ -1,10 +1,13 @@
 """`harness.BinaryClassifier` is a scikit-learn estimator, and a run of this harness."""
 
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import polars as pl
 import pytest
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
@@ -14,7 +17,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 from harness import BinaryClassifier
 from harness.errors import UserError
-from harness.interface import estimator
+from harness.interface import estimator, together
 from harness.predict import Model
 
 # Fits of up to 254 rows and 8 features, some missing, all in one batch, share a program.
@@ -85,10 +88,57 @@ def test_the_same_state_is_the_same_bits_and_another_is_not(fitted, rows):
 
 def test_equal_shapes_compile_once(fitted, rows):
     X, y = rows
-    before = estimator._trainer.cache_info().misses
+    before = together.trainer.cache_info().misses
     for size in (150, 200, NUM_ROWS):
         clone(fitted).set_params(learning_rate=0.001 * size, loss="focal").fit(X[:size], y[:size])
-    assert estimator._trainer.cache_info().misses == before
+    assert together.trainer.cache_info().misses == before
+
+
+def test_fits_asked_for_at_once_are_lanes_of_one_batch(fitted, rows, monkeypatch):
+    """To the bits that each has alone; what diverges, or has other rows, is no other's matter."""
+    X, y = rows
+    train, batches = together.trainer, []
+
+    def counted(program):
+        return lambda stacked, data: batches.append(1) or train(program)(stacked, data)
+
+    monkeypatch.setattr(together, "trainer", counted)
+    wild = {"loss": "squared_error", "learning_rate": 1e38}
+    asked = [{"learning_rate": 0.1}, {"loss": "focal"}, wild]
+    at_once = estimator._together()
+    with ThreadPoolExecutor(4) as pool, at_once._training:
+        fits = [pool.submit(clone(fitted).set_params(**one).fit, X, y) for one in asked]
+        fits.append(pool.submit(clone(fitted).fit, X[:200], y[:200]))
+        while len(at_once._waiting) < len(fits):
+            time.sleep(0.005)
+    wait(fits)
+    assert len(batches) == 2 and not at_once._waiting
+    with pytest.raises(UserError, match=r"diverged in step .* lower learning_rate=1e\+38"):
+        fits[2].result()
+    for one, changes in zip(fits[:2], asked, strict=False):
+        alone = clone(fitted).set_params(**changes).fit(X, y)
+        np.testing.assert_array_equal(one.result().predict_proba(X), alone.predict_proba(X))
+
+
+def test_what_stops_one_batch_stops_no_later_fit(fitted, rows, monkeypatch):
+    monkeypatch.setattr(together, "trainer", lambda program: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        clone(fitted).fit(*rows)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        clone(fitted).fit(*rows).predict_proba(rows[0]), fitted.predict_proba(rows[0])
+    )
+
+
+def test_a_search_under_threads_is_the_search(rows):
+    """As docs/how-to/scikit-learn.md has it: with rows that differ by fold, in a pipeline."""
+    piped = make_pipeline(StandardScaler(), BinaryClassifier(**QUICK))
+    grid = {"binaryclassifier__loss": ["bce", "focal", "brier"]}
+    search = GridSearchCV(piped, grid, scoring="neg_log_loss", cv=2, refit=False)
+    alone = clone(search).fit(*rows).cv_results_["mean_test_score"]
+    with parallel_config("threading", n_jobs=6):
+        found = clone(search).fit(*rows).cv_results_["mean_test_score"]
+    np.testing.assert_array_equal(found, alone)
 
 
 def test_a_fit_is_a_model_that_can_be_kept(fitted, rows, tmp_path):

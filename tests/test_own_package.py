@@ -99,7 +99,7 @@ def test_an_installed_package(tmp_path):
     assert "60 to train in 2 compilation(s)" in planned, planned
     assert harness(tmp_path, "train", *sweep, beside=site).startswith("60 trained")
     assert harness(tmp_path, "train", *sweep, beside=site).startswith("0 trained, 60 already")
-    assert len([*(tmp_path / "runs/default/wandb").glob("offline-run-*")]) == 60
+    assert len([*(tmp_path / "runs/default/wandb").glob("offline-run-*")]) == 61  # and the sweep
     check_sweep(tmp_path / "runs" / "default")
     assert "soft_hinge" in harness(tmp_path, "analyze", "runs/default/wandb")
     assert harness(tmp_path, "train", *EACH, beside=site).startswith("1 trained")

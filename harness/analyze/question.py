@@ -1,7 +1,7 @@
 """What is asked of logged runs, and the tables that answer it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
 
@@ -45,7 +45,8 @@ class Question:
         by: config keys whose values are compared.
         baseline: the value the others are compared with; empty: bce.
         where: which runs; see `harness.analyze.keys`.
-        selection: the validation metric that picks hyperparameters.
+        selection: the validation metric that picks hyperparameters; empty: the sweep's own
+            `evaluation.objective`.
         tuned: prefixes of the config columns that are hyperparameters to pick.
         rope: half the region of practical equivalence, in the headline metric's unit.
         target: `metric=value` that a validation curve is to reach; empty: near the baseline's best.
@@ -55,7 +56,7 @@ class Question:
     by: tuple[str, ...] = ("loss",)
     baseline: str = ""
     where: str = ""
-    selection: str = SELECTION
+    selection: str = ""
     tuned: tuple[str, ...] = groups.TUNED
     rope: float = comparisons.ROPE
     target: str = ""
@@ -70,6 +71,7 @@ class Analysis:
     """The answer in tables; `report` and `tables` only show it.
 
     Attributes:
+        question: as it was asked, with the selection that was made.
         keys: the columns of `labelled` that hold the runs' configuration.
         labelled: all runs asked about, with the columns of `groups.label_runs`.
         chosen: those of the configurations chosen on validation.
@@ -115,6 +117,7 @@ def answer(runs: Runs, question: Question) -> Analysis:
     current = groups.newest_data(asked, keys)
     counted = groups.latest_runs(current, keys)
     kept = without_level(counted)
+    question = replace(question, selection=question.selection or _selection(kept))
     known = test_metrics(kept)
     metrics = asked_metrics(question.metrics, known, first=sweeps_metric(kept))
     if not metrics:
@@ -193,6 +196,13 @@ def sweeps_metric(runs: pl.DataFrame) -> str:
         return ""
     other = _set(runs, "evaluation.threshold", but="cost")
     return "expected_cost@cost" if other and _COST in runs.columns else "expected_cost@tuned"
+
+
+def _selection(runs: pl.DataFrame) -> str:
+    """What picks hyperparameters where the reader does not say: the sweep's own objective."""
+    objectives = _set(runs, "evaluation.objective", but=Evaluation.objective)
+    own = f"validation/{objectives[0]}" if len(objectives) == 1 else ""
+    return own if own in runs.columns else SELECTION
 
 
 def _set(runs: pl.DataFrame, key: str, *, but: Any) -> list[Any]:

@@ -83,7 +83,11 @@ def _add_question(parser: argparse.ArgumentParser) -> None:
     add("--by", default="loss", help="config keys to compare: loss,sampler (default: loss)")
     add("--baseline", default="", help="the value the others are compared with (default: bce)")
     add("--where", default="", help="which runs: 'loss in (bce, focal) and positive_rate < .1'")
-    add("--select", help="the validation metric that picks hyperparameters")
+    add(
+        "--select",
+        help="the validation metric that picks hyperparameters (default: the sweep's "
+        "evaluation.objective)",
+    )
     add("--tuned", help="prefixes of the keys it picks (default: optimizer.,schedule.,training.)")
     add("--rope", type=float, help="differences this small are the same (default: 0.01)")
     add("--target", default="", help="what steps are counted to: validation/log_loss=0.2")

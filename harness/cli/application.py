@@ -5,6 +5,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,14 +77,23 @@ def run(command: str, arguments: Sequence[str]) -> None:
     # Hydra prints tracebacks for errors in tasks; we print one line instead (see `harness.cli`).
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     decorated = hydra.main(config_path=str(conf_dir()), config_name="config", **_BASE)(task)
-    try:
-        decorated()
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(explained(error)) from error
-    except yaml.YAMLError as error:  # a file of the project's own; it says which, and where
-        raise UserError(f"{' '.join(str(error).split())}: mend that file") from error
-    if task.refused is not None:
-        raise task.refused
+    trains = command == "train" and not (asks_help or flags.cfg or flags.info)
+    with _one_session() if trains else nullcontext():
+        try:
+            decorated()
+        except (HydraException, OmegaConfBaseException) as error:
+            raise UserError(explained(error)) from error
+        except yaml.YAMLError as error:  # a file of the project's own; it says which, and where
+            raise UserError(f"{' '.join(str(error).split())}: mend that file") from error
+        if task.refused is not None:
+            raise task.refused
+
+
+def _one_session() -> AbstractContextManager[Any]:
+    """All batches of jobs that a search trains are one sweep to W&B."""
+    from harness.record.live import session
+
+    return session()
 
 
 # Hydra's own flags, but for `--experimental-rerun`: it unpickles a file, which can run anything.

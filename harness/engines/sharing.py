@@ -11,6 +11,7 @@ from harness.data.in_memory import Memory
 from harness.engines import processes
 from harness.engines.units import Unit, answered, units
 from harness.errors import UserError
+from harness.record.live import session
 from harness.run import Key, Run
 from harness.sweep import engine as here
 from harness.sweep import plan
@@ -41,8 +42,10 @@ def train(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
         recorder.plan(runs)
         results = stored_results(runs, columns)
         missing = [run for run in runs if run.key not in results]
-    if missing:
-        results |= _shared(missing, engine, columns, recorder, progress)
+    with session() as shown:
+        recorder.show(runs, results, shown)
+        if missing:
+            _share(missing, engine, columns, results, recorder, progress)
     recorder.finish()
     return [results[run.key] for run in runs]
 
@@ -61,14 +64,15 @@ def _engine(configs: Sequence[Config]) -> Any:
     return engine
 
 
-def _shared(
+def _share(
     runs: Sequence[Run],
     engine: Any,
     columns: list[str],
+    results: dict[Key, Result],
     recorder: Recorder,
     progress: Progress,
-) -> dict[Key, Result]:
-    """Has workers train and store ``runs``; what became of each."""
+) -> None:
+    """Has workers train and store ``runs``, and adds what became of each to ``results``."""
     with timed("identify"):
         by_job = isinstance(engine, Submitit)
         number = engine.workers * (1 if by_job else SHARES)
@@ -79,7 +83,6 @@ def _shared(
             Unit.of(unit, devices=_devices(engine), recorder=recorder, columns=columns).text()
             for unit in waiting.values()
         ]
-    results: dict[Key, Result] = {}
     handed_out = _run(texts, engine, runs[0].folder)
     with progress.training(sum(map(len, waiting.values()))) as advance:
         try:
@@ -92,7 +95,6 @@ def _shared(
             # Of units without an answer, as where the user stops the sweep.
             for unit in waiting.values():
                 recorder.took([run for run in unit if run.key in stored_results(unit, columns)])
-    return results
 
 
 def _taken(

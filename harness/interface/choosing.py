@@ -29,6 +29,7 @@ from harness.metrics.settings import Costs, Evaluation
 from harness.overrides.checking import read_value
 from harness.overrides.jobs import job_of, parsed
 from harness.overrides.plugging import with_plugins
+from harness.record.live import session
 
 if TYPE_CHECKING:
     from harness.data.dataset import Dataset
@@ -185,7 +186,8 @@ def choose(
     given = _Given(data, target, described, tuple(more), costs)
     place = Path(folder) if folder is not None else Path("runs") / f"choose-{given.name}"
     last, evaluation = _last_rows(given)  # first: a mistake is told before anything is trained
-    sweep = _searched(given, swept, place, begun, seconds)
+    with session():  # all rounds are one sweep to W&B
+        sweep = _searched(given, swept, place, begun, seconds)
     answer = sweep.answer()
     loss = answer.recommended
     rate = _best_rate(answer, loss, evaluation.objective)

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from math import log
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -30,6 +31,8 @@ _TRAINING, _VALIDATION, _TEST = 0, 1, 2
 # The losses that class weights multiply, and what is trained in their place.
 _WEIGHTED = {"bce": "weighted_bce", "weighted_bce": "weighted_bce"}
 _LARGEST = 1 - 2**-53  # the probability next to 1
+# Hydra, and the frames that a process holds, are of one thread at a time.
+_PREPARING = Lock()
 
 
 class BinaryClassifier(ClassifierMixin, BaseEstimator):
@@ -37,6 +40,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
 
     It is one run of `harness train`, by the same program. Features are numbers, NaN where one is
     missing; text wants an encoder before it in a pipeline. Rows have no weights: `fit` takes none.
+    Fits of the same rows that threads ask for at once are trained together, to the same bits.
 
     Args:
       loss, model, optimizer: choices of `conf/`.
@@ -109,10 +113,14 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         if len(classes) < 2:
             raise UserError(f"y holds 1 class, {classes[0]!r}: give rows of two classes")
         weights = self._class_weights(classes, labels)
-        config = self._config(weights)
         seed = int(check_random_state(self.random_state).randint(2**31))
-        dataset, parts = _dataset(features, labels.astype(np.int8), self.validation_fraction, seed)
-        self.model_ = _trained(replace(config, seed=seed, dataset=parts), dataset)
+        with _PREPARING:
+            config = self._config(weights)
+            whole = features, labels.astype(np.int8)
+            dataset, parts = _dataset(*whole, self.validation_fraction, seed)
+            run = _run(replace(config, seed=seed, dataset=parts), dataset)
+            train = _together()
+        self.model_ = train(run, dataset)
         self.classes_ = classes
         self._log_weight = 0.0 if weights is None else log(weights[1] / weights[0])
         return self
@@ -242,38 +250,17 @@ def _columns(X: NDArray[np.float64]) -> pl.DataFrame:
     return pl.DataFrame({f"x{index}": column for index, column in enumerate(X.T, start=1)})
 
 
-def _trained(config: Config, dataset: Dataset) -> Any:
-    """The model of one run, trained, scored and kept as the runs of a sweep are."""
-    import jax
-
-    from harness.padding import trimmed
-    from harness.predict import model_of
-    from harness.record.collect import collect
+def _run(config: Config, dataset: Dataset) -> Any:
     from harness.run import resolve
-    from harness.sweep import lanes
-    from harness.watching import scored, watched
+    from harness.watching import watched
 
     num_validation = int(np.count_nonzero(dataset.times == _VALIDATION))
     split = replace(config.split, validation=num_validation, test=2)
-    run = watched(resolve(replace(config, split=split), dataset))
-    stacked = lanes.stacked([run.lane(dataset)], run.program)
-    outcome = _trainer(run.program)(stacked, lanes.put(dataset, run.program))
-    arrays: Any = jax.tree.map(np.asarray, outcome)
-    own: Any = scored(trimmed(arrays, run.program, run.sizes), run)
-    if own.best_epoch[0] == 0:
-        raise UserError(
-            f"the training diverged in step {int(own.diverged_step[0])}: lower "
-            f"learning_rate={config.optimizer.learning_rate:g}"
-        )
-    (record,) = collect(
-        runs=[run], data=[run.data(dataset)], outcome=own, dataset=dataset, seconds=0.0
-    )
-    return model_of(run, dataset, {name: values[0] for name, values in own.params.items()}, record)
+    return watched(resolve(replace(config, split=split), dataset))
 
 
-@lru_cache(maxsize=16)
-def _trainer(program: Any) -> Any:
-    """Compiled once for all fits of equal shapes: sizes are rounded, as in a sweep."""
-    from harness.sweep.lanes import Trainer
+@cache
+def _together() -> Any:
+    from harness.interface.together import Together
 
-    return Trainer(program)
+    return Together()

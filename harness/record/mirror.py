@@ -22,6 +22,7 @@ from harness.record.schema import FACTS, Record
 from harness.record.wandb_access import (
     Labels,
     Mode,
+    agent_run,
     check_labels,
     describe,
     is_outage,
@@ -152,15 +153,15 @@ class Mirror:
         patience: Patience | None = None,
     ):
         self.mode = resolve_mode(mode)
-        self._labels = vars(labels)
-        self._folder = Path(folder)
+        self.labels = labels
+        self.folder = Path(folder)
         if self.mode != "disabled":
             check_labels(labels)
-        if self.mode != "disabled" and os.environ.get("WANDB_DIR"):
-            say(f"WANDB_DIR is not used: W&B's files are kept in {self._folder / 'wandb'}")
-        self.ledger = Ledger(self._folder)
-        self._timeout = timeout
-        self._patience = patience or Patience()
+        if self.mode != "disabled" and os.environ.get("WANDB_DIR") and agent_run() is None:
+            say(f"WANDB_DIR is not used: W&B's files are kept in {self.folder / 'wandb'}")
+        self.ledger = Ledger(self.folder)
+        self.timeout = timeout
+        self.patience = patience or Patience()
         self._warned = False
         self._asleep_until = 0.0
 
@@ -192,24 +193,24 @@ class Mirror:
         return [run.run_id for run in mirrored]
 
     def _write(self, run: RunLog) -> None:
-        log = replace(run, **self._labels)
+        log = replace(run, **vars(self.labels))
         if self.mode == "online":
             self._send(log)
         elif log.charts or not is_proven():
             if not is_proven():
                 say_unproven()
-            upload(log, self._folder, timeout=self._timeout, offline=True)
+            upload(log, self.folder, timeout=self.timeout, offline=True)
         else:
-            write_log(log, self._folder)
+            write_log(log, self.folder)
 
     def _send(self, log: RunLog) -> None:
-        if self._patience.left < 2 * self._timeout:
+        if self.patience.left < 2 * self.timeout:
             raise TimeoutError(f"training waits {WAIT_SECONDS:g} s for W&B and no longer")
         begun = time.monotonic()
         try:
-            upload(log, self._folder, timeout=self._timeout)
+            upload(log, self.folder, timeout=self.timeout)
         finally:
-            self._patience.left -= time.monotonic() - begun
+            self.patience.left -= time.monotonic() - begun
 
     def _warn(self, error: Exception, num_unsent: int) -> None:
         if self._warned:
@@ -220,5 +221,5 @@ class Mirror:
             "mirror them later with `harness sync %s`",
             num_unsent,
             describe(error),
-            self._folder,
+            self.folder,
         )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+import yaml
+
 from harness.errors import UserError, shown
 
 Mode = Literal["auto", "online", "offline", "disabled"]
@@ -90,6 +92,44 @@ def labels(
     )
 
 
+@dataclass(frozen=True)
+class AgentRun:
+    """The run that W&B's own sweep agent has started this process for.
+
+    Attributes:
+      config: the parameters that the agent chose.
+    """
+
+    run_id: str
+    sweep_id: str
+    project: str
+    entity: str
+    config: Mapping[str, Any]
+
+
+def agent_run() -> AgentRun | None:
+    """The agent's run, by the variables that it sets; None where no agent has started this."""
+    run_id, sweep_id = (os.environ.get(f"WANDB_{name}_ID", "") for name in ("RUN", "SWEEP"))
+    if not run_id or not sweep_id:
+        return None
+    return AgentRun(
+        run_id=run_id,
+        sweep_id=sweep_id,
+        project=os.environ.get("WANDB_PROJECT", ""),
+        entity=os.environ.get("WANDB_ENTITY", ""),
+        config=_chosen_by_the_agent(os.environ.get("WANDB_SWEEP_PARAM_PATH", "")),
+    )
+
+
+def _chosen_by_the_agent(path: str) -> dict[str, Any]:
+    """From the agent's file, in the client's form of a configuration."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return {key: one["value"] for key, one in values.items() if key != "wandb_version"}
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        return {}
+
+
 def named(settings: Mapping[str, Any], usual: str) -> str:
     """A run's name: what the configuration says, else WANDB_NAME, else the ``usual`` one."""
     return settings.get("run_name") or os.environ.get("WANDB_NAME") or usual
@@ -127,10 +167,15 @@ def _check(key: str, value: str, longest: int) -> None:
 
 
 def quiet_client() -> Any:
-    """The client, without its own words on the terminal: we say what went wrong, in one line."""
+    """The client, without its own words on the terminal: we say what went wrong, in one line.
+
+    Started by W&B's sweep agent, it would give every run the id of the agent's and the parameters
+    of its search: the one run that is the agent's says so itself (`RunLog.sweep_id`).
+    """
     import wandb
 
-    wandb.setup(wandb.Settings(silent=True))
+    settings = wandb.setup(wandb.Settings(silent=True)).settings
+    settings.sweep_id = settings.sweep_param_path = None
     return wandb
 
 

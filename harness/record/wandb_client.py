@@ -41,43 +41,56 @@ def _lean(wandb: Any, **settings: Any) -> Any:
     return wandb.Settings(**lean, **settings)
 
 
-def upload(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) -> None:
-    """Sends one run through the public API. A run of the same id is written over.
+def begun(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) -> Any:
+    """The client's own run of the id, config and labels that ``run`` has, and no rows yet.
 
     Args:
-      offline: keeps it in a folder below `folder/wandb` instead, for `wandb sync`.
+      offline: keeps it in a folder below `folder/wandb`, for `wandb sync`.
+      timeout: seconds to wait for the service as it begins, and again as it ends.
 
     Raises: whatever the client does; ConnectionError where no key is set (the client would ask for
-    one) and where the server refuses the rows.
+    one).
     """
     if not offline and not has_key() and not os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         raise ConnectionError("no W&B API key is set: run `wandb login` or set WANDB_API_KEY")
     wandb = quiet_client()
     settings = _lean(
-        wandb, init_timeout=timeout, finish_timeout=timeout, finish_timeout_raises=True
+        wandb,
+        init_timeout=timeout,
+        finish_timeout=timeout,
+        finish_timeout_raises=True,
+        sweep_id=run.sweep_id or None,
     )
-    live = wandb.init(
+    return wandb.init(
         id=run.run_id,
-        name=run.name,
+        name=run.name or None,
         config=dict(run.config),
         tags=list(run.tags),
-        group=run.group,
+        group=run.group or None,
         job_type=run.job_type or None,
         notes=run.notes or None,
-        project=run.project,
+        project=run.project or None,
         entity=run.entity or None,
         dir=folder,
         mode="offline" if offline else "online",
         reinit="create_new",
         settings=settings,
     )
+
+
+def upload(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) -> None:
+    """Sends one run through the public API. A run of the same id is written over.
+
+    Raises: as `begun`; ConnectionError where the server refuses the rows.
+    """
+    live = begun(run, folder, timeout=timeout, offline=offline)
     # The client keeps each table as an artifact until it is sent.
     with contents_in(folder / "wandb" / "artifacts"):
         try:
             for row in _rows(run):
                 live.log(row, step=row.pop(STEP), commit=True)
             if run.charts:  # a row of their own, which is no epoch's
-                live.log({key: _chart(wandb, chart) for key, chart in run.charts.items()})
+                live.log({key: _chart(chart) for key, chart in run.charts.items()})
             live.summary.update(dict(run.summary))
         finally:
             live.finish(exit_code=run.exit_code)
@@ -89,7 +102,8 @@ def upload(run: RunLog, folder: Path, *, timeout: float, offline: bool = False) 
         raise ConnectionError(f"the server refused the run's rows, see {log}")
 
 
-def _chart(wandb: Any, chart: Chart) -> Any:
+def _chart(chart: Chart) -> Any:
+    wandb = quiet_client()
     return wandb.plot_table(
         vega_spec_name=chart.spec,
         data_table=wandb.Table(columns=list(chart.columns), data=chart.rows),

@@ -23,7 +23,8 @@ from harness.record.wandb_log import Columns, Rows, RunLog
 
 ORIGIN = "harness"  # the config key by which a run of this harness is known
 FORMAT = 1
-SUMMARY = "summary"  # in place of the format: a sweep's summary, which is no run
+SUMMARY, SWEEP = "summary", "sweep"
+"""In place of the format: a sweep's summary and the sweep as it trains, which are no runs of it."""
 
 MAX_COLUMNS = 20_000  # of a run's config and summary; `evaluation=full` has some 2,400
 MAX_ITEMS = 1_000  # of one list
@@ -129,9 +130,9 @@ class LoggedRun:
     types: Mapping[str, pl.DataType]
 
 
-def is_summary(config: Mapping[str, Any]) -> bool:
-    """Whether the W&B run is a sweep's summary, and so no run of the sweep."""
-    return config.get(ORIGIN) == {"format": SUMMARY}
+def is_of_a_sweep(config: Mapping[str, Any]) -> bool:
+    """Whether the W&B run is about a whole sweep, and so no run of it."""
+    return config.get(ORIGIN) in ({"format": SUMMARY}, {"format": SWEEP})
 
 
 def origin(config: Mapping[str, Any]) -> Origin | None:

@@ -40,6 +40,7 @@ class RunLog:
       exit_code: None where the log ends before the run did.
       started: with a time zone.
       seconds: the run's length; the rows are spread evenly over it.
+      sweep_id: of the sweep of W&B's own that the run is a trial of.
       charts: by key; none of a log that was read, and none are written by `write_log`.
     """
 
@@ -57,6 +58,7 @@ class RunLog:
     group: str = ""
     job_type: str = ""
     notes: str = ""
+    sweep_id: str = ""
     charts: Mapping[str, Chart] = field(default_factory=dict)
 
     @property

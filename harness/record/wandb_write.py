@@ -68,7 +68,8 @@ def _records(run: RunLog) -> Iterator[bytes]:
     runtime = str(int(run.seconds))
     summary.update.add(nested_key=["_wandb", "runtime"], value_json=runtime)
     yield record(summary=summary)
-    yield record(exit=pb.RunExitRecord(exit_code=run.exit_code or 0))
+    if run.exit_code is not None:
+        yield record(exit=pb.RunExitRecord(exit_code=run.exit_code))
 
 
 def _run_record(run: RunLog) -> Any:
@@ -80,6 +81,7 @@ def _run_record(run: RunLog) -> Any:
         run_group=run.group,
         job_type=run.job_type,
         notes=run.notes,
+        sweep_id=run.sweep_id,
         display_name=run.name,
         tags=run.tags,
     )

@@ -25,6 +25,7 @@ from harness.errors import UserError
 from harness.padding import trimmed
 from harness.predict import Model, model_of
 from harness.record.collect import collect
+from harness.record.live import session
 from harness.record.schema import Record
 from harness.run import Key, Run
 from harness.sweep import compiled, lanes, plan
@@ -88,12 +89,13 @@ def run_sweep(
     columns = objective_columns(configs) if part_of is None else part_of
     results: dict[Key, Result] = {}
     waited = False
-    with Claims() as claims:
+    with Claims() as claims, session() as shown:
         while left := [run for run in runs if run.key not in results]:
             with timed("identify"), claims.deciding(left):
                 results |= stored_results(left, columns)
                 left = [run for run in left if run.key not in results]
                 free = claims.take(left)
+            recorder.show(runs, results, shown)
             if free:
                 _train_all(free, columns, results, recorder, progress)
                 claims.release()

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,12 +16,13 @@ from harness.data.table import OwnTable
 from harness.files import check_folder
 from harness.predict import Model
 from harness.record import store
+from harness.record.live import Became, Session
 from harness.record.mirror import Mirror, Patience, mirror_run
 from harness.record.replay import stored_logs
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import LABELS, labels
-from harness.run import Run
+from harness.run import Key, Run
 from harness.sweep.timings import timed
 
 # A shard is written when this many runs wait, or this much of their scores, or for this long: so
@@ -64,6 +65,18 @@ class Recorder:
         ``runs`` are trained."""
         for run in () if self._is_part else runs:
             self._planned[run.folder].add(run.run_id)
+
+    def show(self, runs: Sequence[Run], results: Mapping[Key, Became], shown: Session) -> None:
+        """Shows the sweep of ``runs`` on W&B from now on, as ``results`` fills."""
+        by_folder = defaultdict(list)
+        for run in () if self._is_part else runs:
+            by_folder[run.folder].append(run.key)
+        for folder, keys in by_folder.items():
+            mirrors = [one for one in self._mirrors.values() if one.folder == folder]
+            labels = mirrors[0].labels
+            if len(mirrors) > 1:  # made of what its runs differ in
+                labels = replace(labels, tags=(), notes="")
+            shown.show(mirrors[0], labels, keys, results)
 
     def recorded(self, config: Config) -> Config:
         """As it is recorded: without a mirror also where WANDB_MODE says so, since what is owed to

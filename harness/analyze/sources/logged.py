@@ -21,7 +21,7 @@ from harness.record.wandb_form import (
     Origin,
     from_wandb,
     history_columns,
-    is_summary,
+    is_of_a_sweep,
     origin,
 )
 from harness.record.wandb_log import RunLog
@@ -88,7 +88,7 @@ def write_parts(logs: Iterable[tuple[str, RunLog]], folder: Path, *, prefix: str
     Returns: how many runs were not of this harness.
     """
     num_foreign = 0
-    stream = (one for one in logs if not is_summary(one[1].config))
+    stream = (one for one in logs if not is_of_a_sweep(one[1].config))
     numbers = count()
     while batch := list(islice(stream, RUNS_PER_FILE)):
         ours = [(shard, log, sent) for shard, log in batch if (sent := origin(log.config))]
