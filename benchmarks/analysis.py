@@ -41,7 +41,9 @@ LIMITS = {
 }
 
 
-def fabricate(folder: Path, seeds: int) -> int:
+def fabricate(
+    folder: Path, seeds: int, *, num_rows: int = NUM_ROWS, num_epochs: int = NUM_EPOCHS
+) -> int:
     """Writes the sweep through the store's own writer; returns the number of runs."""
     from harness.record import store
     from harness.record.tables import tables
@@ -51,7 +53,8 @@ def fabricate(folder: Path, seeds: int) -> int:
     plain = base_config()
     metrics = {rate: _metrics(rng, rate) for rate in RATES}
     for batch in _batches(runs):
-        records = [_record(rng, plain, metrics[run[2]], *run) for run in batch]
+        sizes = {"num_rows": num_rows, "num_epochs": num_epochs}
+        records = [_record(rng, plain, metrics[run[2]], *run, **sizes) for run in batch]
         store.write_shard(folder, tables(records))
     return len(runs)
 
@@ -76,10 +79,12 @@ def base_config() -> dict[str, Any]:
     )
 
 
-def _scores(rng: np.random.Generator, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    labels = (rng.uniform(size=NUM_ROWS) < rate).astype(np.int8)
+def _scores(
+    rng: np.random.Generator, rate: float, num_rows: int = NUM_ROWS
+) -> tuple[np.ndarray, np.ndarray]:
+    labels = (rng.uniform(size=num_rows) < rate).astype(np.int8)
     labels[:2] = 0, 1
-    logits = rng.normal(size=NUM_ROWS) + 2 * labels - 2 - 1 / (10 * rate)
+    logits = rng.normal(size=num_rows) + 2 * labels - 2 - 1 / (10 * rate)
     return logits.astype(np.float32), labels
 
 
@@ -96,7 +101,14 @@ def _metrics(rng: np.random.Generator, rate: float) -> dict[str, float]:
     return {name: float(values[0]) for name, values in measured.items()}
 
 
-def _record(rng: np.random.Generator, plain: dict, metrics: dict, *run: Any) -> Any:
+def _record(
+    rng: np.random.Generator,
+    plain: dict,
+    metrics: dict,
+    *run: Any,
+    num_rows: int,
+    num_epochs: int,
+) -> Any:
     from harness.record.schema import CURVES, Predictions, Record
 
     loss, dataset, rate, learning_rate, seed = run
@@ -108,8 +120,8 @@ def _record(rng: np.random.Generator, plain: dict, metrics: dict, *run: Any) -> 
         "loss": {"name": loss},
         "optimizer": {**plain["optimizer"], "learning_rate": learning_rate},
     }
-    epochs = np.arange(NUM_EPOCHS)
-    parts = {part: _scores(rng, rate) for part in ("validation", "test")}
+    epochs = np.arange(num_epochs)
+    parts = {part: _scores(rng, rate, num_rows) for part in ("validation", "test")}
     positives = {f"num_{part}_positives": int(labels.sum()) for part, (_, labels) in parts.items()}
     return Record(
         run_id=hashlib.sha256(json.dumps(run).encode()).hexdigest()[:16],
@@ -118,25 +130,25 @@ def _record(rng: np.random.Generator, plain: dict, metrics: dict, *run: Any) -> 
             "status": "finished",
             "diverged_step": None,
             "num_steps": 500,
-            "best_epoch": int(rng.integers(1, NUM_EPOCHS)),
+            "best_epoch": int(rng.integers(1, num_epochs)),
             "seconds": 0.05,
             "numerics": "benchmark",
             "data_fingerprint": hashlib.sha256(dataset.encode()).hexdigest(),
             "num_train": 2800,
             "num_train_positives": round(2800 * rate),
-            "num_validation": NUM_ROWS,
-            "num_test": NUM_ROWS,
+            "num_validation": num_rows,
+            "num_test": num_rows,
             **positives,
         },
         metrics={name: value + 0.02 * rng.normal() for name, value in metrics.items()},
         curves={
-            name: (0.2 + np.exp(-epochs / 9) + 0.01 * rng.normal(size=NUM_EPOCHS)).astype("f4")
+            name: (0.2 + np.exp(-epochs / 9) + 0.01 * rng.normal(size=num_epochs)).astype("f4")
             for name in CURVES.values()
         },
         steps_per_epoch=10,
         predictions={
             part: Predictions(
-                np.arange(NUM_ROWS),
+                np.arange(num_rows),
                 logits,
                 labels,
                 corrected_logits=logits,

@@ -8,13 +8,19 @@ cut a name that is there has its content. Names are random: nobody can lay a lin
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
 
 from harness.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def conf_dir() -> Path:
@@ -111,6 +117,44 @@ def flush(path: Path) -> None:
         raise
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class InUse:
+    """Says that a folder is in use, to `unused`, for as long as this object lives.
+
+    Any number may. Where the system or the file system has no locks (`flock`), nothing is said, and
+    nothing is ever `unused`.
+    """
+
+    def __init__(self, folder: Path):
+        if fcntl is None:
+            return
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError:
+            return
+        weakref.finalize(self, os.close, descriptor)
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Yields whether nobody uses a folder (`InUse`), in this process or another; meanwhile who
+    wants to waits."""
+    if fcntl is None:
+        yield False
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # in use, or without locks
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)
 

@@ -20,7 +20,7 @@ from harness.data.table_file import CsvFormat, table_in
 from harness.data.target import labels_of
 from harness.errors import UserError
 from harness.record import store
-from harness.record.replay import stored_logs
+from harness.record.replay import StoredLogs
 from harness.record.wandb_read import read_log
 from tests.conftest import TINY
 from tests.runs import config
@@ -592,7 +592,7 @@ def test_the_environment_of_wandb_is_followed_where_nothing_is_said(harness, wri
 def logged(name):
     """What the mirror and a later `sync` say, which must be the same."""
     (folder,) = Path("runs", name, "wandb").glob("offline-run-*")
-    (stored,) = stored_logs(Path("runs", name), [*store.stored(Path("runs", name))])
+    (stored,) = StoredLogs(Path("runs", name))(store.stored(Path("runs", name)))
     read = read_log(folder)
     fields = ("project", "entity", "group", "tags", "job_type", "notes", "name")
     found = tuple(getattr(read, field) for field in fields)

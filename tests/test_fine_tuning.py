@@ -34,7 +34,7 @@ def source(tmp_path_factory):
 
 
 def best_validation_loss(folder, run_id):
-    (path,) = store.shard_paths(folder, "history")
+    (path,) = store.shards(folder).paths("history")
     history = store.scan(path).filter(run_id=run_id).collect()
     run = store.runs(folder)[0].filter(run_id=run_id).row(0, named=True)
     return history.filter(epoch=run["best_epoch"])["validation/loss"].item()

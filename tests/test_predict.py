@@ -106,7 +106,7 @@ def model(sweep):
 
 
 def stored(folder: Path, run_id: str, part: str = "test") -> dict[str, np.ndarray]:
-    scans = [store.scan(path) for path in store.shard_paths(folder, "predictions")]
+    scans = [store.scan(path) for path in store.shards(folder).paths("predictions")]
     row = pl.concat(scans).filter(run_id=run_id, split=part).collect().row(0, named=True)
     return {name: np.array(values) for name, values in row.items() if isinstance(values, list)}
 

@@ -512,7 +512,7 @@ def test_a_stored_run_that_lacks_the_objective_is_trained_again_to_the_same_bits
     """As one has that was stored before the metric was measured."""
     (asked,) = [config(model={"name": "logistic"}, evaluation={"objective": "platt/log_loss"})]
     whole = trained([asked], tmp_path)
-    (path,) = store.shard_paths(tmp_path / "default", "runs")
+    (path,) = store.shards(tmp_path / "default").paths("runs")
     runs, columns = flat(store.read_runs(path))
     less = nested(runs.drop(SEARCHED), columns.without([SEARCHED]))
     less.write_parquet(path, metadata={store.FORM: "2"})

@@ -177,8 +177,8 @@ def test_an_id_leads_nowhere_else(folder, tmp_path):
     """A stranger's id is a path out of the folder: what lies there stays."""
     (tmp_path / "mine").mkdir()
     (folder / checkpoints.FOLDER).mkdir()
-    frame = store.read_runs(store.shard_paths(folder, "runs")[0]).head(1)
-    tables = {name: store.scan(store.shard_paths(folder, name)[0]).collect() for name in ORDER}
+    frame = store.read_runs(store.shards(folder).paths("runs")[0]).head(1)
+    tables = {name: store.scan(store.shards(folder).paths(name)[0]).collect() for name in ORDER}
     evil = pl.lit("../../mine").alias("run_id")
     store.write_shard(folder, {**tables, "runs": frame.with_columns(evil)})
     assert remove(folder, ["../../mine"]).run_ids == ("../../mine",)
@@ -193,3 +193,11 @@ def test_a_folder_of_sweeps_lists_them(made, harness, tmp_path):
     assert "runs/one" in said.out and "bce, focal" in said.out and "runs/two" in said.out
     said = harness("runs", "show", "runs", "any")
     assert said.code == 2 and "runs is no sweep but holds some: give one, such as runs/" in said.err
+
+
+def test_a_list_is_no_longer_than_somebody_reads(folder, harness, monkeypatch):
+    monkeypatch.setattr("harness.cli.runs_command.MOST_ROWS", 3)
+    said = harness("runs", "list", str(folder))
+    assert said.code == 0 and "the last 3 of 16 runs; --where and --since choose others" in said.out
+    last = load(folder).runs.sort("created", "run_id")["run_id"].to_list()
+    assert [one for one in last if one[:8] in said.out] == last[-3:]

@@ -22,7 +22,7 @@ from harness.optimizers import OPTIMIZERS, SCHEDULES
 from harness.record import first_form, store
 from harness.record.config_struct import config_type, own_keys, typed, widened
 from harness.record.mirror import mirror_run
-from harness.record.replay import stored_logs
+from harness.record.replay import StoredLogs
 from harness.record.schema import CHOICES, FACTS, RUN, Columns, Record, flat, nested
 from harness.record.shard import sums
 from harness.record.tables import tables
@@ -101,7 +101,7 @@ def test_shards_of_any_evaluation_have_one_schema(tmp_path: Path) -> None:
     for run in (*runs, bare):
         store.write_shard(tmp_path, tables([run]))
     for table in store.TABLES:  # as README says, and without the glob's own leniency
-        paths = store.shard_paths(tmp_path, table)
+        paths = store.shards(tmp_path).paths(table)
         assert pl.read_parquet(tmp_path / "shards" / "*" / f"{table}.parquet").height
         assert len({str(pl.read_parquet_schema(path)) for path in paths}) == 1
     table, columns = store.runs(tmp_path)
@@ -196,7 +196,7 @@ def test_parts_of_the_users_own_add_their_keys(tmp_path: Path) -> None:
     assert {"loss.depth", "loss.rates"} <= set(columns.config)
     assert "loss.note" not in columns.config and "loss.gamma" not in columns.config
     assert set(runs["loss.depth"]) == {"1.0", "0.5", "deep"}
-    (log,) = stored_logs(tmp_path, [third.run_id])
+    (log,) = StoredLogs(tmp_path)([third.run_id])
     assert log.config["loss"] == {"name": "mine", "depth": "deep"}
 
 
@@ -275,7 +275,7 @@ def test_both_forms_lie_in_one_folder(tmp_path: Path) -> None:
 
 def test_runs_of_the_first_form_are_sent_as_those_of_today() -> None:
     stored = store.stored(FIRST_FORM)
-    logs = {log.config["loss"]["name"]: log for log in stored_logs(FIRST_FORM, list(stored))}
+    logs = {log.config["loss"]["name"]: log for log in StoredLogs(FIRST_FORM)(list(stored))}
     assert logs["bce"].config["loss"] == {"name": "bce"}
     assert logs["focal"].config["loss"] == {"name": "focal", "gamma": 2.0, "alpha": 0.25}
     assert logs["focal"].config["sampler"]["k_neighbors"] == 5
@@ -287,7 +287,7 @@ def test_runs_of_the_first_form_are_sent_as_those_of_today() -> None:
 
 def test_a_form_of_the_future_is_refused_in_one_line(tmp_path: Path) -> None:
     write_store(tmp_path, records())
-    (path,) = store.shard_paths(tmp_path, "runs")
+    (path,) = store.shards(tmp_path).paths("runs")
     pl.read_parquet(path).write_parquet(path, metadata={store.FORM: "4"})
     (path.parent / store.SUMS).write_text(sums(path.parent))
     for read in (store.runs, store.stored, load):
@@ -311,7 +311,7 @@ def test_the_mirror_sends_what_the_store_gives_back(tmp_path: Path) -> None:
     first = Sweep(seeds=(0,)).records()[0]
     run = of(first, evaluation={"thresholds": (0.1, "mcc"), "calibrator": None})
     store.write_shard(tmp_path, tables([run]))
-    (log,) = stored_logs(tmp_path, [run.run_id])
+    (log,) = StoredLogs(tmp_path)([run.run_id])
     sent = mirror_run(run)
     assert json.dumps(log.config, sort_keys=True) == json.dumps(sent.config, sort_keys=True)
     assert log.summary == sent.summary

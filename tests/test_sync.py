@@ -15,7 +15,7 @@ from harness import cli
 from harness.errors import UserError
 from harness.record import replay
 from harness.record.mirror import LEDGER_FILE, Ledger, mirror_run
-from harness.record.replay import Sync, stored_logs, sweep_folder
+from harness.record.replay import StoredLogs, Sync, sweep_folder
 from harness.record.store import read_runs
 from harness.sweep.recorder import Recorder
 from tests.logged import records, write_offline, write_store
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_store_gives_the_run_the_mirror_had(folder: Path) -> None:
-    for log, record in zip(stored_logs(folder, ["bce" + "0" * 12]), records(1)[:1], strict=True):
+    for log, record in zip(StoredLogs(folder)(["bce" + "0" * 12]), records(1)[:1], strict=True):
         sent = mirror_run(record)
         assert (log.run_id, log.name, list(log.tags)) == (sent.run_id, sent.name, ["a", "b"])
         assert (log.group, log.project, log.entity) == ("sweep", "proj", "ent")

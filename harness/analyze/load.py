@@ -172,6 +172,7 @@ def _read_store(folder: Path) -> Runs:
         predictions=tuple(_scan(found, "predictions")),
         notes=(*damaged, *_unfinished(folder, latest.height)),
         found=findings(folder),
+        keep=found,
     )
 
 

@@ -31,7 +31,7 @@ class Runs:
         notes: sentences on what the sources lack.
         found: sentences on each data set, by its fingerprint; W&B has none.
         baseline: what the others are compared with where nobody asks and no run is the usual one.
-        keep: holds the files that `history` reads, for as long as the runs live.
+        keep: holds the files that `history` and `predictions` read, for as long as the runs live.
 
     A run that was trained twice has its older history and predictions too: readers of those join
     on (run_id, shard) with `runs`.

@@ -17,6 +17,7 @@ if TYPE_CHECKING:  # loads Polars, which help need not wait for
     from harness.analyze import Runs
 
 ID = 8  # characters of an id in a list: as many as tell some 10,000 runs apart
+MOST_ROWS = 1000  # of a list: more take minutes to lay out, and nobody reads them
 METRICS = (
     "validation/average_precision",
     "test/average_precision",
@@ -132,15 +133,20 @@ def _table_of(asked: "Runs") -> Table:
     keys = keys_of(asked)
     rows = as_labels(asked.runs, keys)
     rows = rows.with_columns(dataset_name(rows).alias("dataset")).sort("created", "run_id")
+    number = rows.height
     own = [key for key in varying(rows, keys) if not key.startswith("dataset.")]
     given = ["dataset", *(key for key in ("loss.name",) if key in rows.columns)]
     own = [*given[1:], *informative(rows, [key for key in own if key not in given], given=given)]
     metrics = [name for name in METRICS if name in rows.columns]
-    table = Table(title=f"{rows.height} runs")
+    ids = rows["run_id"].to_list()
+    rows = rows.tail(MOST_ROWS)
+    title = f"{number} runs"
+    if number > rows.height:
+        title = f"the last {rows.height:,} of {number:,} runs; --where and --since choose others"
+    table = Table(title=title)
     heads = ["run", "stored (UTC)", "status", "dataset", *short_names(own), *metrics]
     for head in heads:
         table.add_column(head, justify="right" if "/" in head else "left")
-    ids = rows["run_id"].to_list()
     length = max(ID, _shortest(ids))
     for row in rows.iter_rows(named=True):
         table.add_row(

@@ -87,7 +87,8 @@ def model_of_run(run_id: str, sources: tuple[Path | str, ...]) -> Model:
 
 def _stored(folder: Path, run_id: str) -> Iterator[Config]:
     """The configuration of a run of ``folder``, which is to keep its model there."""
-    for path in store.shards(folder).paths("runs"):
+    found = store.shards(folder)  # held while they are read
+    for path in found.paths("runs"):
         for row in store.read_runs(path).filter(pl.col("run_id") == run_id).iter_rows(named=True):
             config = parse(own_keys(row["config"]))
             yield replace(

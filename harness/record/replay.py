@@ -1,10 +1,11 @@
 """Sending W&B what it lacks of a sweep: the store is read again, and each run keeps its id."""
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +18,8 @@ from harness.record.config_struct import own_keys, types_of_empty
 from harness.record.mirror import Ledger
 from harness.record.run_charts import Chart, charts
 from harness.record.schema import FACTS, SCORES, Predictions
-from harness.record.store import read_runs, scan, shard_paths, shards, stored
+from harness.record.shard import table_path
+from harness.record.store import read_runs, scan, shards, stored
 from harness.record.wandb_access import LABELS, describe, has_key, is_outage, labels
 from harness.record.wandb_client import contents_in, upload
 from harness.record.wandb_form import as_wandb
@@ -101,7 +103,7 @@ class Sync:
         with TemporaryDirectory(prefix="harness-sync-", ignore_cleanup_errors=True) as place:
             sender = _Sender(Ledger(self.folder), Path(place), timeout or TIMEOUT_SECONDS)
             with contents_in(Path(place)), ThreadPoolExecutor(NUM_SENDERS) as pool:
-                for run_id, error in _in_order(pool, sender, stored_logs(self.folder, unsent)):
+                for run_id, error in _in_order(pool, sender, StoredLogs(self.folder)(unsent)):
                     if error is None:
                         yield run_id
                         continue
@@ -159,17 +161,38 @@ def _failed(folder: Path, error: Exception) -> str:
     )
 
 
-def stored_logs(folder: Path, run_ids: list[str]) -> Iterator[RunLog]:
-    """These runs of the store as the mirror had them, a shard of them in memory at a time."""
-    latest = {one: row["created"] for one, row in stored(folder).items()}
-    wanted = set(run_ids)
-    for path in shard_paths(folder, "runs"):
-        history: dict[Any, pl.DataFrame] | None = None
-        for row in read_runs(path).iter_rows(named=True):
-            if row["run_id"] in wanted and row["created"] == latest[row["run_id"]]:
-                wanted.remove(row["run_id"])
-                history = _curves(path) if history is None else history
-                yield _log(path, row, history.get((row["run_id"],)))
+class StoredLogs:
+    """The runs of a store as the mirror had them. Asked again it looks into new shards alone."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._seen: set[str] = set()
+        self._latest: dict[str, tuple[datetime, Path]] = {}
+
+    def __call__(self, run_ids: Iterable[str]) -> Iterator[RunLog]:
+        """Those of these runs that are stored, a shard of them in memory at a time."""
+        found = shards(self._folder, but=self._seen)  # held while they are read
+        for shard in found.whole:
+            self._seen.add(shard.name)
+            rows = scan(table_path(shard, "runs")).select("run_id", "created").collect()
+            for run_id, created in rows.drop_nulls().iter_rows():
+                known = self._latest.get(run_id)
+                if known is None or known[0] <= created:
+                    self._latest[run_id] = created, shard
+        wanted: dict[Path, set[str]] = defaultdict(set)
+        for run_id in run_ids:
+            if run_id in self._latest:
+                wanted[self._latest[run_id][1]].add(run_id)
+        for shard in sorted(wanted):
+            if shard.is_dir():  # else set aside since: owed once it is trained again
+                yield from self._logs(shard, wanted[shard])
+
+    def _logs(self, shard: Path, run_ids: set[str]) -> Iterator[RunLog]:
+        path = table_path(shard, "runs")
+        history = _curves(path)
+        rows = read_runs(path).filter(pl.col("run_id").is_in(run_ids))
+        for row in rows.unique("run_id", keep="last", maintain_order=True).iter_rows(named=True):
+            yield _log(path, row, history.get((row["run_id"],)))
 
 
 def _curves(path: Path) -> dict[Any, pl.DataFrame]:

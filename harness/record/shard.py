@@ -21,6 +21,7 @@ from harness.record.schema import FACTS, FORMAT, RUN, SCORES
 
 TABLES = ("runs", "history", "predictions")
 FORM = "harness.format"  # the key of the form's number in a file's Parquet metadata
+REPLACES = "harness.replaces"  # and that of the names of the shards that it was merged from
 SUMS = "SHA256SUMS"
 _LONGEST = 160  # characters of what is wrong with a shard
 
@@ -91,6 +92,12 @@ def _opened(path: Path) -> tuple[pl.LazyFrame, int]:
     if form not in map(str, range(1, FORMAT + 1)):
         raise UserError(f"{path} has form {form}, which is newer than this harness: update it")
     return lazy, int(form)
+
+
+def replaced_by(shard: Path) -> tuple[str, ...]:
+    """The names of the shards that a whole one was merged from."""
+    told = pl.read_parquet_metadata(table_path(shard, "runs")).get(REPLACES, "")
+    return tuple(told.split())
 
 
 def fault(shard: Path) -> str:

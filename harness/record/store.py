@@ -2,7 +2,8 @@
 
 ``<folder>/shards/<id>/{runs,history,predictions}.parquet`` and their hashes. A shard folder is
 written whole under a temporary name and then renamed, so a reader sees all of a batch or none,
-several writers need no lock, and a killed process loses at most what it had not stored yet.
+several writers need no lock, and a killed process loses at most what it had not stored yet. Small
+ones are merged into large ones (`harness.sweep.merging`): a merged one says which it replaces.
 
 Nothing of a shard is believed before it is checked (`harness.record.shard`). The runs of a damaged
 one are as if they were not stored: `harness train` moves it to ``<folder>/damaged`` and trains them
@@ -16,7 +17,7 @@ found in a data set.
 import json
 import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -28,16 +29,28 @@ import polars as pl
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 
 from harness.data.fetching import say
-from harness.files import whole_folder, write_whole
+from harness.files import InUse, whole_folder, write_whole
 from harness.record import file_form, first_form
 from harness.record.schema import FACTS, FORMAT, RUN, Columns, flat, joined, nested
-from harness.record.shard import FORM, SUMS, TABLES, fault, opened, sums, table_path, write_table
+from harness.record.shard import (
+    FORM,
+    REPLACES,
+    SUMS,
+    TABLES,
+    fault,
+    opened,
+    replaced_by,
+    sums,
+    table_path,
+    write_table,
+)
 
 __all__ = ["FORM", "SUMS", "TABLES"]
 
 DAMAGED = "damaged"  # the folder, beside `shards`, of those that were set aside
 PLAN = "plan.json"
 _LONGEST = 2**20  # bytes of a file of JSON: one that is longer is nobody's but a stranger's
+_ROW_GROUP = {"predictions": 128}  # who wants one run of many reads the scores of 64
 
 
 def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
@@ -46,12 +59,36 @@ def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
     Raises:
       OSError: it cannot be written; nothing of it is there then.
     """
+    return _write(folder, {**tables, "runs": file_form.packed(tables["runs"])}, {})
+
+
+def write_merged(
+    folder: Path, tables: Mapping[str, pl.DataFrame], *, replaces: Iterable[Path]
+) -> Path:
+    """Adds one shard in place of others, which readers pass over from then on.
+
+    Args:
+      tables: as files of today's form hold them.
+      replaces: shards of the folder, of whose runs ``tables`` hold the latest rows.
+
+    Raises:
+      OSError: as `write_shard`.
+    """
+    names = " ".join(sorted(one.name for one in replaces))
+    return _write(folder, tables, {REPLACES: names})
+
+
+def _write(folder: Path, written: Mapping[str, pl.DataFrame], about: Mapping[str, str]) -> Path:
     shard = folder / "shards" / uuid.uuid4().hex
-    written = {**tables, "runs": file_form.packed(tables["runs"])}
     with whole_folder(shard) as temporary:
         for name in TABLES:
-            path, form = table_path(temporary, name), {FORM: str(FORMAT)}
-            write_table(written[name], path, compression="zstd", metadata=form)
+            write_table(
+                written[name],
+                table_path(temporary, name),
+                compression="zstd",
+                row_group_size=_ROW_GROUP.get(name),
+                metadata={FORM: str(FORMAT), **about},
+            )
         (temporary / SUMS).write_bytes(sums(temporary).encode())
     return shard
 
@@ -131,56 +168,74 @@ def _read_json(path: Path, kind: TypeAdapter[Content]) -> Content | None:
 
 @dataclass(frozen=True)
 class Shards:
-    """The finished shards of a folder: the whole ones, and what is wrong with each damaged one."""
+    """The finished shards of a folder. None is deleted while this lives (`harness.sweep.merging`).
+
+    Attributes:
+      damaged: what is wrong with each.
+      replaced: those whose runs lie in a whole one, which was merged from them.
+    """
 
     whole: tuple[Path, ...]
     damaged: Mapping[Path, str]
+    replaced: tuple[Path, ...]
+    in_use: InUse
 
     def paths(self, table: str) -> list[Path]:
         """The files of ``table`` in the whole ones."""
         return [table_path(shard, table) for shard in self.whole]
 
 
-def shards(folder: Path) -> Shards:
-    """The shards of ``folder``, all of their content checked.
+def shards(folder: Path, *, but: Collection[str] = ()) -> Shards:
+    """The shards of ``folder``, all of their content checked; without those of these names.
 
     Raises:
       UserError: one may not be read, or is of a form that only later versions know.
     """
+    in_use = InUse(folder / "shards")  # before they are listed
     found = (one for one in (folder / "shards").glob("*") if not one.name.startswith("."))
-    faults = {one: _fault(one) for one in sorted(found) if one.is_dir()}
+    checked = {one: _checked(one) for one in sorted(found) if one.name not in but and one.is_dir()}
+    replaced = {name for told in checked.values() for name in told.replaces}
+    seen = {one: told.fault for one, told in checked.items() if one.name not in replaced}
     return Shards(
-        whole=tuple(one for one, told in faults.items() if not told),
-        damaged={one: told for one, told in faults.items() if told},
+        whole=tuple(one for one, told in seen.items() if not told),
+        damaged={one: told for one, told in seen.items() if told},
+        replaced=tuple(one for one in checked if one.name in replaced),
+        in_use=in_use,
     )
 
 
-def _fault(shard: Path) -> str:
-    """`fault`, of content that is read once a process: a launch asks several times, and a search
+@dataclass(frozen=True)
+class _Checked:
+    fault: str
+    replaces: tuple[str, ...] = ()  # of a whole one
+
+
+def _check(shard: Path) -> _Checked:
+    told = fault(shard)
+    return _Checked(told, () if told else replaced_by(shard))
+
+
+def _checked(shard: Path) -> _Checked:
+    """`_check`, of content that is read once a process: a launch asks several times, and a search
     at each of its batches."""
     try:
         with os.scandir(shard) as files:
             facts = [(one.name, one.stat()) for one in files]
     except OSError:
-        return fault(shard)
+        return _check(shard)
     changes = ((name, s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for name, s in facts)
-    return _fault_of(shard, tuple(sorted(changes)))
+    return _once_checked(shard, tuple(sorted(changes)))
 
 
 @cache
-def _fault_of(shard: Path, changes: tuple[tuple[str | int, ...], ...]) -> str:
+def _once_checked(shard: Path, changes: tuple[tuple[str | int, ...], ...]) -> _Checked:
     """Where the files' facts, ``changes``, are the same, so is their content."""
-    return fault(shard)
+    return _check(shard)
 
 
 def sweeps_in(folder: Path) -> list[Path]:
     """The sweep folders that lie in ``folder``, such as those of `runs`."""
     return sorted(one.parent for one in Path(folder).glob("*/shards") if one.is_dir())
-
-
-def shard_paths(folder: Path, table: str) -> list[Path]:
-    """The files of ``table`` in all whole shards; raises as `shards`."""
-    return shards(folder).paths(table)
 
 
 def set_aside(folder: Path) -> None:

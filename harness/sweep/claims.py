@@ -116,6 +116,14 @@ def alone_in(folder: Path) -> Iterator[bool]:
         yield any([_claimed(path) for path in (folder / FOLDER).glob("*")])
 
 
+@contextmanager
+def sealed(folder: Path) -> Iterator[bool]:
+    """Meanwhile no sweep claims in the folder, and no other command moves its shards; yields
+    whether that holds, as it does not without locks."""
+    with _only_one_in(folder / FOLDER) as is_locked:
+        yield is_locked
+
+
 def _claimed(path: Path) -> set[str]:
     """What a claim holds; nothing where it is a dead sweep's, or may not be read."""
     with suppress(OSError), path.open(encoding="ascii") as file:
@@ -128,10 +136,11 @@ def _claimed(path: Path) -> set[str]:
 
 
 @contextmanager
-def _only_one_in(folder: Path) -> Iterator[None]:
-    """Holds the lock of a folder, which is made for it and goes again where it is empty."""
+def _only_one_in(folder: Path) -> Iterator[bool]:
+    """Holds the lock of a folder, which is made for it and goes again where it is empty; yields
+    whether there are locks."""
     if fcntl is None:
-        yield
+        yield False
         return
     while True:
         try:
@@ -144,14 +153,16 @@ def _only_one_in(folder: Path) -> Iterator[None]:
                 raise  # a file is in its place
             continue
         except PermissionError:  # another user's: as where there are no locks
-            yield
+            yield False
             return
         try:
+            is_locked = False
             with suppress(OSError):
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
+                is_locked = True
             if not _is_at(descriptor, folder):
                 continue  # removed while it was waited for
-            yield
+            yield is_locked
             with suppress(OSError):
                 folder.rmdir()
             return

@@ -4,12 +4,13 @@ Devices train one batch of lanes while the host evaluates and records the batch 
 next program compiles while this one trains.
 """
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cache, lru_cache
 from itertools import chain, zip_longest
 from typing import Any
 
@@ -28,9 +29,9 @@ from harness.record.collect import collect
 from harness.record.live import session
 from harness.record.schema import Record
 from harness.run import Key, Run
-from harness.sweep import compiled, lanes, plan
+from harness.sweep import compiled, halving, lanes, plan
 from harness.sweep.claims import Claims
-from harness.sweep.failures import caught
+from harness.sweep.failures import caught, is_out_of_memory
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
 from harness.sweep.recorder import Recorder
@@ -55,7 +56,7 @@ class _Ready:
 
     runs: Batch
     data: Sequence[RunData]
-    stacked: Lane
+    stacked: Lane | MemoryError
     dataset: Dataset
 
 
@@ -67,6 +68,11 @@ class _Started:
     data: Sequence[RunData]
     outcome: Future[tuple[Outcome, float]]  # and the wall seconds that training took
     dataset: Dataset
+
+
+Finished = tuple[Run, Record, Model | None]
+_TRAINING = "training and scoring a job"
+_one_trains = threading.Lock()  # two batches at once would need the memory of two
 
 
 def run_sweep(
@@ -139,11 +145,7 @@ def _train_all(
             for started in batches:
                 with timed("wait for training"):
                     _wait_for(started.outcome, recorder)
-                try:
-                    finished = _finish(started)
-                except Exception as error:
-                    _fail(started.runs, error, "training and scoring a job", results)
-                    finished = []
+                finished = _finished_or_halved(started, results)
                 for run, record, model in finished:
                     results[run.key] = Result(run.run_id, _told(record.metrics, columns))
                     recorder.add(record, run.config, model=model)
@@ -234,7 +236,15 @@ def _prepared(batch: Batch, program: Program, results: dict[Key, Result]) -> _Re
         if not ready:
             return None
         data = [run.data(dataset) for run in ready]
-        return _Ready(list(ready), data, lanes.stacked(list(ready.values()), program), dataset)
+        return _Ready(list(ready), data, _stacked(list(ready.values()), program), dataset)
+
+
+def _stacked(of: Sequence[Lane], program: Program) -> Lane | MemoryError:
+    """The batch's arrays, or the error with which it will have failed to train."""
+    try:
+        return lanes.stacked(of, program)
+    except MemoryError as error:
+        return error.with_traceback(None)  # which holds what was made of them
 
 
 def _started(ready: _Ready, trainer: lanes.Trainer, devices: ThreadPoolExecutor) -> _Started:
@@ -243,14 +253,17 @@ def _started(ready: _Ready, trainer: lanes.Trainer, devices: ThreadPoolExecutor)
 
 
 def _train(
-    trainer: lanes.Trainer, stacked: Lane, dataset: Dataset, one: Run
+    trainer: lanes.Trainer, stacked: Lane | MemoryError, dataset: Dataset, one: Run
 ) -> tuple[Outcome, float]:
-    begun = time.perf_counter()
-    with timed("train"):
-        outcome = trainer(stacked, lanes.put(dataset, trainer.program))
-        own = trimmed(jax.tree.map(np.asarray, outcome), trainer.program, one.sizes)
-        own = scored(own, one)
-    return own, time.perf_counter() - begun
+    if isinstance(stacked, MemoryError):
+        raise stacked
+    with _one_trains:
+        begun = time.perf_counter()
+        with timed("train"):
+            outcome = trainer(stacked, lanes.put(dataset, trainer.program))
+            own = trimmed(jax.tree.map(np.asarray, outcome), trainer.program, one.sizes)
+            own = scored(own, one)
+        return own, time.perf_counter() - begun
 
 
 def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
@@ -262,9 +275,69 @@ def _one_ahead(items: Iterator[_Started]) -> Iterator[_Started]:
     yield from held
 
 
-def _finish(started: _Started) -> list[tuple[Run, Record, Model | None]]:
-    """The records of a batch that has trained, and the models that are to be kept."""
-    outcome, seconds = started.outcome.result()
+def _finished_or_halved(started: _Started, results: dict[Key, Result]) -> list[Finished]:
+    """The records of a batch, trained in halves where memory does not hold it; what fails is in
+    ``results``."""
+    try:
+        return _records(started, *started.outcome.result())
+    except Exception as error:
+        if not is_out_of_memory(error):
+            _fail(started.runs, error, _TRAINING, results)
+            return []
+        cause = error.with_traceback(None)  # which holds the arrays of the batch
+    return _in_halves(started, cause, 1, results)
+
+
+def _in_halves(
+    started: _Started, cause: Exception, halvings: int, results: dict[Key, Result]
+) -> list[Finished]:
+    """The records of a batch that memory did not hold, for which ``cause`` speaks."""
+    program = started.runs[0].program
+    shape = halving.halved(program, halvings)
+    if shape is None:
+        _fail(started.runs, cause, _TRAINING, results)
+        return []
+    trainer = halving.trainer(program, *shape)
+    _say_halved(trainer.num_lanes, trainer.numerics)
+    finished: list[Finished] = []
+    for at in range(0, len(started.runs), trainer.num_lanes):
+        part = slice(at, at + trainer.num_lanes)
+        half = replace(started, runs=started.runs[part], data=started.data[part])
+        try:
+            trained = _train_halved(trainer, half)
+            finished += _records(half, *trained, numerics=trainer.numerics)
+            continue
+        except Exception as error:
+            if not is_out_of_memory(error):
+                _fail(half.runs, error, _TRAINING, results)
+                continue
+            again = error.with_traceback(None)
+        finished += _in_halves(half, again, halvings + 1, results)
+    return finished
+
+
+def _train_halved(trainer: halving.Halved, half: _Started) -> tuple[Outcome, float]:
+    with _one_trains:
+        begun = time.perf_counter()
+        with timed("train"):
+            own = scored(trainer(half.runs, half.dataset), half.runs[0])
+        return own, time.perf_counter() - begun
+
+
+@cache
+def _say_halved(num_lanes: int, numerics: str) -> None:
+    """Once a process, however many batches are."""
+    how = f"with other rounding, as numerics says ({numerics})" if numerics else "to the same bits"
+    say(f"memory did not hold a batch: its runs are trained {num_lanes} at a time, {how}")
+
+
+def _records(
+    started: _Started, outcome: Outcome, seconds: float, *, numerics: str = ""
+) -> list[Finished]:
+    """The records of a batch that has trained, and the models that are to be kept.
+
+    ``numerics``: what is to be added to this fact of theirs.
+    """
     with timed("evaluate"):
         records = collect(
             runs=started.runs,
@@ -273,6 +346,8 @@ def _finish(started: _Started) -> list[tuple[Run, Record, Model | None]]:
             dataset=started.dataset,
             seconds=seconds / len(started.runs),
         )
+        if numerics:
+            records = [_with_numerics(record, numerics) for record in records]
         models = [
             model_of(
                 run,
@@ -285,3 +360,7 @@ def _finish(started: _Started) -> list[tuple[Run, Record, Model | None]]:
             for i, (run, record) in enumerate(zip(started.runs, records, strict=True))
         ]
     return list(zip(started.runs, records, models, strict=True))
+
+
+def _with_numerics(record: Record, more: str) -> Record:
+    return replace(record, facts={**record.facts, "numerics": f"{record.facts['numerics']};{more}"})

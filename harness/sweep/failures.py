@@ -23,7 +23,7 @@ def caught(error: Exception, config: Config, *, doing: str) -> UserError:
         raise error
     job = " ".join(f"{group}={getattr(config, group).name}" for group in _GROUPS)
     said = (str(error).splitlines() or [""])[0][:160]
-    if isinstance(error, MemoryError) or any(words in said for words in _MEMORY):
+    if is_out_of_memory(error):
         return UserError(
             f"{doing} takes more memory than there is ({job} "
             f"training.batch_size={config.training.batch_size}): fewer rows, a smaller model or "
@@ -32,6 +32,11 @@ def caught(error: Exception, config: Config, *, doing: str) -> UserError:
     return UserError(
         f"{doing} failed ({job}) with {type(error).__name__}: {said}; HARNESS_DEBUG=1 shows where"
     )
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the host's memory, or a device's, was too little."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _MEMORY)
 
 
 def reasons(

@@ -18,11 +18,12 @@ from harness.predict import Model
 from harness.record import store
 from harness.record.live import Became, Session
 from harness.record.mirror import Mirror, Patience, mirror_run
-from harness.record.replay import stored_logs
+from harness.record.replay import StoredLogs
 from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.record.wandb_access import LABELS, labels
 from harness.run import Key, Run
+from harness.sweep.merging import has_many, merge
 from harness.sweep.timings import timed
 
 # A shard is written when this many runs wait, or this much of their scores, or for this long: so
@@ -51,12 +52,15 @@ class Recorder:
                 folder, what=f"cannot store runs in {folder}", remedy="change root or name"
             )
             store.set_aside(folder)
+            if not is_part:
+                merge(folder)
         self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
         self._models: dict[Path, dict[str, Model]] = defaultdict(dict)
         keys = set() if is_part else {_mirror_key(one) for one in configs}
         self._mirrors = {key: _mirror(*key) for key in keys}
         self._planned: dict[Path, set[str]] = defaultdict(set)
         self._objectives = {} if is_part else _objectives(configs)
+        self._stored_logs = {folder: StoredLogs(folder) for folder in self._objectives}
         self._described: set[tuple[Path, str]] = set()
         self._waiting_since = math.inf
 
@@ -164,7 +168,7 @@ class Recorder:
                 self._write_plan(key[0])
             with timed("mirror"):
                 if self._mirrors[key].mode != "disabled":
-                    self._mirrors[key].write(list(stored_logs(key[0], run_ids)))
+                    self._mirrors[key].write(list(self._stored_logs[key[0]](run_ids)))
 
     def _write_plan(self, folder: Path) -> None:
         if folder in self._planned:
@@ -172,10 +176,13 @@ class Recorder:
             store.write_plan(folder, len(run_ids), self._objectives[folder])
 
     def finish(self) -> None:
-        """Keeps what the sweep asked its runs for, also where all of them were stored before."""
+        """Keeps what the sweep asked its runs for, also where all of them were stored before; and
+        merges its shards where there are many."""
         for folder, objective in self._objectives.items():
             if (folder / "shards").is_dir() and store.planned_objective(folder) != objective:
                 store.write_plan(folder, store.planned(folder), objective)
+            if has_many(folder):
+                merge(folder)
 
 
 def _objectives(configs: Iterable[Config]) -> dict[Path, str | None]:

@@ -59,6 +59,8 @@ def remove(folder: Path, run_ids: Collection[str], *, delete: bool = False) -> R
         if others:
             raise UserError(f"a sweep is training into {folder}: let it end first, or stop it")
         gone: set[str] = set()
+        for one in shards(folder).replaced:  # whose runs would be back without what was merged
+            shutil.rmtree(one)
         for shard in shards(folder).whole:
             stored = read_runs(table_path(shard, "runs"))
             leaving = pl.col("run_id").is_in(list(run_ids))
