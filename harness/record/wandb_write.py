@@ -8,7 +8,8 @@ framing. `wandb sync` and `wandb leet inspect` read the result, which the tests 
 import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from itertools import compress, count
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 
 from harness.data.fetching import say
 from harness.files import whole_file
-from harness.record.wandb_log import STEP, RunLog, pack, proto, row_times
+from harness.record.wandb_log import EPOCH, STEP, RunLog, pack, row_times
 
 PROVEN = "0.31."
 """How the versions begin whose form this is: tests hold it to their own writer and readers."""
@@ -47,80 +48,126 @@ def write_log(run: RunLog, folder: Path) -> Path:
 
 def _records(run: RunLog) -> Iterator[bytes]:
     """The records in the client's order: header, run, history, summary, exit."""
-    pb = proto()
     numbers = count(1)
 
-    def record(**content: Any) -> bytes:
-        return pb.Record(num=next(numbers), **content).SerializeToString()
+    def record(number: int, content: bytes) -> bytes:
+        return _whole(1, next(numbers)) + _field(number, content)
 
-    version = pb.VersionInfo(producer=_version(), min_consumer=OLDEST_READER)
-    yield record(header=pb.HeaderRecord(version_info=version))
-    yield record(run=_run_record(run))
+    yield record(_HEADER, _field(1, _field(1, _version()) + _field(2, OLDEST_READER)))
+    yield record(_RUN, _run_record(run))
     latest: dict[str, str] = {}
-    yield from _history(_rows(run), numbers, latest)
-    summary = pb.SummaryRecord()
+    for row in _history(_rows(run), latest):
+        yield record(_HISTORY, row)
     # The client counts each key's last value as summary; what is set by name wins.
-    for key, text in latest.items():
-        summary.update.add(nested_key=[key], value_json=text)
+    summary = [_field(1, _item(_NESTED, key, text)) for key, text in latest.items()]
     texts = _texts([_without_nan(value) for value in run.summary.values()])
-    for key, text in zip(run.summary, texts, strict=True):
-        summary.update.add(key=key, value_json=text)
-    runtime = str(int(run.seconds))
-    summary.update.add(nested_key=["_wandb", "runtime"], value_json=runtime)
-    yield record(summary=summary)
+    pairs = zip(run.summary, texts, strict=True)
+    summary += [_field(1, _item(_KEY, key, text)) for key, text in pairs]
+    path = _field(_NESTED, "_wandb") + _field(_NESTED, "runtime")
+    summary.append(_field(1, path + _field(_JSON, str(int(run.seconds)))))
+    yield record(_SUMMARY, b"".join(summary))
     if run.exit_code is not None:
-        yield record(exit=pb.RunExitRecord(exit_code=run.exit_code))
+        yield record(_EXIT, _whole(1, run.exit_code))
 
 
-def _run_record(run: RunLog) -> Any:
-    pb = proto()
-    content = pb.RunRecord(
-        run_id=run.run_id,
-        entity=run.entity,
-        project=run.project,
-        run_group=run.group,
-        job_type=run.job_type,
-        notes=run.notes,
-        sweep_id=run.sweep_id,
-        display_name=run.name,
-        tags=run.tags,
-    )
-    content.telemetry.feature.offline = True
-    content.telemetry.python_version = platform.python_version()
-    content.telemetry.cli_version = _version()
-    content.start_time.FromDatetime(run.started)
-    content.config.update.add(key="_wandb", value_json="{}")
-    for key, value in run.config.items():
-        content.config.update.add(key=str(key), value_json=_text(_without_nan(value)))
-    return content
+# The numbers of fields in `wandb_internal.proto`: of a record, and of one value in any of them.
+_HISTORY, _SUMMARY, _RUN, _EXIT, _HEADER = 2, 3, 17, 18, 21
+_KEY, _NESTED, _JSON = 1, 2, 16
+_VALUE = b"\x82\x01"  # what comes before a value's length
 
 
-def _history(
-    rows: Iterable[Row], numbers: Iterator[int], latest: dict[str, str]
-) -> Iterator[bytes]:
-    """The rows' records, and each key's last value that is not null in `latest`.
+def _run_record(run: RunLog) -> bytes:
+    texts = {
+        1: run.run_id,
+        2: run.entity,
+        3: run.project,
+        6: run.group,
+        7: run.job_type,
+        8: run.name,
+        9: run.notes,
+        12: run.sweep_id,
+    }
+    config = [_item(_KEY, "_wandb", "{}")]
+    config += [_item(_KEY, str(k), _text(_without_nan(v))) for k, v in run.config.items()]
+    since = run.started - EPOCH
+    start = _whole(1, since.days * 86_400 + since.seconds) + _whole(2, since.microseconds * 1000)
+    telemetry = _field(3, _whole(4, 1))  # that it was offline
+    telemetry += _field(4, platform.python_version()) + _field(5, _version())
+    fields = {
+        4: [b"".join(_field(1, one) for one in config)],
+        10: run.tags,
+        17: [start],
+        19: [telemetry],
+        **{number: [text] for number, text in texts.items() if text},
+    }
+    return b"".join(_field(number, one) for number in sorted(fields) for one in fields[number])
 
-    Rows of the same keys reuse one record: setting its values is cheap, building it is not.
-    """
-    pb = proto()
-    keys: Sequence[str] = ()
-    record = pb.Record()
-    for row_keys, texts in rows:
-        if row_keys != keys:
-            keys = row_keys
-            items = [pb.HistoryItem(nested_key=[key]) for key in keys]
-            record = pb.Record(history=pb.HistoryRecord(item=items, step=pb.HistoryStep()))
-            slots = list(record.history.item)
-        for slot, text in zip(slots, texts, strict=True):
-            slot.value_json = text
-        record.num = next(numbers)
-        record.history.step.num = int(texts[keys.index(STEP)])
+
+def _history(rows: Iterable[Row], latest: dict[str, str]) -> Iterator[bytes]:
+    """The rows' records, and each key's last value that is not null in `latest`."""
+    known: Sequence[str] = ()
+    starts: list[bytes] = []
+    for keys, texts in rows:
+        if keys != known:
+            known, starts = keys, [_key(_NESTED, key) + _VALUE for key in keys]
         pairs = zip(keys, texts, strict=True)
         if "null" in texts:
             latest.update(pair for pair in pairs if pair[1] != "null")
         else:
             latest.update(pairs)
-        yield record.SerializeToString()
+        # As `_field(1, _item(_NESTED, key, text))` each, without the calls: there are thousands.
+        row = []
+        for start, text in zip(starts, texts, strict=True):
+            size = _VARINTS[len(text)]  # JSON is ASCII
+            row += (b"\n", _VARINTS[len(start) + len(size) + len(text)], start, size, text.encode())
+        row.append(_field(2, _whole(1, int(texts[keys.index(STEP)]))))
+        yield b"".join(row)
+
+
+# Protobuf's own encoding. Its classes for these records lie in the client, which takes half a
+# second to import, and take longer to fill.
+
+
+def _field(number: int, content: bytes | str) -> bytes:
+    """A field that holds a text or a message."""
+    content = content.encode() if isinstance(content, str) else content
+    return _VARINTS[number << 3 | 2] + _VARINTS[len(content)] + content
+
+
+def _whole(number: int, value: int) -> bytes:
+    """A field that holds a whole number; 0 is left out."""
+    return _VARINTS[number << 3] + _VARINTS[value] if value else b""
+
+
+def _item(kind: int, key: str, text: str) -> bytes:
+    """One value: its key, and its JSON."""
+    return _key(kind, key) + _field(_JSON, text)
+
+
+@lru_cache(maxsize=4096)
+def _key(kind: int, key: str) -> bytes:
+    return _field(kind, key)
+
+
+class _Varints(dict[int, bytes]):
+    """Whole numbers as protobuf writes them, seven bits a byte; those asked for before at once.
+
+    >>> _Varints()[5], _Varints()[300]
+    (b'\\x05', b'\\xac\\x02')
+    """
+
+    def __missing__(self, value: int) -> bytes:
+        groups, rest = [], value & 2**64 - 1  # a negative number is its complement
+        while rest > 127:
+            groups.append(rest & 127 | 128)
+            rest >>= 7
+        written = bytes([*groups, rest])
+        if 0 <= value < 2**14:
+            self[value] = written
+        return written
+
+
+_VARINTS = _Varints()
 
 
 def _rows(run: RunLog) -> Iterator[Row]:
@@ -185,6 +232,4 @@ def say_unproven() -> None:
 
 @cache
 def _version() -> str:
-    import wandb
-
-    return wandb.__version__
+    return version("wandb")
