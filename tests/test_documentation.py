@@ -15,6 +15,7 @@ import pytest
 from harness import cli
 from harness.overrides import jobs
 from harness.overrides.expanding import expand
+from harness.overrides.zipping import unzipped
 
 DOCS = Path(__file__).parent.parent / "docs"
 TUTORIALS = DOCS / "tutorials"
@@ -88,6 +89,10 @@ def test_a_tutorial_runs_and_prints_what_it_says(name, reader, request):
         assert_printed(printed(code, language, reader), expected)
 
 
+# Words that name what only a reader's folder has, or an option.
+OF_FILES = ("plugins=", "overrides_from=", "hydra", "--")
+
+
 def commands(page: str) -> Iterator[list[str]]:
     """The words of each command line of ours on a page."""
     for line in page.replace("\\\n", " ").splitlines():
@@ -107,9 +112,9 @@ def test_every_command_that_is_shown_is_one(harness):
             if name not in HYDRAS:
                 options = [word.partition("=")[0] for word in words if word.startswith("--")]
                 assert all(one in helps[name] for one in options), (page, name, words)
-            elif not any(word.startswith(("plugins=", "hydra", "--")) for word in words):
+            elif not any(word.startswith(OF_FILES) for word in words):
                 asked = [word for word in words if word not in ("-m", "...")]
-                first = [expand([word], jobs._loader())[0][0] for word in asked]
+                first = [w for word in asked for w in expand(unzipped([word]), jobs._loader())[0]]
                 jobs.parsed([jobs.job_of(first)])
     assert seen >= {"train", "plan", "choose", "predict", "analyze", "runs", "sync", "reproduce"}
 

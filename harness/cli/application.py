@@ -29,6 +29,7 @@ from harness.files import conf_dir  # noqa: E402
 from harness.overrides.checking import check_overrides, completed, explained  # noqa: E402
 from harness.overrides.expanding import check_some  # noqa: E402
 from harness.overrides.plugging import with_plugins  # noqa: E402
+from harness.overrides.zipping import unzipped  # noqa: E402
 
 # Hydra 1.3 asks which version's defaults are meant; later ones have their own and warn of the word.
 _BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
@@ -40,7 +41,8 @@ Configs = list[Mapping[str, Any]]
 
 ABOUT = {
     "train": "harness train trains one run; with -m a sweep, as lanes of a few compiled programs. "
-    "Runs that are stored already are not trained again. A choice given beside --help shows the "
+    "Runs that are stored already are not trained again. zip(loss=bce,focal; seed=0,1) varies keys "
+    "together, overrides_from=jobs.csv takes a job a row. A choice given beside --help shows the "
     "keys it takes: harness train dataset=table --help",
     "plan": "harness plan -m ... trains nothing: it shows what `harness train` with the same "
     "arguments would compile, hold and cost, and how much of it is stored already.",
@@ -59,7 +61,7 @@ def run(command: str, arguments: Sequence[str]) -> None:
     task = Task(_SWEEPS[command], stores_runs=command == "train")
     if flags.multirun and flags.cfg is not None:
         flags, task = _shown(command, flags)
-    overrides = searching.completed(completed(with_plugins(overrides)))
+    overrides = searching.completed(completed(with_plugins(unzipped(overrides))))
     asks_help = flags.help or flags.hydra_help or flags.shell_completion
     if not asks_help:
         number = check_overrides(command, overrides, multirun=flags.multirun)

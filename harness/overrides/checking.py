@@ -16,7 +16,7 @@ from hydra.errors import HydraException, MissingConfigException
 
 from harness.errors import UserError, listed, none_of, override, shown
 from harness.files import conf_dir
-from harness.overrides.expanding import check_number, count
+from harness.overrides.expanding import UNSET, check_number, count, numbers, zip_tag
 from harness.plugins import plugged, plugged_keys
 from harness.project import conf_dirs
 
@@ -33,7 +33,8 @@ def check_overrides(command: str, overrides: Sequence[str], *, multirun: bool) -
         job's choice, a group without a choice, or too many jobs.
     """
     multirun = multirun or "hydra.mode=MULTIRUN" in overrides
-    counts: dict[str, tuple[str, int]] = {}
+    counts: dict[str, tuple[Override, int]] = {}
+    searches = next((text for text in overrides if text.startswith("hydra/sweeper=")), "")
     for text in overrides:
         if any(unicodedata.category(c) == "Cc" and c not in "\t\r\n" for c in text):
             raise UserError(f"{text!r} holds a control character: write it without")
@@ -46,10 +47,16 @@ def check_overrides(command: str, overrides: Sequence[str], *, multirun: bool) -
                 f"`harness {command} -m {text}`; a list is written [a,b]"
             )
         if not isinstance(one.value(), Glob) and not one.is_interval_sweep():
-            counts[one.get_key_element()] = text, count(one)
-    if not any(text.startswith("hydra/sweeper=") for text in overrides):  # a search takes samples
-        check_number(dict(counts.values()))
-    return math.prod(number for _, number in counts.values())
+            counts[one.get_key_element()] = one, count(one)
+        if zip_tag(one) and searches not in ("", "hydra/sweeper=fused"):
+            raise UserError(
+                f"{one.get_key_element()} varies together with other keys (zip), which "
+                f"{searches} does not know: leave one of them out"
+            )
+    found = numbers(list(counts.values()))
+    if not searches:  # a search takes samples
+        check_number(found)
+    return math.prod(found.values())
 
 
 def completed(overrides: Sequence[str]) -> list[str]:
@@ -66,7 +73,8 @@ def completed(overrides: Sequence[str]) -> list[str]:
     if "name" in keys or "dataset.path" not in keys or keys.get("dataset") != "dataset=table":
         return found
     try:
-        paths = [str(path) for path in _values(_parsed(keys["dataset.path"]))]
+        values = map(str, _values(_parsed(keys["dataset.path"])))
+        paths = [path for path in values if f'"{path}"' != UNSET]
     except UserError:  # which is said when the overrides are checked
         return found
     (text,) = shlex.split(override("name", _sweep_name(paths)))

@@ -1,10 +1,12 @@
 """From the overrides of a sweep to those of its jobs: choices, ranges and globs, multiplied.
 
+Choices and ranges with a tag that begins with `zip` vary together (`harness.overrides.zipping`).
 Jobs are counted before any is made: a slip such as `seed=range(100000000)` is refused at once.
 """
 
 import itertools
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -12,9 +14,14 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep, Transformer
 
 from harness.errors import UserError
+from harness.errors import override as written_as
+
+# In place of a value: the job leaves the key as it is.
+UNSET = '"(as it is)"'
+_ZIP = "zip"  # how the tag of sweeps begins that vary together
 
 # A job holds some kilobytes, so that this many take some gigabytes.
 MOST_JOBS = 1_000_000
@@ -31,10 +38,51 @@ def expand(arguments: Sequence[str], loader: ConfigLoader) -> list[list[str]]:
     """
     parsed = OverridesParser.create().parse_overrides(list(arguments))
     swept = {one.get_key_element(): one for one in parsed}
-    counts = {str(one.input_line): _count(one, loader) for one in swept.values()}
-    check_number(counts)
-    values = ([f"{key}={text}" for text in _texts(one, loader)] for key, one in swept.items())
-    return [list(job) for job in itertools.product(*values)]
+    check_number(numbers([(one, _count(one, loader)) for one in swept.values()]))
+    texts = [[f"{key}={text}" for text in _texts(one, loader)] for key, one in swept.items()]
+    # What varies together is one axis of the grid, in the place of its first key.
+    axes: dict[Any, list[list[str]]] = {}
+    for (key, one), values in zip(swept.items(), texts, strict=True):
+        axes.setdefault(zip_tag(one) or (key,), []).append(values)
+    grid = itertools.product(*(zip(*together, strict=True) for together in axes.values()))
+    return [
+        [text for values in job for text in values if not text.endswith(f"={UNSET}")]
+        for job in grid
+    ]
+
+
+def zip_tag(override: Override) -> str | None:
+    """The tag that a sweep has in common with those it varies with; None where it has none.
+
+    >>> zip_tag(OverridesParser.create().parse_override("seed=tag(zip1,range(2))"))
+    'zip1'
+    """
+    tags = getattr(override.value(), "tags", ())
+    return next((tag for tag in sorted(tags) if tag.startswith(_ZIP)), None)
+
+
+def numbers(counted: Sequence[tuple[Override, int]]) -> dict[str, int]:
+    """How many values each axis of a sweep has, by one of its overrides.
+
+    Raises:
+      UserError: keys that vary together name values of different number.
+    """
+    found: dict[str, int] = {}
+    first: dict[str, tuple[Override, int]] = {}
+    for one, number in counted:
+        tag = zip_tag(one)
+        if tag is None or tag not in first:
+            found[str(one.input_line)] = number
+        else:
+            other, wanted = first[tag]
+            if number != wanted:
+                raise UserError(
+                    f"{one.get_key_element()} names {number} values and {other.get_key_element()} "
+                    f"{wanted}, which vary together ({tag}): give each key as many"
+                )
+        if tag is not None:
+            first.setdefault(tag, (one, number))
+    return found
 
 
 def count(override: Override) -> int:
@@ -96,9 +144,19 @@ def _texts(override: Override, loader: ConfigLoader) -> list[str]:
     value = override.value()
     if isinstance(value, Glob):
         return _matches(override, value, loader)
+    if isinstance(value, ChoiceSweep) and not value.simple_form:
+        return [_text(one) for one in override.sweep_iterator()]
     if override.is_sweep_override():
         return list(override.sweep_string_iterator())
     return [override.get_value_element_as_str()]
+
+
+def _text(value: Any) -> str:
+    """A value of Hydra's `choice(...)`, which takes the quotes off texts, as an override has it."""
+    if isinstance(value, str):
+        (written,) = shlex.split(written_as("", value))
+        return written.removeprefix("=")
+    return str(Transformer.str(value))
 
 
 def _matches(override: Override, glob: Glob, loader: ConfigLoader) -> list[str]:

@@ -24,6 +24,7 @@ from harness.files import conf_dir, whole_file
 from harness.overrides import plugging
 from harness.overrides.checking import check_overrides, completed, explained
 from harness.overrides.expanding import check_some, expand
+from harness.overrides.zipping import unzipped
 
 if TYPE_CHECKING:
     from harness.config import Config
@@ -70,7 +71,7 @@ def job_of(overrides: Sequence[str]) -> Mapping[str, Any]:
 
 
 def _checked(overrides: Sequence[str]) -> list[str]:
-    given = completed(plugging.with_plugins(overrides))
+    given = completed(plugging.with_plugins(unzipped(overrides)))
     check_overrides("train", given, multirun=True)
     for text in given:
         if text.lstrip("+~").startswith("hydra"):

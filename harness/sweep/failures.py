@@ -80,10 +80,8 @@ _MOST_REASONS = 10
 
 def _namer(jobs: Sequence[Sequence[str]]) -> Callable[[int], str]:
     """What tells a job from the others."""
-    columns = [set(values) for values in zip(*jobs, strict=True)]
-    return lambda at: " ".join(
-        text for text, values in zip(jobs[at], columns, strict=True) if len(values) > 1
-    )
+    common = set(jobs[0]).intersection(*jobs[1:])  # a job may leave keys as they are
+    return lambda at: " ".join(text for text in jobs[at] if text not in common)
 
 
 def _counted(reason: str, places: Sequence[int], name: Callable[[int], str]) -> str:
