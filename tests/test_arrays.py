@@ -6,6 +6,8 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -24,7 +26,8 @@ from harness.errors import UserError
 from harness.layout import Layout, Part
 from harness.models import OwnInputs
 from harness.predict import Model
-from harness.sweep import plan
+from harness.predict.description import read
+from harness.sweep import lanes, plan
 from harness.sweep.engine import run_sweep
 from harness.sweep.progress import Progress
 from harness.testing import FAULTS_OF
@@ -79,8 +82,9 @@ def test_a_row_holds_its_arrays_and_says_where():
     rows = jnp.asarray(dataset.features)
     np.testing.assert_array_equal(inputs.array("table", rows), rows[:, [12, 13]])
     described = {column.name: column for column in describe(dataset).columns}
-    assert described["image"].kind == "array" and described["text"].features.start >= 14
-    assert described["text"].note == "5 token ids a row, of a vocabulary of 12"
+    pixel, word = (described[name] for name in described if "[" in name)
+    assert pixel.kind == "array" and dataset.feature_names[word.features.start] == word.name
+    assert word.note == "5 token ids a row, of a vocabulary of 12"
 
 
 def test_a_layout_is_compared_whole():
@@ -99,9 +103,9 @@ def test_the_same_values_in_another_shape_are_other_data():
     prints.append(loaded({"picture": IMAGE}).fingerprint)
     assert prints[0] == prints[3] == loaded(IMAGE).fingerprint
     assert len({prints[0], prints[1], prints[2], prints[4]}) == 4
-    assert (
-        held({"image": IMAGE}, LABEL)[0].contents != held({"image": 1 - IMAGE}, LABEL)[0].contents
-    )
+    lists = ([0, 1], [None, 1], [1, 1])
+    images = [pl.Series([values] * 2, dtype=pl.Array(pl.Int64, 2)) for values in lists]
+    assert len({held({"image": image}, [0, 1])[0].contents for image in images}) == 3
 
 
 def test_digits_are_images_and_what_they_were():
@@ -195,7 +199,11 @@ def test_a_network_is_called_with_what_its_parameters_are_named_after():
     for made in (Both, Unknown, Features):
         plugins.model(made)
     data, frame = source()
-    assert prepared(config(dataset=data, model={"name": "Both"})).program.model.units == 4
+    small, large = (
+        prepared(config(dataset=data, model={"name": "Both", "units": units})).program
+        for units in (4, 4096)
+    )
+    assert lanes.lanes_per_device(small) == 8 and lanes.lanes_per_device(large) == 1
     assert prepared(config(dataset=data, model={"name": "Features"}))
     wanted = "takes 'picture', and a row has image 3 x 2 x 2, text 5, table 4: name its"
     with pytest.raises(UserError, match=wanted):
@@ -256,6 +264,30 @@ def test_a_saved_model_predicts_from_arrays(trained, tmp_path, harness):
     ):
         with pytest.raises(UserError, match=re.escape(said)):
             model.predict_proba({**new, name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "said"),
+    [
+        (("parts", 0, "start"), 40, "its arrays are none of its features"),
+        (("parts", 1, "start"), 3, "its arrays are none of its features"),
+        (("parts", 1, "name"), "table", "its arrays are none of its features"),
+        (("parts", 1, "shape"), [-5], "its arrays are none of its features"),
+        (("columns", 0, "shape"), [3, 2], "its columns do not give its"),
+        (("columns", 3, "vocabulary"), 2**40, "column 'text' is described in parts that do not"),
+        (("columns", 3, "shape"), [], "column 'text' is described in parts that do not fit"),
+        (("columns", 2, "shape"), [1], "column 'age' is described in parts that do not fit"),
+        (("columns", 0, "kind"), "number", "column 'image' is described in parts that do not fit"),
+    ],
+)
+def test_what_a_folder_says_of_arrays_is_not_believed(trained, at, value, said, tmp_path):
+    plugins.model(Both)
+    _, kept = trained
+    described = json.loads((kept / "model.json").read_text())
+    *path, last = at
+    reduce(getitem, path, described)[last] = value
+    with pytest.raises(UserError, match=re.escape(said)):
+        read(json.dumps(described).encode(), place="model")
 
 
 def test_a_file_of_arrays_is_scored(trained, harness):

@@ -6,7 +6,7 @@ contradictions, columns that tell the label.
 
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from html import escape
 from io import StringIO
@@ -150,7 +150,7 @@ class Column:
     """One column: in the data's own units where `Description.raw`, else standardised.
 
     `features`: which of the data set's it became; of an array, the one that tells the classes best,
-    as do the numbers. `levels`: of a category, with their shares of
+    of which all else is said. `levels`: of a category, with their shares of
     all rows, in the order of `category_codes`. `auroc`: how well it alone tells the
     classes, in [0.5, 1].
     """
@@ -235,6 +235,7 @@ def _columns(dataset: Dataset) -> Iterator[Column]:
         make = _category if source.kind == "category" else _number
         if source.kind in ARRAYS:
             features = _most_telling(dataset, source, features)
+            source = replace(source, name=dataset.feature_names[features.start])
         yield make(dataset, source, features)
 
 

@@ -226,7 +226,9 @@ def _contents(table: pl.DataFrame) -> str:
             digest.update(column.str.len_bytes().fill_null(0).to_numpy().tobytes())
             digest.update("".join(column.drop_nulls()).encode())
         elif isinstance(column.dtype, pl.Array):
-            digest.update(column.reshape((-1,)).fill_null(0).to_numpy().tobytes())
+            values = column.reshape((-1,))
+            digest.update(values.is_null().to_numpy().tobytes())
+            digest.update(values.fill_null(0).to_numpy().tobytes())
         elif column.dtype.is_nested() or column.dtype in (pl.Object, pl.Binary, pl.Null):
             digest.update(repr(column.to_list()).encode())
         else:

@@ -50,7 +50,7 @@ class CNN(Model):
     def _check(self, inputs: Inputs) -> None:
         image = self.height * self.width * self.channels
         if inputs.cardinalities:
-            raise UserError("model=cnn: the data set has categorical columns, no image; use mlp")
+            raise UserError("model=cnn: the data set has categorical columns or texts; use mlp")
         if image != inputs.num_features:
             raise UserError(
                 f"model=cnn: {self.height} x {self.width} x {self.channels} is {image} values, "
