@@ -176,3 +176,26 @@ def test_it_is_trained_on_listed_and_analysed(harness, mine):
     assert harness("predict", model, "rows.csv").code == 0
     said = harness("analyze", "runs/default")
     assert said.code == 0 and "clinic" in said.out, said
+
+
+def test_it_is_completed_where_nothing_is_loaded_yet(harness, mine, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "harness train plugins=[mine.py] dataset=cli")
+    assert harness("-sc", "query=bash").out.split() == ["dataset=clinic"]
+    monkeypatch.setenv("COMP_LINE", "harness train plugins=[gone.py] dataset=pim")
+    said = harness("-sc", "query=bash")
+    assert (said.out.split(), said.err) == (["dataset=pima"], "")
+
+
+def test_a_projects_own_files_are_listed_too(harness, mine):
+    Path("pyproject.toml").write_text(
+        '[tool.bce_harness]\nplugins = ["mine.py"]\nconf = "my_conf"\n'
+    )
+    folder = Path("my_conf/dataset")
+    folder.mkdir(parents=True)
+    (folder / "loans.yaml").write_text(
+        "kind: table\npath: loans.csv\ntarget: paid\nlicence: theirs\nrows: 1234\n"
+    )
+    (folder / "south.yaml").write_text("defaults: [clinic]\nregion: south\n")
+    listed = harness("data", "list").out
+    assert "1,234" in listed and "theirs" in listed and "pima" in listed
+    assert all(f" {name} " in listed for name in ("clinic", "loans", "south"))
