@@ -45,6 +45,11 @@ def clinic(rows=200, effect=1.5, region="north", seed=0):
 def arrays(rows=60):
     X = np.random.default_rng(0).normal(size=(rows, 3))
     return X, pl.Series("above", (X[:, 0] > 0).astype(int))
+
+
+def twins(rows=30):
+    X, above = arrays(rows)
+    return np.concatenate([X, X]), pl.concat([above, above])
 '''
 HOSTILE = "raise SystemExit('imported')"
 
@@ -82,6 +87,11 @@ def test_arrays_are_taken_and_need_no_decorator(mine):
     chosen = plugins.load("dataset=mine.py:arrays").chosen
     dataset = datasets.get(config(dataset={"kind": chosen, "rows": 50}).dataset)
     assert (dataset.num_rows, dataset.feature_names) == (50, ("x1", "x2", "x3"))
+    # A count that a function takes is what it means by it; others are checked.
+    chosen = plugins.load("dataset=mine.py:twins").chosen
+    assert datasets.get(config(dataset={"kind": chosen, "rows": 50}).dataset).num_rows == 100
+    with pytest.raises(UserError, match="has 3 features where dataset twins says 4"):
+        datasets.get(config(dataset={"kind": chosen, "features": 4}).dataset)
 
 
 @pytest.mark.parametrize(
@@ -199,3 +209,5 @@ def test_a_projects_own_files_are_listed_too(harness, mine):
     listed = harness("data", "list").out
     assert "1,234" in listed and "theirs" in listed and "pima" in listed
     assert all(f" {name} " in listed for name in ("clinic", "loans", "south"))
+    assert "positive" in harness("data", "fetch", "south", "clinic").out
+    assert "300" in harness("data", "describe", "south", "rows=300").out
