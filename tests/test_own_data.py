@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.data.library import datasets
 from harness.data.table import TableDescription
 from harness.errors import UserError
 from harness.identity import run_id
+from harness.overrides import jobs
 from tests.conftest import TINY
 from tests.runs import config, prepared
 from tests.stored import stored_tables
@@ -196,7 +198,9 @@ def test_it_is_completed_where_nothing_is_loaded_yet(harness, mine, monkeypatch)
     assert (said.out.split(), said.err) == (["dataset=pima"], "")
 
 
-def test_a_projects_own_files_are_listed_too(harness, mine):
+def test_a_projects_own_files_are_listed_too(harness, mine, monkeypatch):
+    for name in ("_loader", "_composer"):  # of this folder, and of the fixture's Hydra
+        monkeypatch.setattr(jobs, name, cache(getattr(jobs, name).__wrapped__))
     Path("pyproject.toml").write_text(
         '[tool.bce_harness]\nplugins = ["mine.py"]\nconf = "my_conf"\n'
     )
