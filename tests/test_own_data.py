@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from harness.data.library import datasets
 from harness.data.table import TableDescription
 from harness.errors import UserError
 from harness.identity import run_id
+from harness.overrides import jobs
 from tests.conftest import TINY
 from tests.runs import config, prepared
 from tests.stored import stored_tables
@@ -45,6 +47,11 @@ def clinic(rows=200, effect=1.5, region="north", seed=0):
 def arrays(rows=60):
     X = np.random.default_rng(0).normal(size=(rows, 3))
     return X, pl.Series("above", (X[:, 0] > 0).astype(int))
+
+
+def twins(rows=30):
+    X, above = arrays(rows)
+    return np.concatenate([X, X]), pl.concat([above, above])
 '''
 HOSTILE = "raise SystemExit('imported')"
 
@@ -82,6 +89,11 @@ def test_arrays_are_taken_and_need_no_decorator(mine):
     chosen = plugins.load("dataset=mine.py:arrays").chosen
     dataset = datasets.get(config(dataset={"kind": chosen, "rows": 50}).dataset)
     assert (dataset.num_rows, dataset.feature_names) == (50, ("x1", "x2", "x3"))
+    # A count that a function takes is what it means by it; others are checked.
+    chosen = plugins.load("dataset=mine.py:twins").chosen
+    assert datasets.get(config(dataset={"kind": chosen, "rows": 50}).dataset).num_rows == 100
+    with pytest.raises(UserError, match="has 3 features where dataset twins says 4"):
+        datasets.get(config(dataset={"kind": chosen, "features": 4}).dataset)
 
 
 @pytest.mark.parametrize(
@@ -176,3 +188,30 @@ def test_it_is_trained_on_listed_and_analysed(harness, mine):
     assert harness("predict", model, "rows.csv").code == 0
     said = harness("analyze", "runs/default")
     assert said.code == 0 and "clinic" in said.out, said
+
+
+def test_it_is_completed_where_nothing_is_loaded_yet(harness, mine, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "harness train plugins=[mine.py] dataset=cli")
+    assert harness("-sc", "query=bash").out.split() == ["dataset=clinic"]
+    monkeypatch.setenv("COMP_LINE", "harness train plugins=[gone.py] dataset=pim")
+    said = harness("-sc", "query=bash")
+    assert (said.out.split(), said.err) == (["dataset=pima"], "")
+
+
+def test_a_projects_own_files_are_listed_too(harness, mine, monkeypatch):
+    for name in ("_loader", "_composer"):  # of this folder, and of the fixture's Hydra
+        monkeypatch.setattr(jobs, name, cache(getattr(jobs, name).__wrapped__))
+    Path("pyproject.toml").write_text(
+        '[tool.bce_harness]\nplugins = ["mine.py"]\nconf = "my_conf"\n'
+    )
+    folder = Path("my_conf/dataset")
+    folder.mkdir(parents=True)
+    (folder / "loans.yaml").write_text(
+        "kind: table\npath: loans.csv\ntarget: paid\nlicence: theirs\nrows: 1234\n"
+    )
+    (folder / "south.yaml").write_text("defaults: [clinic]\nregion: south\n")
+    listed = harness("data", "list").out
+    assert "1,234" in listed and "theirs" in listed and "pima" in listed
+    assert all(f" {name} " in listed for name in ("clinic", "loans", "south"))
+    assert "positive" in harness("data", "fetch", "south", "clinic").out
+    assert "300" in harness("data", "describe", "south", "rows=300").out

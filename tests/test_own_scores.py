@@ -188,8 +188,10 @@ def test_what_is_no_calibrator_is_one_line(known, fit, result, told, tmp_path):
 
 
 def test_a_calibrator_is_asked_for_by_its_name(mine):
-    with pytest.raises(UserError, match=r"calibrators.*is none of temperature.*plugins=\[my_mod"):
+    with pytest.raises(UserError, match=r"calibrators.*is no calibrator.*plugins=\[my_mod"):
         with_halves()
+    with pytest.raises(UserError, match=r"is no calibrator: did you mean platt\?, got 'plat'"):
+        config(evaluation={"calibrators": ["plat"]})
     plugins.load("mine.py")
     with_halves(training={"save_model": True})
     nothing = {"fit": lambda self, x, y: None, "predict": lambda self, x: 0 * x}

@@ -8,11 +8,13 @@ typed so far in COMP_LINE. Here the command is taken off that line and Hydra com
 
 import os
 from collections.abc import Iterable
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 
 from harness.errors import UserError
 from harness.overrides.checking import choices
+from harness.overrides.plugging import load_named
+from harness.plugins import GROUPS
 
 SHELLS = ("bash", "fish", "zsh")
 HYDRA_COMMANDS = ("train", "plan", "verify")
@@ -41,7 +43,7 @@ def _query(shell: str, commands: list[str]) -> None:
     group, chosen, name = typed.partition("=")
     if not words:
         _offer(one for one in commands if one.startswith(typed))
-    elif words[0] in HYDRA_COMMANDS and chosen and (names := choices(group)):
+    elif words[0] in HYDRA_COMMANDS and chosen and (names := _choices(group, words)):
         # Hydra itself looks into no deeper folder, such as that of dataset=keel/yeast4.
         _offer(f"{group}={one}" for one in names if one.startswith(name))
     elif words[0] in HYDRA_COMMANDS:
@@ -52,6 +54,14 @@ def _query(shell: str, commands: list[str]) -> None:
         # A TAB prints choices alone: what is not finished may well be wrong.
         with redirect_stderr(StringIO()), suppress(UserError):
             _hydra([f"query={shell}"])
+
+
+def _choices(group: str, words: Iterable[str]) -> list[str]:
+    """The choices of a group, plugged ones among them."""
+    if group in GROUPS:
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()), suppress(UserError):
+            load_named(words)
+    return choices(group)
 
 
 def _offer(words: Iterable[str]) -> None:

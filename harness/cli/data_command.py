@@ -105,10 +105,18 @@ def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
         key, value = read_value(*completed([text]))
         changes[key.removeprefix("dataset.")] = value
     try:
-        own = {"kind": name} if name in catalogue.plugged else None
-        recorded = OmegaConf.load(catalogue.path(name)) if own is None else OmegaConf.create(own)
-        values = OmegaConf.merge(recorded, OmegaConf.create(changes))
+        values = OmegaConf.merge(_recorded(catalogue, name), OmegaConf.create(changes))
         plain = OmegaConf.to_container(values, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise UserError(f"dataset {name}: {str(error).splitlines()[0]}") from error
     return parse_as(AnyDataset, plain, at="dataset")
+
+
+def _recorded(catalogue: Catalogue, name: str) -> Any:
+    """What is said of a data set before any changes."""
+    path = catalogue.path(name)
+    if path.is_relative_to(conf_dir()) and path.exists():
+        return OmegaConf.load(path)
+    from harness.overrides.jobs import job_of  # a user's file may be composed of others
+
+    return OmegaConf.create(dict(job_of([f"dataset={name}"])["dataset"]))

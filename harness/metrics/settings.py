@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import product
 from typing import Annotated, Literal, get_args
 
@@ -45,9 +46,12 @@ Objective = Annotated[str, AfterValidator(_objective)]
 def _calibrator(text: str) -> str:
     """Raises ValueError where no calibrator, ours or plugged in, is called so."""
     known = [*get_args(Calibrator), *OWN]
+    if near := get_close_matches(text, known, n=1) if text not in known else []:
+        raise ValueError(f"is no calibrator: did you mean {near[0]}?")
     if text not in known:
         raise ValueError(
-            f"is none of {', '.join(known)}; an own one's module is named by plugins=[my_module.py]"
+            f"is no calibrator: give some of {', '.join(known)}; the module of an own one is named "
+            "by plugins=[my_module.py]"
         )
     return text
 

@@ -46,6 +46,19 @@ def with_plugins(overrides: Sequence[str]) -> list[str]:
     return [*rest, f"plugins=[{','.join(map(_quoted, loaded))}]"] if loaded else rest
 
 
+def load_named(overrides: Iterable[str]) -> None:
+    """Imports what `with_plugins` does, and tries nothing of it: to know its names.
+
+    Raises:
+      UserError: a plug-in cannot be loaded.
+    """
+    plugins.load_installed()
+    named = (text.partition("=") for text in overrides)
+    listed = [spec for key, _, value in named if key == "plugins" for spec in _listed(key, value)]
+    for spec in (*project.plugins(), *listed):
+        plugins.load(spec)
+
+
 def load(specs: Iterable[str]) -> list[str]:
     """Loads plug-ins, and tries what was plugged in; gives what finds each again.
 
