@@ -24,8 +24,9 @@ browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's
 engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an environment of their own; Python up to 3.13
 	$(ENGINES)/bin/pytest -m engines tests/test_engines.py
 
-soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds: killed, full disk, flipped bits
-	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py
+soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds, and a sweep killed at 50 moments
+	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py \
+	  tests/test_resume.py::test_a_sweep_killed_at_random_moments_goes_on
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
