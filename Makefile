@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINES := .venv-engines
+AUDIT  := .venv-audit
 
-.PHONY: demo test slow browser engines soak bench peers docs lint lock clean
+.PHONY: demo test slow browser engines soak bench peers audit sbom docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -23,8 +24,9 @@ browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's
 engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an environment of their own; Python up to 3.13
 	$(ENGINES)/bin/pytest -m engines tests/test_engines.py
 
-soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds: killed, full disk, flipped bits
-	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py
+soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds, and a sweep killed at 50 moments
+	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py \
+	  tests/test_resume.py::test_a_sweep_killed_at_random_moments_goes_on
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
@@ -38,6 +40,16 @@ $(TORCH)/ready: benchmarks/peers/torch.txt
 	$(PYTHON) -m venv $(TORCH)
 	$(TORCH)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r benchmarks/peers/torch.txt
 	touch $@
+
+audit: sbom  ## known vulnerabilities of what is locked; where nobody answers, that is said
+	@said=$$($(AUDIT)/bin/pip-audit --requirement requirements.lock --disable-pip \
+	  --vulnerability-service osv --progress-spinner off 2>&1) && { echo "$$said"; exit 0; }; \
+	if echo "$$said" | grep -q "^Found .*known vulnerabilit"; then echo "$$said"; exit 1; fi; \
+	echo "AUDIT SKIPPED: nobody who knows of vulnerabilities answers: $$(echo "$$said" | tail -1)"
+
+sbom: $(AUDIT)/ready  ## the bill of materials of what is locked, sbom.cdx.json (CycloneDX); needs no network
+	$(AUDIT)/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-format JSON --output-file sbom.cdx.json
 
 docs: $(VENV)/ready $(VENV)/docs  ## the documentation, into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -W --keep-going -E -a -q -b html docs docs/_build/html
@@ -57,6 +69,11 @@ $(VENV)/ready $(ENGINES)/ready: %/ready: pyproject.toml
 	$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+$(AUDIT)/ready: requirements-audit.lock
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	touch $@
+
 # What builds the documentation, of the versions above where both need it.
 $(VENV)/docs: docs/requirements.lock $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
@@ -70,6 +87,7 @@ lock:  ## renew the lock files; needs uv
 	$(LOCKED) pyproject.toml --extra dev --extra ray --extra slurm \
 	  --constraint requirements.lock --output-file requirements-engines.lock
 	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
+	$(LOCKED) --group audit --output-file requirements-audit.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) $(TORCH) runs docs/_build docs/reference/generated
+	rm -rf $(VENV) $(ENGINES) $(AUDIT) $(TORCH) runs sbom.cdx.json docs/_build docs/reference/generated

@@ -279,7 +279,7 @@ def test_online_twice_uploads_the_run_once(server: StandIn, tmp_path: Path) -> N
     assert written and not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("trouble", ["dead", 403, 500])
+@pytest.mark.parametrize("trouble", ["dead", 401, 403, 429, 500, "garbage", "drops"])
 def test_a_server_in_trouble_costs_little_and_loses_nothing(
     trouble: str | int,
     server: StandIn,
@@ -289,8 +289,10 @@ def test_a_server_in_trouble_costs_little_and_loses_nothing(
 ) -> None:
     if trouble == "dead":
         monkeypatch.setenv("WANDB_BASE_URL", DEAD)
+    elif isinstance(trouble, str):
+        setattr(server, trouble, True)
     else:
-        server.stream_status = int(trouble)
+        server.stream_status = trouble
     runs = [replace(RUN, run_id=f"{trouble}-{i}") for i in range(5)]
     mirror = make_mirror(tmp_path, mode="online", timeout=1.0)
     begun = time.monotonic()
@@ -306,7 +308,7 @@ def test_a_server_in_trouble_costs_little_and_loses_nothing(
     # Later the server is well: what is owed is paid, and is owed no more.
     forget_server()
     monkeypatch.setenv("WANDB_BASE_URL", server.url)
-    server.stream_status = 200
+    server.stream_status, server.garbage, server.drops = 200, False, False
     later = make_mirror(tmp_path, mode="online", timeout=10.0)
     assert later.write(runs[:2]) == [run.run_id for run in runs[:2]]
     assert list(Ledger(tmp_path).sent()) == [run.run_id for run in runs[:2]]

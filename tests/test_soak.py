@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -95,10 +96,12 @@ class Sweep:
         self.running.terminate()
 
     def bit_flipped(self) -> None:
-        path = self.draw.choice([file for one in self.shards() for file in one.iterdir()])
-        content = bytearray(path.read_bytes())
-        content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
-        path.write_bytes(content)
+        with suppress(FileNotFoundError):  # merged and deleted meanwhile
+            path = self.draw.choice([file for one in self.shards() for file in one.iterdir()])
+            content = bytearray(path.read_bytes())
+            content[self.draw.randrange(len(content))] ^= 1 << self.draw.randrange(8)
+            with path.open("r+b") as file:
+                file.write(content)
 
     def disk_full(self) -> None:
         self.full.touch()
@@ -129,13 +132,13 @@ def test_a_sweep_through_every_fault_leaves_what_an_undisturbed_one_does(tmp_pat
         assert time.monotonic() < until, f"{done} stored after {happened}"
         sweep.go_on()
         time.sleep(draw.uniform(0.1, 2.0))
-        done, now = len(store.stored(sweep.folder)), len(sweep.shards())
-        if now > seen or done == NUM_RUNS:  # it got somewhere since the last fault
+        done = len(store.stored(sweep.folder))
+        if done > seen or done == NUM_RUNS:  # it got somewhere since the last fault
             fault = FAULTS[len(happened)] if len(happened) < len(FAULTS) else draw.choice(FAULTS)
             fault(sweep)
             happened.append(fault.__name__)
             print(f"{done} stored; {fault.__name__}", flush=True)
-            seen = now
+            seen = done
     sweep.full.unlink(missing_ok=True)
     said = sweep.whole()
     assert said.startswith(f"0 trained, {NUM_RUNS} already stored, 0 failed"), said

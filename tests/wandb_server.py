@@ -184,8 +184,8 @@ def _without_specials(values: dict[str, Any]) -> dict[str, Any]:
 class StandIn:
     """A context manager serving at `url`; `runs` holds what arrived, by run id.
 
-    `stream_status` other than 200 refuses the uploads of rows, as a service half down; each answer
-    takes `delay` seconds.
+    `stream_status` other than 200 refuses the uploads of rows, as a service half down; `garbage`
+    answers with what is no JSON, `drops` hangs up; each answer takes `delay` seconds.
     """
 
     def __init__(self) -> None:
@@ -193,6 +193,7 @@ class StandIn:
         self.operations: list[str] = []
         self.stream_status = 200
         self.delay = 0.0
+        self.garbage = self.drops = False
         self.reads = Reads(self.runs).operations
         self.artifacts = Artifacts()
         self._http = _Server(("127.0.0.1", 0), _handler(self))
@@ -282,7 +283,10 @@ def _handler(server: StandIn) -> type[BaseHTTPRequestHandler]:
             self.answer({})
 
         def answer(self, content: dict[str, Any], status: int = 200) -> None:
-            body = json.dumps(content).encode()
+            if server.drops:
+                self.close_connection = True
+                return
+            body = b"<html>" if server.garbage else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

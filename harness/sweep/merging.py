@@ -39,8 +39,10 @@ def merge(folder: Path) -> None:
     Values are copied as they are stored; of a run that was trained twice the latest row is kept. A
     folder that cannot be written stays as it is, with a word.
     """
-    if not (folder / "shards").is_dir():
-        return
+    found = store.shards(folder)
+    if len(found.whole) < MANY and not found.replaced:
+        return  # as almost always
+    del found  # which would be in use
     try:
         with sealed(folder) as is_sealed:
             if is_sealed:
@@ -61,10 +63,9 @@ class _Small:
 def _bins(found: store.Shards) -> Iterator[list[Path]]:
     """Shards that are to be one."""
     by_schema: dict[Hashable, list[_Small]] = defaultdict(list)
-    if len(found.whole) >= MANY:
-        for path in found.whole:
-            if (small := _small(path)) is not None:
-                by_schema[_schema(path)].append(small)
+    for path in found.whole:
+        if (small := _small(path)) is not None:
+            by_schema[_schema(path)].append(small)
     for members in by_schema.values():
         if len(members) >= MANY:
             yield from (of for of in _filled(members) if len(of) > 1)
