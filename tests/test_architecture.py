@@ -48,6 +48,7 @@ ALLOWED = {
         "padding", "training",
     },
     "watching": {"errors", "data", "run", "training"},
+    "definitions": {"data", "padding", "sweep", "training"},  # which only tests run
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics", "watching"},
     "predict": {
         "errors", "files", "keys", "config", "checkpoints", "data", "losses", "models", "metrics",

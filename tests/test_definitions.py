@@ -3,13 +3,16 @@
 import inspect
 from itertools import product
 
+import jax
 import numpy as np
 import pytest
 
+from harness import definitions
 from harness.data import splits
-from harness.identity import definitions
 from harness.identity.code import DEFINED
 from harness.metrics import bootstrap
+from harness.sweep import lanes
+from tests.runs import config, prepared
 
 
 def labelled(num_rows, num_positives, seed=0):
@@ -58,12 +61,31 @@ def test_tails_have_the_bits_of_scipy_s():
         assert np.float64(ours).tobytes() == np.float64(theirs).tobytes(), (level, size)
 
 
+def test_a_device_of_copies_alone_takes_no_step():
+    """Of one run and of one more than a device holds; all bits of runs are those of copies."""
+    ready = [prepared(config(training__num_epochs=2, seed=seed)) for seed in range(9)]
+    program, dataset = ready[0].program, ready[0].dataset
+    assert (lanes.lanes_per_device(program), lanes.num_devices()) == (8, 2)
+    trainer, data = lanes.Trainer(program), lanes.put(dataset, program)
+    for number, training in ((1, 8), (9, 16)):
+        own = [one.lane for one in ready[:number]]
+        stacked = lanes.stacked(own, program)
+        assert np.count_nonzero(stacked.steps_per_epoch) == training
+        outcomes = trainer(stacked, data), trainer(definitions.stacked(own, program), data)
+        for one, other in zip(*map(jax.tree.leaves, outcomes), strict=True):
+            assert np.asarray(one)[:number].tobytes() == np.asarray(other)[:number].tobytes()
+
+
 @pytest.mark.parametrize("name", sorted(DEFINED))
 def test_a_definition_takes_and_gives_what_runs_in_its_place_does(name):
     """And stands in the tests above."""
     module, _, function = name.rpartition(".")
-    running = {one.__name__: one for one in (splits, bootstrap)}[module]
+    running = {one.__name__: one for one in (splits, bootstrap, lanes)}[module]
     defined = getattr(definitions, function)
     assert inspect.signature(defined) == inspect.signature(getattr(running, function))
-    tested = "".join(inspect.getsource(one) for one in (split, test_tails_have_the_bits_of_scipy_s))
-    assert f".{function}(" in tested
+    tests = (
+        split,
+        test_tails_have_the_bits_of_scipy_s,
+        test_a_device_of_copies_alone_takes_no_step,
+    )
+    assert f".{function}" in "".join(map(inspect.getsource, tests))

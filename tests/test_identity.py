@@ -80,7 +80,7 @@ ARITHMETIC = {
         POINTWISE,
     ),
     "a metric": ("metrics/probability_metrics.py", "return -xlogy", "return xlogy", EVERY),
-    "a definition": ("identity/definitions.py", "return float(norm", "return (norm", EVERY),
+    "a definition": ("definitions.py", "return float(norm", "return (norm", EVERY),
     "the width": ("sweep/lanes.py", "MAX_LANES = 8", "MAX_LANES = 16", EVERY),
 }
 WRITING = {

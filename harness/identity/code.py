@@ -40,8 +40,14 @@ LOOSE = "<loose>"
 
 # What runs faster than it is defined, to the same bits: an id is of the definition, which stands
 # under the same name in `DEFINITIONS` and holds tests to these bits. See docs/decisions/049.
-DEFINITIONS = "harness.identity.definitions"
-DEFINED = frozenset({"harness.data.splits.split_off", "harness.metrics.bootstrap._tail"})
+DEFINITIONS = "harness.definitions"
+DEFINED = frozenset(
+    {
+        "harness.data.splits.split_off",
+        "harness.metrics.bootstrap._tail",
+        "harness.sweep.lanes.stacked",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,17 @@ None of this runs but in tests, which hold what does to it (tests/test_definitio
 here that is edited, or taken out, gives runs other ids.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
 from harness.data.splits import Rows, _raise_lacking, check_part
 from harness.data.streams import Purpose, legacy_seed
+from harness.padding import stack
+from harness.sweep.lanes import width_of
+from harness.training import Lane, Program
 
 
 def split_off(
@@ -34,3 +39,7 @@ def _tail(level: float, size: int) -> float:
     if size < 2:
         return float("nan")
     return float(norm.cdf(np.sqrt(size / (size - 1)) * t.ppf((1 - level) / 2, size - 1)))
+
+
+def stacked(lanes: Sequence[Lane], program: Program) -> Lane:
+    return stack(lanes, program, width=width_of(program))
