@@ -53,6 +53,7 @@ ALLOWED = {
         "padding", "training",
     },
     "watching": {"errors", "data", "run", "training"},
+    "definitions": {"data", "padding", "sweep", "training"},  # which only tests run
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics", "watching"},
     "predict": {
         "errors", "files", "keys", "layout", "config", "checkpoints", "data", "losses", "models",

@@ -80,6 +80,7 @@ ARITHMETIC = {
         POINTWISE,
     ),
     "a metric": ("metrics/probability_metrics.py", "return -xlogy", "return xlogy", EVERY),
+    "a definition": ("definitions.py", "return float(norm", "return (norm", EVERY),
     "the width": ("sweep/lanes.py", "MAX_LANES = 8", "MAX_LANES = 16", EVERY),
 }
 WRITING = {
@@ -89,6 +90,7 @@ WRITING = {
     "a field's type": ("losses/focusing.py", "gamma: NonNegative", "gamma: Positive"),
     "layout": ("training.py", "SELECT_BY = (", "SELECT_BY = (\n    "),
     "an error's words": ("models/convolutional.py", "use fewer", "use fewer blocks"),
+    "what runs for a definition": ("metrics/bootstrap.py", "return float(ndtr(", "return (ndtr("),
     "for the type checker": (
         "losses/base.py",
         "\n\nLARGEST",
@@ -186,6 +188,8 @@ NO_ARITHMETIC = (
     "harness.data.library",
     "harness.data.sources",  # the data set's fingerprint stands for them
     "harness.data.standardise",
+    "harness.data.splits._shares",  # held to the definition: `test_definitions`
+    "harness.data.splits._stratified",
     "harness.data.streams._is_replicate",
     "harness.data.streams.replicate_fields",
     "harness.files",

@@ -77,20 +77,45 @@ def split_off(
 
     Raises UserError where a class would be missing on either side.
     """
-    # scikit-learn refuses these in words of its own; a part of one row lacks a class anyway.
     if not 2 <= size <= len(rows) - 2 or np.bincount(labels[rows], minlength=2).min() < 2:
         _raise_lacking(part, size, rows, labels)
-    from sklearn.model_selection import train_test_split  # late: it takes most of a second
-
     tag = ("test", "validation").index(part)
-    rest, taken = train_test_split(
-        rows,
-        test_size=size,
-        stratify=labels[rows],
-        random_state=legacy_seed(seed, Purpose.SPLIT, tag, *path),
-    )
+    is_taken = _stratified(labels[rows], size, legacy_seed(seed, Purpose.SPLIT, tag, *path))
+    rest, taken = rows[~is_taken], rows[is_taken]
     check_part(part, taken, labels)
     return np.sort(rest), np.sort(taken)
+
+
+def _stratified(labels: NDArray[np.int8], size: int, seed: int) -> NDArray[np.bool_]:
+    """Which rows scikit-learn's `StratifiedShuffleSplit` of this seed holds out, ``size`` of them.
+
+    Without it: its import takes most of a second, and a million rows become a list in it.
+    """
+    rng = np.random.RandomState(seed)
+    counts = np.bincount(labels, minlength=2)
+    kept = _shares(counts, len(labels) - size, rng)
+    _shares(counts - kept, size, rng)  # all that are left; but it may draw
+    is_taken = np.ones(len(labels), dtype=bool)
+    for label, number in enumerate(kept):
+        order = rng.permutation(counts[label])
+        is_taken[np.flatnonzero(labels == label)[order[:number]]] = False
+    return is_taken
+
+
+def _shares(counts: NDArray[np.int64], size: int, rng: np.random.RandomState) -> NDArray[np.int64]:
+    """How many of each class make ``size`` rows: its share, rounded down, and one more where the
+    rest is largest; ties are drawn."""
+    exactly = counts / counts.sum() * size
+    shares = np.floor(exactly)
+    lacking, rests = int(size - shares.sum()), exactly - shares
+    for rest in np.unique(rests)[::-1]:
+        if lacking == 0:
+            break
+        (classes,) = np.where(rests == rest)
+        drawn = rng.choice(classes, size=min(len(classes), lacking), replace=False)
+        shares[drawn] += 1
+        lacking -= len(drawn)
+    return shares.astype(np.int64)
 
 
 def check_part(part: str, rows: Rows, labels: NDArray[np.int8]) -> None:

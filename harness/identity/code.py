@@ -38,6 +38,17 @@ from harness.identity.modules import (
 # Definitions of a module that run as it is imported and bind nothing: calls that register, set, ...
 LOOSE = "<loose>"
 
+# What runs faster than it is defined, to the same bits: an id is of the definition, which stands
+# under the same name in `DEFINITIONS` and holds tests to these bits. See docs/decisions/049.
+DEFINITIONS = "harness.definitions"
+DEFINED = frozenset(
+    {
+        "harness.data.splits.split_off",
+        "harness.metrics.bootstrap._tail",
+        "harness.sweep.lanes.stacked",
+    }
+)
+
 
 @dataclass(frozen=True)
 class Definition:
@@ -129,7 +140,7 @@ def _root(root: str | Any) -> Reference:
 
 @cache
 def _definition(reference: Reference) -> Definition:
-    module = source_of(reference.module)
+    module = source_of(DEFINITIONS if str(reference) in DEFINED else reference.module)
     if module is None:
         return _from_session(reference)
     if reference.name == "*":  # a module passed around as a value: all of it

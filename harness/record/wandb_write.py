@@ -93,7 +93,7 @@ def _run_record(run: RunLog) -> bytes:
     start = _whole(1, since.days * 86_400 + since.seconds) + _whole(2, since.microseconds * 1000)
     telemetry = _field(3, _whole(4, 1))  # that it was offline
     telemetry += _field(4, platform.python_version()) + _field(5, _version())
-    fields = {
+    fields: dict[int, Sequence[str | bytes]] = {
         4: [b"".join(_field(1, one) for one in config)],
         10: run.tags,
         17: [start],
@@ -116,7 +116,7 @@ def _history(rows: Iterable[Row], latest: dict[str, str]) -> Iterator[bytes]:
         else:
             latest.update(pairs)
         # As `_field(1, _item(_NESTED, key, text))` each, without the calls: there are thousands.
-        row = []
+        row: list[bytes] = []
         for start, text in zip(starts, texts, strict=True):
             size = _VARINTS[len(text)]  # JSON is ASCII
             row += (b"\n", _VARINTS[len(start) + len(size) + len(text)], start, size, text.encode())

@@ -84,8 +84,15 @@ def lanes_per_device(program: Program) -> int:
 
 
 def stacked(lanes: Sequence[Lane], program: Program) -> Lane:
-    """A batch of ``program``: at most `width_of` lanes, all of one data set."""
-    return stack(lanes, program, width=width_of(program))
+    """A batch of ``program``: at most `width_of` lanes, all of one data set.
+
+    A device that would hold copies alone takes no step: a lone run needs one device.
+    """
+    each = lanes_per_device(program)
+    filled = stack(lanes, program, width=width_of(program))
+    steps = filled.steps_per_epoch.copy()
+    steps[-(-len(lanes) // each) * each :] = 0
+    return filled._replace(steps_per_epoch=steps)
 
 
 def width_of(program: Program) -> int:
