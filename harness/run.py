@@ -126,6 +126,10 @@ class Run:
             synthetic_labels=data.synthetic_labels if makes_rows else None,
             steps_per_epoch=sizes.steps_per_epoch,
         )
+        if self.program.has_row_weights:
+            assert dataset.row_weights is not None
+            of_rows = dataset.row_weights[data.split.validation]
+            arrays["validation_weights"] = data.validation_weights * of_rows
         return jax.tree.map(_as_array, Lane(**arrays))
 
 
@@ -137,6 +141,8 @@ def resolve(config: Config, dataset: Dataset) -> Run:
         where the run is to start from some.
     """
     _check_batch(config)
+    if dataset.has_row_weights:
+        check_weightable(config)
     inputs = Inputs(dataset.num_features, dataset.cardinalities)
     model = config.model.static()
     param_shapes(model, inputs)  # raises where the data do not fit
@@ -153,6 +159,7 @@ def resolve(config: Config, dataset: Dataset) -> Run:
             config,
             data_fingerprint=dataset.fingerprint,
             params_fingerprint=_params_fingerprint(config),
+            row_weights=dataset.has_row_weights,
         ),
         config=config,
         fingerprint=dataset.fingerprint,
@@ -168,6 +175,7 @@ def resolve(config: Config, dataset: Dataset) -> Run:
             freeze_body=config.init.freeze_body,
             losses=family_of(type(config.loss)),
             pads_features=pads_features,
+            has_row_weights=dataset.has_row_weights,
         ),
         sizes=sizes,
     )
@@ -233,6 +241,32 @@ def _check_batch(config: Config) -> None:
             f"training.batch_size={config.training.batch_size}: loss={config.loss.name} looks at "
             f"pairs of rows: at most {MOST_ROWS_PAIRED} rows a batch"
         )
+
+
+def check_weightable(config: Config) -> None:
+    """What counts rows, and cannot weigh them, is refused: nothing ignores weights in silence.
+
+    Raises:
+      UserError: names the key.
+    """
+    criteria = (config.evaluation.threshold, *config.evaluation.thresholds)
+    counting = {
+        f"sampler={config.sampler.name}": config.sampler.name != "none",
+        f"imbalance.positive_rate={config.imbalance.positive_rate}": (
+            config.imbalance.positive_rate is not None
+        ),
+        f"loss={config.loss.name}": config.loss.name == "smooth_ap",  # of ranks, which count rows
+        f"evaluation.alerts={config.evaluation.alerts:g}": (
+            config.evaluation.alerts >= 1 and "alerts" in criteria
+        ),
+        "wandb.charts=true": config.wandb.charts,
+        f"extra_metrics=[{','.join(config.extra_metrics)}]": bool(config.extra_metrics),
+    }
+    for key, is_asked in counting.items():
+        if is_asked:
+            raise UserError(
+                f"{key} counts rows, and these have weights (dataset.weight): leave one of them out"
+            )
 
 
 def _start(init: Init) -> Literal["random", "body", "all"]:

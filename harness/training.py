@@ -57,6 +57,7 @@ class Program:
     freeze_body: bool = False
     losses: Family = POINTWISE  # those that its lanes may have
     pads_features: bool = False  # whether features may be padding, and weights are scaled for it
+    has_row_weights: bool = False  # whether rows count differently
 
     @property
     def inputs(self) -> Inputs:
@@ -150,6 +151,7 @@ def train_run(
     *,
     program: Program,
     steps_per_epoch: Int32[Array, ""] | None = None,
+    row_weights: Float32[Array, " rows"] | None = None,
 ) -> Outcome:
     """Trains one run and keeps the epoch that was best on validation.
 
@@ -160,6 +162,9 @@ def train_run(
       program: what is fixed at compile time.
       steps_per_epoch: () int32, the lane's own where it is not given. Lanes that are mapped
         together give one for all: a loop whose lanes end apart would select at every step.
+      row_weights: (n,) float32, above 0, shared by all runs; None where rows count the same. A
+        batch's loss and gradient are multiplied by its mean weight over that of all that is
+        visited, so that on average over batches every row counts by its weight.
     """
     if steps_per_epoch is None:
         steps_per_epoch = lane.steps_per_epoch
@@ -182,6 +187,11 @@ def train_run(
         return _in_chunks(lambda r: network(params)(standardised(r)), rows)
 
     equal_weights = jnp.ones(program.batch_size, dtype=jnp.float32)
+    if row_weights is not None:
+        # Rows of steps that are padding are no visits.
+        visited = jnp.arange(program.num_steps)[:, None] < num_steps
+        visits = jnp.sum(visited * row_weights[lane.batch_rows])
+        mean_weight = visits / (num_steps * program.batch_size)
 
     def gradient(
         params: Any, step: Array, rows: Array, key: Array
@@ -194,6 +204,14 @@ def train_run(
         # The loss's gradient in the logits comes from the catalogue, the rest by the chain rule.
         batch_labels = _rows_of(labels, lane.synthetic_labels, rows)
         logits, pullback = jax.vjp(logits_of_batch, params)
+        if row_weights is not None:
+            of_rows = row_weights[rows] / mean_weight
+            loss, of_logits = mean_loss_and_gradient(
+                lane.loss, step / num_steps, logits, batch_labels, of_rows
+            )
+            share = jnp.mean(of_rows)
+            log_loss = jnp.mean(of_rows * _log_losses(logits, batch_labels))
+            return (share * loss, log_loss), pullback(share * of_logits)[0]
         loss, of_logits = mean_loss_and_gradient(
             lane.loss, step / num_steps, logits, batch_labels, equal_weights
         )
@@ -220,6 +238,8 @@ def train_run(
 
     validation_labels = labels[lane.validation_rows]
     valid = (lane.validation_weights > 0).astype(jnp.float32)
+    if row_weights is not None:
+        valid = valid * row_weights[lane.validation_rows]
     weights = valid / jnp.sum(valid)
 
     def validation_curves(params: Any) -> tuple[Array, Array, Array]:

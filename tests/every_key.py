@@ -122,6 +122,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "dataset.indicator": (on(TABLE), False, True),
     "dataset.group": (on(TABLE), "ward", None),
     "dataset.time": (on(TABLE), "day", None),
+    "dataset.weight": (on(TABLE), None, "dose"),
     "dataset.hold_out": (on(TABLE), 0.0, 0.2),
     "dataset.date_format": (on(TABLE), None, "%Y-%m-%d"),
     "dataset.delimiter": (on(TABLE), None, ","),
@@ -360,13 +361,13 @@ def record(configs: list[Config], folder: Path) -> list[str]:
 def write_patients(folder: Path) -> None:
     """patients.csv, others.csv (of fewer rows) and patients.tsv."""
     rng = np.random.default_rng(0)
-    rows = ["size,colour,ward,day,ill,old"]
+    rows = ["size,colour,ward,day,ill,old,dose"]
     for i in range(300):
         size = "" if i % 11 == 0 else f"{rng.normal():.1f}"
         ill = "yes" if rng.random() < 0.3 else "no"
         old = "yes" if rng.random() < 0.4 else "no"
         day = f"2025-{1 + i % 12:02}-{1 + i % 28:02}"
-        rows.append(f"{size},{'rgb'[i % 3]},w{i % 20},{day},{ill},{old}")
+        rows.append(f"{size},{'rgb'[i % 3]},w{i % 20},{day},{ill},{old},{1 + i % 5}")
     (folder / "patients.csv").write_text("\n".join(rows) + "\n")
     (folder / "others.csv").write_text("\n".join(rows[:-9]) + "\n")
     (folder / "patients.tsv").write_text("\n".join(rows).replace(",", "\t") + "\n")

@@ -168,7 +168,7 @@ def test_weights_repeat_rows_and_zero_and_one_keep_the_order(tmp_path):
     ("label,score\n0,.1\n1,.2\n2,.3\n", "line 4: '2' is a third label of 'data'"),
     ("label,score\n0,.1\n,.2\n1,.3\n", "line 3: label an empty cell is no label"),
     ("label,score,id\n0,.1,a\n1,.2,b\n1,.3,a\n", "line 4: row 'a' .* stands at line 2 already"),
-    ("label,score,weight\n0,.1,2\n1,.2,1.5\n", "line 3: weight 1.5 is no whole number"),
+    ("label,score,weight\n0,.1,2\n1,.2,-1.5\n", "line 3: weight -1.5 is no number of at least 0"),
     ("label,score,part\n0,.1,test\n1,.2,dev2\n", "line 3: part 'dev2' is none of train, valid"),
     ("label,score,split\n0,.1,train\n1,.2,test\n", "line 2: split 'train' .*call it part"),
     ("label,proba\n0,.1\n1,1.2\n", "line 3: proba 1.2 is no probability"),

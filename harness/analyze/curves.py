@@ -18,6 +18,7 @@ from harness.analyze.keys import cut, varying
 from harness.analyze.load import Runs
 from harness.analyze.statistics import expected_best
 from harness.errors import UserError
+from harness.metrics.weighted import effective_rows
 
 MAX_SEEDS = 20
 RECALLS = np.linspace(0, 1, 51)[1:]
@@ -76,38 +77,56 @@ def score_curves(runs: Runs, chosen: pl.DataFrame) -> ScoreCurves:
     )
 
 
-def precision_at(logits: NDArray[np.float32], labels: NDArray[np.int8]) -> Floats:
+def precision_at(
+    logits: NDArray[np.float32], labels: NDArray[np.int8], weights: Floats | None = None
+) -> Floats:
     """Precision where each of RECALLS is first reached; NaN without a positive."""
     if not labels.any():
         return np.full(RECALLS.size, np.nan)
-    precision, recall, _ = precision_recall_curve(labels, logits, drop_intermediate=True)
+    precision, recall, _ = precision_recall_curve(
+        labels, logits, sample_weight=weights, drop_intermediate=True
+    )
     precision, recall = precision[::-1], recall[::-1]  # now from the highest threshold down
     reached = np.searchsorted(recall, RECALLS - 1e-12)
     return np.asarray(precision[reached], float)
 
 
-def recall_at(logits: NDArray[np.float32], labels: NDArray[np.int8]) -> Floats:
+def recall_at(
+    logits: NDArray[np.float32], labels: NDArray[np.int8], weights: Floats | None = None
+) -> Floats:
     """The ROC curve at FALSE_POSITIVE_RATES; NaN without both classes."""
     if labels.min() == labels.max():
         return np.full(FALSE_POSITIVE_RATES.size, np.nan)
-    fpr, tpr, _ = roc_curve(labels, logits)
+    fpr, tpr, _ = roc_curve(labels, logits, sample_weight=weights)
     # Of the points that share a false positive rate, the highest is the one reached.
     last = np.searchsorted(fpr, np.unique(fpr), "right") - 1
     return np.asarray(np.interp(FALSE_POSITIVE_RATES, fpr[last], tpr[last]))
 
 
 def reliability(
-    logits: NDArray[np.float32], labels: NDArray[np.int8]
+    logits: NDArray[np.float32], labels: NDArray[np.int8], weights: Floats | None = None
 ) -> tuple[Floats, Floats, Floats]:
-    """Mean predicted probability, share of positives and rows of bins of equal size."""
+    """Mean predicted probability, share of positives and rows of bins of equal size.
+
+    Bins of weighted rows hold as many rows; their means are weighted, and they count as many rows
+    as those are worth.
+    """
     order = np.argsort(logits, kind="stable")
     probs = expit(logits[order].astype(float))
     edges = np.linspace(0, order.size, NUM_BINS + 1).astype(int)
     spans = [slice(a, b) for a, b in pairwise(edges) if b > a]
     sorted_labels = labels[order]
-    predicted = np.array([probs[s].mean() for s in spans])
-    observed = np.array([sorted_labels[s].mean() for s in spans])
-    return predicted, observed, np.array([float(s.stop - s.start) for s in spans])
+    if weights is None:
+        predicted = np.array([probs[s].mean() for s in spans])
+        observed = np.array([sorted_labels[s].mean() for s in spans])
+        return predicted, observed, np.array([float(s.stop - s.start) for s in spans])
+    own = [weights[order][s] for s in spans]
+    means = (
+        np.array([np.average(values[s], weights=w) for s, w in zip(spans, own, strict=True)])
+        for values in (probs, sorted_labels)
+    )
+    predicted, observed = means
+    return predicted, observed, np.array([effective_rows(w) for w in own])
 
 
 def wilson(share: Floats, size: Floats, *, confidence: float = 0.95) -> tuple[Floats, Floats]:
@@ -118,15 +137,25 @@ def wilson(share: Floats, size: Floats, *, confidence: float = 0.95) -> tuple[Fl
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 
-def score_counts(logits: NDArray[np.float32], labels: NDArray[np.int8]) -> tuple[Ints, Ints]:
-    """How many scores of negatives and of positives lie in each gap of THRESHOLDS.
+def score_counts(
+    logits: NDArray[np.float32], labels: NDArray[np.int8], weights: Floats | None = None
+) -> tuple[Ints, Ints]:
+    """How many scores of negatives and of positives lie in each gap of THRESHOLDS; of weighted rows
+    the sums of their weights, in thousandths of their mean.
 
     A row is predicted positive at THRESHOLDS[i] where its logit is at least that: those in the
     gaps i + 1 and above.
     """
     gap = np.searchsorted(THRESHOLDS, logits.astype(float), side="right")
     size = THRESHOLDS.size + 1
-    negative, positive = (np.bincount(gap[labels == y], minlength=size) for y in (0, 1))
+    if weights is None:
+        negative, positive = (np.bincount(gap[labels == y], minlength=size) for y in (0, 1))
+        return negative, positive
+    shares = 1000 * weights / weights.mean()
+    negative, positive = (
+        np.rint(np.bincount(gap[labels == y], shares[labels == y], minlength=size)).astype(int)
+        for y in (0, 1)
+    )
     return negative, positive
 
 
@@ -135,22 +164,27 @@ Counts = dict[tuple[int, str], list[Any]]
 
 def _read_shard(part: pl.LazyFrame, wanted: pl.DataFrame) -> tuple[pl.DataFrame, Counts]:
     """Points (group, curve, point, x, y, size) and counts of the wanted runs in one shard."""
-    columns = ("run_id", "shard", "split", "logits", "labels")
+    columns = ["run_id", "shard", "split", "logits", "labels"]
+    weighted = "row_weights" in part.collect_schema()
+    columns += ["row_weights"] if weighted else []
     found = part.select(columns).join(wanted.lazy(), on=["run_id", "shard"]).collect()
     tables: list[tuple[int, str, Floats, Floats, Any]] = []
     counts = Counts()
-    for row in found.sort("run_id").select("group", "split", "logits", "labels").iter_slices(1):
+    for row in found.sort("run_id").iter_slices(1):
         group, split = row["group"][0], row["split"][0]
         logits, labels = row["logits"][0].to_numpy(), row["labels"][0].to_numpy()
+        known = row["row_weights"][0] if weighted else None
+        weights = None if known is None else known.to_numpy()
         if not labels.size or not np.isfinite(logits).all():
             continue
         total = counts.setdefault((group, split), [0, 0, 0])
-        negative, positive = score_counts(logits, labels)
+        negative, positive = score_counts(logits, labels, weights)
         counts[group, split] = [total[0] + 1, total[1] + negative, total[2] + positive]
         if split == "test":
-            predicted, observed, size = reliability(logits, labels)
-            tables.append((group, "pr", RECALLS, precision_at(logits, labels), 0))
-            tables.append((group, "roc", FALSE_POSITIVE_RATES, recall_at(logits, labels), 0))
+            predicted, observed, size = reliability(logits, labels, weights)
+            tables.append((group, "pr", RECALLS, precision_at(logits, labels, weights), 0))
+            found_at = recall_at(logits, labels, weights)
+            tables.append((group, "roc", FALSE_POSITIVE_RATES, found_at, 0))
             tables.append((group, "reliability", predicted, observed, size))
     return _points(tables), counts
 

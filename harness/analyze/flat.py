@@ -52,7 +52,8 @@ def score_table(runs: Runs) -> pl.DataFrame:
 
 
 def _rows(shard: pl.LazyFrame, about: pl.DataFrame) -> pl.DataFrame:
-    lists = [name for name in ("rows", "labels", "logits") if name in shard.collect_schema()]
+    wanted = ("rows", "labels", "logits", "row_weights")
+    lists = [name for name in wanted if name in shard.collect_schema()]
     scores = shard.select("run_id", "shard", "split", *lists).collect()
     long = about.join(scores, on=["run_id", "shard"], maintain_order="left").explode(lists)
     # As the 64 bits that any tool reads: of 32 the shortest text is another number.
@@ -62,6 +63,7 @@ def _rows(shard: pl.LazyFrame, about: pl.DataFrame) -> pl.DataFrame:
         row="rows",
         label="labels",
         logit=pl.col("logits").cast(pl.Float64),
+        **({"weight": "row_weights"} if "row_weights" in lists else {}),
     )
 
 

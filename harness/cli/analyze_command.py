@@ -17,7 +17,7 @@ def analyze(arguments: list[str]) -> None:
     A source is a sweep folder, W&B's offline folders, entity/project[/group] on W&B, or a table of
     any tool's scores (.csv, .parquet): a row each with label (two values) and score, and as far as
     there are such with dataset, fold, seed, model (default: the file's name), part (train,
-    validation, test), row (its name in the data), weight (how often it counts), num_train.
+    validation, test), row (its name in the data), weight (what it counts), num_train.
     """
     parser = Parser(
         prog="harness analyze",

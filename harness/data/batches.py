@@ -22,8 +22,8 @@ class Batches(NamedTuple):
     """
 
     rows: Rows
-    num_negatives: int
-    num_positives: int
+    num_negatives: float
+    num_positives: float
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,8 @@ class Dataset:
     cardinalities: the last so many features are integer codes 0 .. k-1 (0 = missing or unknown),
     neither standardised nor imputed; where features are arrays, a `harness.layout.Layout`.
     groups: int32 (n,), and times: float64 (n,), are for splitting and enter no model.
+    row_weights: float64 (n,), above 0, what each row counts in losses and scores; None where all
+    count the same, and only their ratios count.
     columns and notes: what the source's columns became.
     draw: which of several random draws this is, where such may happen to be equal.
     positive_reason: why `positive_label` is the positive one, where that was chosen.
@@ -82,6 +84,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     draw: int | None = None
     positive_reason: str = ""
+    row_weights: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         check(
@@ -93,6 +96,7 @@ class Dataset:
             cardinalities=self.cardinalities,
             groups=self.groups,
             times=self.times,
+            row_weights=self.row_weights,
         )
         # Data sets are shared by all runs: a write would reach the others.
         for array in self.arrays:
@@ -102,7 +106,13 @@ class Dataset:
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """All that takes memory."""
         found = (self.features, self.labels, self.posterior, self.groups, self.times)
+        if self.row_weights is not None:
+            return (*(array for array in found if array is not None), self.row_weights)
         return tuple(array for array in found if array is not None)
+
+    @property
+    def has_row_weights(self) -> bool:
+        return self.row_weights is not None
 
     @property
     def num_rows(self) -> int:
@@ -139,6 +149,7 @@ class Dataset:
             posterior=None if self.posterior is None else self.posterior[rows],
             groups=None if self.groups is None else self.groups[rows],
             times=None if self.times is None else self.times[rows],
+            row_weights=None if self.row_weights is None else self.row_weights[rows],
         )
 
     @property
@@ -154,12 +165,14 @@ class Dataset:
     def fingerprint(self) -> str:
         """sha256 (hex) of features and labels with their shapes; names do not enter it.
 
-        Cardinalities, groups, times and the draw enter where there are any.
+        Cardinalities, groups, times, weights and the draw enter where there are any.
         """
         digest = hashlib.sha256()
         arrays: list[tuple[NDArray, str]] = [(self.features, "<f4"), (self.labels, "i1")]
         arrays += [(self.groups, "<i4")] if self.groups is not None else []
         arrays += [(self.times, "<f8")] if self.times is not None else []
+        if self.row_weights is not None:
+            arrays.append((self.row_weights, "<f8"))
         for array, dtype in arrays:
             digest.update(repr((array.shape, dtype)).encode())
             for _, block in blocks(array):
@@ -197,6 +210,7 @@ def check(
     cardinalities: tuple[int, ...] = (),
     groups: NDArray[np.int32] | None = None,
     times: NDArray[np.float64] | None = None,
+    row_weights: NDArray[np.float64] | None = None,
 ) -> None:
     """Raise UserError unless the arrays make a binary data set that can be learned from.
 
@@ -212,8 +226,15 @@ def check(
         (posterior, "posterior", None),
         (groups, "groups", np.int32),
         (times, "times", np.float64),
+        (row_weights, "row_weights", np.float64),
     ):
         _check_beside(place, array, what, dtype, labels)
+    if row_weights is not None and not (row_weights > 0).all():
+        row = int(np.argmin(row_weights > 0))
+        raise UserError(
+            f"{place}: row_weights, row {row + 1} is {row_weights[row]}: leave out rows that do "
+            "not count"
+        )
     _check_labels(place, labels)
     _check_values(place, features, feature_names)
     _check_codes(place, features, feature_names, cardinalities)

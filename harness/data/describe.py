@@ -412,6 +412,13 @@ def announcement(dataset: Dataset, place: str, target: str) -> list[str]:
         f"of {target!r} ({dataset.positive_reason}), {dataset.num_positives:,} rows "
         f"({dataset.positive_rate:.3g})"
     ]
+    if dataset.row_weights is not None:
+        weights = dataset.row_weights
+        share = np.average(dataset.labels, weights=weights)
+        lines.append(
+            f"its rows have weights: they are worth {weights.sum() ** 2 / (weights**2).sum():,.0f} "
+            f"of equal weight, and {share:.3g} of all weight is positive"
+        )
     told = {*dataset.notes, *(c.note for c in dataset.columns if not c.num_features)}
     found = [line for line in found_soon(dataset) if not _is_told(line, told)]
     more = [f"{len(found) - MOST_LINES} more: see `harness data describe`"]

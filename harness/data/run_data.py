@@ -12,6 +12,7 @@ from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import numpy as np
 
+from harness.data.batches import Batches
 from harness.data.dataset import Dataset
 from harness.data.imbalance import Imbalance, induce_positive_rate
 from harness.data.sampler import TrainingPart
@@ -58,8 +59,10 @@ class RunData:
     # another prior is not stopped where it leaves the natural one. 1 where both are the same.
     validation_weights: np.ndarray
     scaling: Scaling
-    num_negatives: int  # of the rows trained on, after imbalance, resampling and batching
-    num_positives: int
+    # Of the rows trained on, after imbalance, resampling and batching; of rows with weights as many
+    # rows in all, in the ratio of the classes' weights.
+    num_negatives: float
+    num_positives: float
     train_prior: float  # the share of positives that the run's batches hold
     # Of the training part as validation and test have it: before resampling, and before an
     # imbalance that touches training alone.
@@ -167,9 +170,14 @@ def _run_data(dataset: Dataset, draw: Draw) -> RunData:
         num_steps=draw.num_steps,
         seed=draw.seed,
     )
+    if dataset.row_weights is not None:
+        batches = _weighed(batches, visited_labels, dataset.row_weights[visited])
     natural_rate = float(
         labels[(natural if imbalance.where == "train" else split).train].mean(dtype=np.float64)
     )
+    if dataset.row_weights is not None:
+        of_rows = dataset.row_weights[split.train]
+        natural_rate = float(np.average(labels[split.train], weights=of_rows))
     train_prior = batches.num_positives / (batches.num_positives + batches.num_negatives)
     return RunData(
         split=split,
@@ -184,6 +192,18 @@ def _run_data(dataset: Dataset, draw: Draw) -> RunData:
         synthetic=resampled.synthetic,
         synthetic_labels=resampled.synthetic_labels.astype(np.float32),
     )
+
+
+def _weighed(batches: Batches, labels: np.ndarray, row_weights: np.ndarray) -> Batches:
+    """``batches`` with class counts in the ratio of the weights that batches hold.
+
+    labels, row_weights: (m,) of the rows that are visited, each as often as others of its class.
+    """
+    of_positive, of_negative = (row_weights[labels == one].mean() for one in (1, 0))
+    negatives = batches.num_negatives * of_negative
+    positives = batches.num_positives * of_positive
+    scale = (batches.num_negatives + batches.num_positives) / (negatives + positives)
+    return batches._replace(num_negatives=negatives * scale, num_positives=positives * scale)
 
 
 # Losses and learning rates share the data of a seed; a sweep goes through its seeds in turn.

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 import polars as pl
 from annotated_types import Ge, Le, Lt
+from numpy.typing import NDArray
 
 from harness.data.dataset import ArrayDataset, Dataset, Overview, SourceColumn
 from harness.data.encoding import MISSING_MARKS, Encoding, encoded
@@ -29,7 +30,9 @@ from harness.data.target import (
     check_names,
     groups_of,
     labels_of,
+    of_mean_one,
     times_of,
+    weights_of,
 )
 from harness.errors import UserError
 from harness.layout import parts_of
@@ -61,6 +64,9 @@ class TableDescription:
     case. ``indicator`` adds, for each column of numbers with missing values, one that says which
     they are. ``group`` and ``time`` are for splitting and are no features.
 
+    ``weight`` is what each row counts in losses and scores, a number of at least 0, of which only
+    ratios count; rows of weight 0 are left out. Splits go by rows, and know no weights.
+
     ``hold_out`` keeps a share of the rows from every run, for one last test: the latest by
     ``time``, else whole groups of ``group``, else rows of both labels in their proportion. Which
     they are follows from the table alone.
@@ -86,6 +92,7 @@ class TableDescription:
     indicator: bool = False
     group: OptionalText = None
     time: OptionalText = None
+    weight: OptionalText = None
     hold_out: Annotated[float, Ge(0), Lt(0.5)] = 0.0
     date_format: str | None = None
     rows: Count = None
@@ -168,18 +175,20 @@ class TableDescription:
         labels = labels_of(
             target, positive=self.positive, table=table, by_convention=self.by_convention
         )
-        groups, times = None, None
+        groups, times, weights = None, None, None
         if self.group is not None:
             groups = groups_of(reader.column(self.group), table=table)
         if self.time is not None:
             times = times_of(reader.column(self.time), encoding=encoding, table=table)
+        if self.weight is not None:
+            weights = weights_of(reader.column(self.weight), table=table)
         names = self._feature_columns(reader)
         self._check_counts(
             table, rows=len(labels.values), features=len(names), positives=int(labels.values.sum())
         )
         matrix = self._matrix(reader, names, encoding, num_rows=len(labels.values))
         kind = ArrayDataset if parts_of(matrix.cardinalities) else Dataset
-        return kind(
+        found = kind(
             name=self.name,
             features=matrix.features,
             labels=labels.values,
@@ -197,11 +206,22 @@ class TableDescription:
             columns=matrix.columns,
             notes=tuple(filter(None, (table.note, labels.note))),
         )
+        return found if weights is None else self._weighed(found, weights)
+
+    def _weighed(self, whole: Dataset, weights: NDArray[np.float64]) -> Dataset:
+        """``whole`` with weights, without the rows that have none."""
+        rows = np.flatnonzero(weights).astype(np.int32)
+        found = whole.of_rows(rows) if len(rows) < len(weights) else whole
+        left_out = len(weights) - len(rows)
+        note = f"{left_out:,} of {len(weights):,} rows have weight 0: left out"
+        notes = found.notes if left_out == 0 else (*found.notes, note)
+        return replace(found, row_weights=of_mean_one(weights[rows]), notes=notes)
 
     def _check_roles(self, reader: Reader) -> None:
         asked = [("dataset.target", self.target)]
         asked += [("dataset.group", self.group)] if self.group is not None else []
         asked += [("dataset.time", self.time)] if self.time is not None else []
+        asked += [("dataset.weight", self.weight)] if self.weight is not None else []
         asked += [("dataset.drop", name) for name in self.drop]
         asked += [("dataset.categorical", name) for name in self.categorical]
         table = reader.table
@@ -211,13 +231,14 @@ class TableDescription:
 
     def _feature_columns(self, reader: Reader) -> list[str]:
         """Every column that is no other thing, in the table's order."""
-        others = {self.target, self.group, self.time, *self.drop, self._row_numbers(reader)}
+        others = {self.target, self.group, self.time, self.weight, *self.drop}
+        others.add(self._row_numbers(reader))
         return [name for name in reader.schema if name not in others]
 
     def _row_numbers(self, reader: Reader) -> str | None:
         """The unnamed first column that pandas writes, where it has no other part to play."""
         first = next(iter(reader.schema), None)
-        named = {self.target, self.group, self.time, *self.drop, *self.categorical}
+        named = {self.target, self.group, self.time, self.weight, *self.drop, *self.categorical}
         return first if first in _INDEX_NAMES and first not in named else None
 
     def _check_counts(self, table: TableFile, **found: int) -> None:

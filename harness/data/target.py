@@ -207,6 +207,42 @@ def groups_of(column: pl.Series, *, table: TableFile) -> NDArray[np.int32]:
     return (column.cast(pl.String).rank("dense").to_numpy() - 1).astype(np.int32)
 
 
+def weights_of(column: pl.Series, *, table: TableFile) -> NDArray[np.float64]:
+    """What each row counts: numbers of at least 0, not all 0."""
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object, pl.Boolean):
+        table.fail(f"weight column {column.name!r} holds {column.dtype}: give a number a row")
+    _check_complete("weight column", column, table)
+    values = column.cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        row = int(bad.argmax())
+        table.fail(
+            f"{table.line(row)}: weight {column.name!r} is {spelled(column[row])}: give a number "
+            "of at least 0, where 0 leaves the row out"
+        )
+    if not values.any():
+        table.fail(f"weight column {column.name!r} is 0 throughout: some row must count")
+    # The program's numbers have seven digits: less would be lost beside more.
+    tiny = (values > 0) & (values < values.max() * _LEAST_WEIGHT)
+    if tiny.any():
+        row = int(tiny.argmax())
+        table.fail(
+            f"{table.line(row)}: weight {column.name!r} is {values[row]:g}, less than "
+            f"{_LEAST_WEIGHT:g} of the largest, {values.max():g}: make it 0, or cap the largest"
+        )
+    return values
+
+
+_LEAST_WEIGHT = 1e-12
+
+
+def of_mean_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights in the ratio of ``weights`` (n,), which are above 0: only ratios count."""
+    shares = weights / weights.max()
+    return shares / shares.mean()
+
+
 def times_of(column: pl.Series, *, encoding: Encoding, table: TableFile) -> NDArray[np.float64]:
     """Numbers as they are, dates as days since 1970, a month (2024-12) as its first."""
     if encoding.date_format is None and column.dtype == pl.String:

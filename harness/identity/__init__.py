@@ -14,8 +14,16 @@ from harness import plugins
 from harness.config import Config, dump
 from harness.errors import UserError
 from harness.identity.code import code_hash
+from harness.identity.families import (
+    EVERY_RUN,
+    NOT_FOLLOWED,
+    Family,
+    family_hash,
+    family_named,
+    family_of,
+    source_hash,
+)
 from harness.identity.families import NAMED as NAMED
-from harness.identity.families import Family, family_hash, family_named, family_of, source_hash
 from harness.identity.families import own_hash as own_hash
 from harness.identity.machine import environment as environment
 from harness.keys import BESIDE_A_RUN
@@ -26,6 +34,9 @@ from harness.metrics.settings import WHERE_SET
 WATCHING = ("harness.watching.watched", "harness.watching.scored")
 # What a calibrator that is not ours passes besides its own code.
 CALIBRATING = "harness.metrics.own_calibrator.OwnCalibrator"
+# What a run on weighted rows goes through, all of it: in the hash of other runs, what only these
+# pass is left out (`harness.identity.code`).
+WEIGHTING = (*EVERY_RUN, "harness.metrics.weighted.evaluate_weighted")
 
 
 def numerics(config: Config) -> str:
@@ -65,10 +76,17 @@ def described_metrics(config: Config) -> list[str]:
     return [made.described(source_hash(made.function)) for made in found]
 
 
-def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | None = None) -> str:
+def run_id(
+    config: Config,
+    *,
+    data_fingerprint: str,
+    params_fingerprint: str | None = None,
+    row_weights: bool = False,
+) -> str:
     """16 hexadecimal digits, the same for the same resolved config, data and arithmetic.
 
-    ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
+    ``params_fingerprint`` is of the parameters the run starts from, wherever they lie;
+    ``row_weights`` says whether the data's rows have weights.
     """
     values = dump(config)
     later = {one.name for one in fields(config.evaluation) if one.metadata == WHERE_SET}
@@ -86,4 +104,6 @@ def run_id(config: Config, *, data_fingerprint: str, params_fingerprint: str | N
         parts.append(code_hash(WATCHING))
     if own := [OWN[name].given for name in config.evaluation.calibrators if name in OWN]:
         parts.append(source_hash(CALIBRATING, *own))
+    if row_weights:
+        parts.append(code_hash(WEIGHTING, without=NOT_FOLLOWED, later=True))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

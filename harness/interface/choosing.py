@@ -180,6 +180,11 @@ def choose(
     # Plug-ins are found once, and named in each sweep: the model's has its loss by name alone.
     swept, *more = with_plugins([f"loss={','.join(dict.fromkeys(['bce', *losses]))}", *overrides])
     described |= _of_data(more)
+    if weight := described.get("weight"):
+        raise UserError(
+            f"weight={weight}: the last test of a choice counts rows: leave it out, or compare "
+            "losses on weighted rows by `harness train` and `harness analyze`"
+        )
     if described.setdefault("hold_out", HOLD_OUT) == 0:
         raise UserError("hold_out=0 keeps no row for the last test: give a share, such as 0.2")
     more = [text for text in more if not _is_of_data(text)]

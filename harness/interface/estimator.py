@@ -15,7 +15,7 @@ from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from harness.config import Config, parse
 from harness.data.dataset import Dataset
@@ -25,8 +25,8 @@ from harness.errors import UserError
 from harness.interface.session import ready
 from harness.overrides.jobs import job_of
 
-# The columns of a fit's table beside its features: which part a row is of, and its label.
-_PART, _LABEL = "part", "label"
+# The columns of a fit's table beside its features: which part a row is of, its label and weight.
+_PART, _LABEL, _WEIGHT = "part", "label", "weight"
 _TRAINING, _VALIDATION, _TEST = 0, 1, 2
 # The losses that class weights multiply, and what is trained in their place.
 _WEIGHTED = {"bce": "weighted_bce", "weighted_bce": "weighted_bce"}
@@ -39,8 +39,8 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
     """A network under any loss of this harness, for two classes of any name.
 
     It is one run of `harness train`, by the same program. Features are numbers, NaN where one is
-    missing; text wants an encoder before it in a pipeline. Rows have no weights: `fit` takes none.
-    Fits of the same rows that threads ask for at once are trained together, to the same bits.
+    missing; text wants an encoder before it in a pipeline. Fits of the same rows that threads ask
+    for at once are trained together, to the same bits.
 
     Args:
       loss, model, optimizer: choices of `conf/`.
@@ -94,8 +94,13 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         self.overrides = overrides
         self.random_state = random_state
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Trains on X (n, d) and y (n,), of two values.
+
+        Args:
+          sample_weight: (n,) of at least 0, what each row counts in the loss, in the choice of the
+            epoch and in the calibrator; a row of 0 is not there. A row of weight 2 is not quite
+            the row twice: the parts and the batches are drawn by rows.
 
         Raises:
           UserError: a parameter that cannot be, labels of other than two values, or a training
@@ -104,6 +109,15 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         ready()
         features, y = self._checked(X, y, ensure_min_samples=2)
         check_classification_targets(y)
+        counts = None
+        if sample_weight is not None:
+            counts = _check_sample_weight(
+                sample_weight, features, dtype=np.float64, ensure_non_negative=True
+            )
+            there = counts > 0
+            if not there.any():
+                raise UserError("sample_weight is 0 throughout: some row must count")
+            features, y, counts = features[there], np.asarray(y)[there], counts[there]
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) > 2:
             raise UserError(
@@ -116,7 +130,7 @@ class BinaryClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         with _PREPARING:
             config = self._config(weights)
-            whole = features, labels.astype(np.int8)
+            whole = features, labels.astype(np.int8), counts
             dataset, parts = _dataset(*whole, self.validation_fraction, seed)
             run = _run(replace(config, seed=seed, dataset=parts), dataset)
             train = _together()
@@ -215,7 +229,11 @@ def _configured(overrides: tuple[str, ...]) -> Config:
 
 
 def _dataset(
-    X: NDArray[np.float64], labels: NDArray[np.int8], fraction: float, seed: int
+    X: NDArray[np.float64],
+    labels: NDArray[np.int8],
+    weights: NDArray[np.float64] | None,
+    fraction: float,
+    seed: int,
 ) -> tuple[Dataset, Memory]:
     """The rows by the road of every table, and the source that describes them.
 
@@ -230,8 +248,17 @@ def _dataset(
     table = _columns(X[rows]).with_columns(
         pl.Series(_PART, part), pl.Series(_LABEL, labels[rows])
     )  # fmt: skip
+    if weights is not None:
+        table = table.with_columns(pl.Series(_WEIGHT, weights[rows]))
     frame, target = held(table, _LABEL)
-    source = Memory(name="fit", contents=frame.contents, target=target, positive="1", time=_PART)
+    source = Memory(
+        name="fit",
+        contents=frame.contents,
+        target=target,
+        positive="1",
+        time=_PART,
+        weight=None if weights is None else _WEIGHT,
+    )
     return source.load(), source
 
 

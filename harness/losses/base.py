@@ -53,10 +53,11 @@ class LossFn:
         """
         raise NotImplementedError
 
-    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+    def fitted(self, *, num_negatives: float, num_positives: float) -> Self:
         """This loss with everything that depends on the training class counts filled in.
 
-        Counts are those after imbalance and resampling: what the loss really trains on.
+        Counts are those after imbalance and resampling: what the loss really trains on. Where rows
+        have weights they are no whole numbers: as many in all, in the ratio of the weights.
         """
         return self
 

@@ -100,7 +100,7 @@ class WeightedBCE(_Weighted):
     positive_weight: Positive | None = None
     negative_weight: Positive | None = None
 
-    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+    def fitted(self, *, num_negatives: float, num_positives: float) -> Self:
         total = num_negatives + num_positives
         positive, negative = self.positive_weight, self.negative_weight
         return replace(
@@ -124,12 +124,14 @@ class ClassBalanced(_Weighted):
     positive_weight: Derived = None
     negative_weight: Derived = None
 
-    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+    def fitted(self, *, num_negatives: float, num_positives: float) -> Self:
         negative, positive = effective_weights(self.beta, num_negatives, num_positives)
         return replace(self, positive_weight=positive, negative_weight=negative)
 
 
-def effective_weights(beta: float, num_negatives: int, num_positives: int) -> tuple[float, float]:
+def effective_weights(
+    beta: float, num_negatives: float, num_positives: float
+) -> tuple[float, float]:
     """(negative, positive) weights of Cui et al. 2019, which sum to 2.
 
     >>> negative, positive = effective_weights(0.9999, 950, 50)
@@ -175,7 +177,7 @@ class LogitAdjustment(PointwiseLoss):
         adjusted = logits + self.tau * known(self.prior_logit)
         return optax.losses.sigmoid_binary_cross_entropy(adjusted, labels)
 
-    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+    def fitted(self, *, num_negatives: float, num_positives: float) -> Self:
         if self.prior_logit is not None:
             return self
         return replace(self, prior_logit=log(num_positives / num_negatives))
@@ -213,7 +215,7 @@ class VectorScaling(PointwiseLoss):
             self.negative_weight
         )
 
-    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+    def fitted(self, *, num_negatives: float, num_positives: float) -> Self:
         most = max(num_negatives, num_positives)
         negative, positive = effective_weights(self.beta, num_negatives, num_positives)
         return replace(
@@ -266,7 +268,7 @@ class LDAM(PointwiseLoss):
         )
         return weights * softplus(margins - signed(logits, labels))
 
-    def fitted(self, *, num_negatives: int, num_positives: int) -> Self:
+    def fitted(self, *, num_negatives: float, num_positives: float) -> Self:
         fewest = min(num_negatives, num_positives)
         negative, positive = effective_weights(self.beta, num_negatives, num_positives)
         largest = self.scale * self.max_margin

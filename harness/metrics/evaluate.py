@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,12 +38,14 @@ class Scored:
     Attributes:
         logits, labels, valid: the raw scores, and which rows count.
         corrected: posterior logits under the natural prior; NaN for a run whose loss hides none.
+        row_weights: of rows that count differently (`harness.metrics.weighted.WeightedScored`).
     """
 
     logits: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
     corrected: np.ndarray
+    row_weights: ClassVar[np.ndarray | None] = None
 
     def ranked(self) -> Ranking:
         return rank_rows(logits=self.logits, labels=self.labels, valid=self.valid)

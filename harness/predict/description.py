@@ -25,6 +25,7 @@ FORMAT: Literal[1] = 1
 
 Rate = Annotated[float, Gt(0), Lt(1)]
 Count = Annotated[int, Ge(1), Le(2**53)]
+Weight = Annotated[float, Gt(0), Le(2**53)]  # rows of a class, by their weights
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Recipe:
     """
 
     loss: dict[str, Any]
-    num_negatives: Count
-    num_positives: Count
+    num_negatives: Count | Weight
+    num_positives: Count | Weight
     progress: Annotated[float, Ge(0), Le(1)]
     prior_shift: float
 

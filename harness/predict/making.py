@@ -22,6 +22,7 @@ from harness.layout import parts_of
 from harness.metrics.calibration import CALIBRATORS
 from harness.metrics.own_calibrator import OWN, rows_of
 from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.weighted import for_calibrators
 from harness.predict.description import (
     FORMAT,
     Description,
@@ -51,8 +52,10 @@ def model_of(run: Run, dataset: Dataset, params: Mapping[str, np.ndarray], recor
     """
     config, data = run.config, run.data(dataset)
     kept = _calibration(record, config.evaluation.calibrator)
-    validation = record.predictions["validation"].labels
-    prior = float(validation.mean()) if kept else data.natural_positive_rate
+    validation = record.predictions["validation"]
+    prior = data.natural_positive_rate
+    if kept:
+        prior = float(np.average(validation.labels, weights=validation.row_weights))
     columns = columns_of(dataset)
     values = dump(config)
     description = Description(
@@ -105,7 +108,11 @@ def _calibration(record: Record, calibrator: str | None) -> dict[str, np.ndarray
         return {}
     scored = record.predictions["validation"]
     labels = scored.labels[None]
-    ranking = rank_rows(logits=scored.logits[None], labels=labels, valid=np.ones_like(labels, bool))
+    if scored.row_weights is None:
+        valid = np.ones_like(labels, bool)
+        ranking = rank_rows(logits=scored.logits[None], labels=labels, valid=valid)
+    else:
+        ranking = for_calibrators(scored.logits, scored.labels, scored.row_weights)
     if calibrator in OWN:
         return _own_calibration(calibrator, *rows_of(ranking, 0))
     fitted = CALIBRATORS[calibrator](ranking)
@@ -146,7 +153,12 @@ def _beside(source: Any, dataset: Dataset) -> dict[str, str]:
     found = {one.name: "left out" for one in dataset.columns if one.kind == "dropped"}
     if isinstance(source, TableDescription):
         found |= dict.fromkeys(source.drop, "left out")
-        parts = {"the label": source.target, "the group": source.group, "the time": source.time}
+        parts = {
+            "the label": source.target,
+            "the group": source.group,
+            "the time": source.time,
+            "the weight": source.weight,
+        }
         found |= {name: part for part, name in parts.items() if name is not None}
     return found
 

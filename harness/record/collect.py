@@ -19,6 +19,7 @@ from harness.metrics.definitions import METRICS
 from harness.metrics.evaluate import Scored, by_evaluation, evaluate
 from harness.metrics.names import MetricName
 from harness.metrics.own import OwnMetric
+from harness.metrics.weighted import WeightedScored, evaluate_weighted
 from harness.record.schema import CURVES, Predictions, Record, rows_fingerprint
 from harness.run import Run
 from harness.watching import epochs_a_point
@@ -53,16 +54,23 @@ def collect(
     # A run without one finite epoch has no model to score.
     untrained = outcome.best_epoch[:num_runs] == 0
     shifts = [_shift(own) for own in data]
-    scored = {}
+    scored: dict[str, Scored] = {}
     for part in rows:
         raw = np.where(untrained[:, None], np.nan, logits[part])
-        scored[part] = Scored(
+        arrays: dict[str, Any] = dict(
             logits=raw,
             labels=dataset.labels[rows[part]],
             valid=np.arange(rows[part].shape[1]) < _sizes(splits, part)[:, None],
             corrected=_corrected(runs, data, raw, shifts, outcome.best_epoch),
         )
-    evaluated = _evaluate(runs, scored)
+        if dataset.row_weights is None:
+            scored[part] = Scored(**arrays)
+        else:
+            scored[part] = WeightedScored(**arrays, row_weights=dataset.row_weights[rows[part]])
+    if dataset.row_weights is None:
+        evaluated = _evaluate(runs, scored)
+    else:
+        evaluated = [_evaluate_weighted(run, scored, i) for i, run in enumerate(runs)]
     created = datetime.now(UTC)
     return [
         Record(
@@ -84,7 +92,9 @@ def collect(
                 "data_fingerprint": dataset.fingerprint,
                 "positive_label": dataset.positive_label,
                 "positive_reason": dataset.positive_reason or None,
-                "data_positive_rate": dataset.positive_rate,
+                "data_positive_rate": float(
+                    np.average(dataset.labels, weights=dataset.row_weights)
+                ),
                 **_counts(own, dataset.labels),
                 "test_fingerprint": rows_fingerprint(own.split.test),
             },
@@ -140,6 +150,22 @@ def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> list[_Evaluated
                 },
             )
     return [whole[position] for position in range(len(runs))]
+
+
+def _evaluate_weighted(run: Run, scored: dict[str, Scored], i: int) -> _Evaluated:
+    """`_evaluate` of one run, whose rows have weights."""
+    parts: Any = {part: of.of([i]) for part, of in scored.items()}
+    measured = evaluate_weighted(**parts, evaluation=run.config.evaluation)
+    chosen = {name: float(values[0]) for name, values in measured.facts.items()}
+    return _Evaluated(
+        metrics={name: float(values[0]) for name, values in measured.metrics.items()},
+        threshold_logit=chosen.pop("threshold_logit"),
+        chosen=chosen,
+        calibrated={
+            part: measured.calibrated[part][0] if part in measured.calibrated else None
+            for part in scored
+        },
+    )
 
 
 def _extra(run: Run, scored: dict[str, Scored], i: int) -> dict[str, float]:
@@ -218,6 +244,7 @@ def _predictions(
     versions = {"corrected_logits": scored.corrected[i], "calibrated_logits": calibrated}
     return Predictions(
         rows=rows[valid],
+        row_weights=None if scored.row_weights is None else scored.row_weights[i][valid],
         logits=scored.logits[i][valid],
         labels=scored.labels[i][valid],
         **{

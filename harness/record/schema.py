@@ -131,6 +131,7 @@ class Predictions:
       logits: float32, raw.
       labels: int8, in {0, 1}.
       corrected_logits, calibrated_logits: see `SCORES`.
+      row_weights: float64, what each row counts; None where all count the same.
     """
 
     rows: np.ndarray
@@ -138,6 +139,7 @@ class Predictions:
     labels: np.ndarray
     corrected_logits: np.ndarray | None = None
     calibrated_logits: np.ndarray | None = None
+    row_weights: np.ndarray | None = None
 
     @property
     def versions(self) -> dict[str, np.ndarray]:

@@ -74,8 +74,16 @@ def _predictions(records: Sequence[Record]) -> pl.DataFrame:
             **{
                 name: _lists([getattr(part, name) for part in parts], np.float32) for name in SCORES
             },
+            # Of runs on weighted rows alone: shards without any are as they were before there were.
+            **_row_weights([part.row_weights for part in parts]),
         }
     )
+
+
+def _row_weights(parts: Sequence[np.ndarray | None]) -> dict[str, pl.Series]:
+    if all(weights is None for weights in parts):
+        return {}
+    return {"row_weights": _lists(parts, np.float64)}
 
 
 def _lists(arrays: Sequence[np.ndarray | None], dtype: Any) -> pl.Series:

@@ -48,6 +48,8 @@ def test_rows(
     for runs in rows.runs:
         for frame in runs.predictions:
             of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
+            if "row_weights" in frame.collect_schema():
+                raise UserError("a quantity of scores counts rows, and those of a run have weights")
             columns = (
                 of_test.select("run_id", "rows", scores, "labels").drop_nulls(scores).collect()
             )

@@ -130,7 +130,8 @@ def _trees(program: Program) -> tuple[Any, Any]:
     leaves = dict.fromkeys(Outcome._fields, leaf)
     leaves["curves"] = Curves(*[leaf] * len(Curves._fields))
     leaves["params"] = dict.fromkeys(param_shapes(program.model, program.inputs), leaf)
-    arguments: Any = (lane_shapes(program), leaf, leaf), {}
+    shared = [leaf] * (3 if program.has_row_weights else 2)
+    arguments: Any = (lane_shapes(program), *shared), {}
     return jax.tree.structure(arguments), jax.tree.structure(Outcome(**leaves))
 
 

@@ -106,6 +106,7 @@ class DeviceData:
 
     features: Any
     labels: Any
+    row_weights: Any = None  # where rows count differently
 
 
 class Trainer:
@@ -132,6 +133,16 @@ class Trainer:
             lane_shapes(self.program),
         )
         rows, features = self.program.sizes.rows, self.program.sizes.features
+        if self.program.has_row_weights:
+            weighted = jax.shard_map(
+                partial(_train_weighted, program=self.program),
+                mesh=_mesh(),
+                in_specs=(PartitionSpec("lanes"), *[PartitionSpec()] * 3),
+                out_specs=PartitionSpec("lanes"),
+                check_vma=False,
+            )
+            shared = self._shaped(rows, features), self._shaped(rows), self._shaped(rows)
+            return jax.jit(weighted).lower(lanes, *shared)
         return jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
 
     def _shaped(self, *shape: int) -> jax.ShapeDtypeStruct:
@@ -147,6 +158,8 @@ class Trainer:
     def __call__(self, stacked: Lane, data: DeviceData) -> Outcome:
         """Starts training `stack`ed lanes and returns at once; reading the result waits."""
         placed = jax.device_put(stacked, self._sharding)
+        if self.program.has_row_weights:
+            return self._compiled(placed, data.features, data.labels, data.row_weights)
         return self._compiled(placed, data.features, data.labels)
 
 
@@ -158,11 +171,28 @@ def _train_lanes(
     return jax.vmap(one, in_axes=(0, None, None))(stacked, features, labels)
 
 
+def _train_weighted(
+    stacked: Lane,
+    features: jax.Array,
+    labels: jax.Array,
+    row_weights: jax.Array,
+    *,
+    program: Program,
+) -> Outcome:
+    """`_train_lanes` on rows that count differently."""
+    one = partial(train_run, program=program, steps_per_epoch=stacked.steps_per_epoch[0])
+    mapped = jax.vmap(partial(one, row_weights=row_weights), in_axes=(0, None, None))
+    return mapped(stacked, features, labels)
+
+
 def train_alone(run: Run, dataset: Dataset) -> Outcome:
     """The plain loop: the same run with no lanes, no room and no sharding, for comparison."""
     program = run.exact_program
     lane = jax.tree.map(lambda leaf: leaf[0], stack([run.lane(dataset)], program, width=1))
     labels = dataset.labels.astype(np.float32)
+    if dataset.row_weights is not None:
+        weights = dataset.row_weights.astype(np.float32)
+        return _train_alone(lane, dataset.features, labels, program=program, row_weights=weights)
     return _train_alone(lane, dataset.features, labels, program=program)
 
 
@@ -208,6 +238,10 @@ def _put(dataset: Dataset, sizes: Sizes) -> DeviceData:
         features, labels = np.pad(features, ((0, rows), (0, columns))), np.pad(labels, (0, rows))
     everywhere = NamedSharding(_mesh(), PartitionSpec())
     features, labels = jax.device_put((features, labels), everywhere)
+    if dataset.row_weights is not None:
+        weights = np.pad(dataset.row_weights.astype(np.float32), (0, rows))
+        placed = jax.device_put(weights, everywhere)
+        return DeviceData(features=features, labels=labels, row_weights=placed)
     return DeviceData(features=features, labels=labels)
 
 

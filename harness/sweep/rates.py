@@ -193,7 +193,8 @@ def _made_data(program: Program) -> lanes.DeviceData:
         features[:, -len(cardinalities) :] = codes
     labels = rng.integers(2, size=sizes.rows).astype(np.float32)
     everywhere = NamedSharding(Mesh(np.array(jax.devices()), ("lanes",)), PartitionSpec())
-    return lanes.DeviceData(*jax.device_put((features, labels), everywhere))
+    weights = np.ones_like(labels) if program.has_row_weights else None
+    return lanes.DeviceData(*jax.device_put((features, labels, weights), everywhere))
 
 
 def _fastest(trainer: lanes.Trainer, stacked: Lane, data: lanes.DeviceData) -> float:

@@ -28,6 +28,7 @@ from harness.data.target import labels_of, spelled
 from harness.errors import UserError, listed, shown
 from harness.metrics.evaluate import Scored, evaluate
 from harness.metrics.settings import Evaluation
+from harness.metrics.weighted import WeightedScored, evaluate_weighted
 from harness.record.schema import FACTS, Columns, rows_fingerprint
 
 MAX_ROWS = 100_000_000  # after rows are repeated by their weight
@@ -198,9 +199,11 @@ def _whole(column: pl.Series, role: str, table: TableFile) -> pl.Series:
 def _weights(column: pl.Series | None, height: int, table: TableFile) -> pl.Series:
     if column is None:
         return pl.Series([1] * height, dtype=pl.Int64)
-    weights = _whole(column, "weight", table)  # a row counts so often: metrics are of counted rows
-    _refuse(weights < 0, column, "is below 0", table)
-    return weights
+    weights = column.cast(pl.Float64, strict=False)
+    bad = weights.is_null() | ~weights.is_finite() | (weights < 0)
+    _refuse(bad, column, "is no number of at least 0", table)
+    whole = bool((weights == weights.floor()).all())
+    return weights.cast(pl.Int64) if whole else weights
 
 
 def _value(column: pl.Series, table: TableFile) -> pl.Series:
@@ -302,9 +305,12 @@ def _log_odds(probabilities: np.ndarray) -> tuple[np.ndarray, str]:
 
 
 def _repeated(rows: pl.DataFrame, table: TableFile) -> pl.DataFrame:
+    """Rows as often as they count, where that is a whole number; else those that count."""
     weights = rows["weight"].to_numpy()
     if (weights == 1).all():
         return rows
+    if rows["weight"].dtype.is_float():
+        return rows.filter(pl.col("weight") > 0)
     if (total := int(weights.sum())) > MAX_ROWS:
         table.fail(f"weights add up to {total:,} rows, of at most {MAX_ROWS:,}: scale them down")
     return rows[np.repeat(np.arange(len(weights)), weights)]
@@ -453,7 +459,9 @@ def _batches(examples: Sequence[_Example]) -> Iterator[list[int]]:
 def _measured(batch: Sequence[_Example], evaluation: Evaluation) -> Mapping[str, np.ndarray]:
     """The metrics; the tuned threshold becomes a fact."""
     parts = {part: _scored([one.parts[part] for one in batch]) for part in ("validation", "test")}
-    measured = evaluate(validation=parts["validation"], test=parts["test"], evaluation=evaluation)
+    weighted = isinstance(parts["test"], WeightedScored)
+    measure: Any = evaluate_weighted if weighted else evaluate
+    measured = measure(**parts, evaluation=evaluation)
     for one, found in zip(batch, measured.facts["threshold_logit"], strict=True):
         if one.parts["validation"].height:
             one.facts |= {"threshold_logit": float(found), "threshold": float(expit(found))}
@@ -469,12 +477,27 @@ def _scored(parts: Sequence[pl.DataFrame]) -> Scored:
         labels[place, : own.height] = own["label"].to_numpy()
     valid = np.arange(width) < np.array([[own.height] for own in parts])
     # What their training did to the prior is not known: there are no corrected scores.
-    return Scored(logits=logits, labels=labels, valid=valid, corrected=np.full(shape, np.nan))
+    arrays: dict[str, Any] = dict(
+        logits=logits, labels=labels, valid=valid, corrected=np.full(shape, np.nan)
+    )
+    if not parts[0]["weight"].dtype.is_float():
+        return Scored(**arrays)
+    weights = np.ones(shape)
+    for place, own in enumerate(parts):
+        weights[place, : own.height] = own["weight"].to_numpy()
+    return WeightedScored(**arrays, row_weights=weights)
 
 
 def _predictions(examples: Iterable[_Example]) -> pl.LazyFrame:
     rows = [
-        (one.run_id, "scores", part, own["logit"].cast(pl.Float32), own["label"].cast(pl.Int8))
+        (
+            one.run_id,
+            "scores",
+            part,
+            own["logit"].cast(pl.Float32),
+            own["label"].cast(pl.Int8),
+            own["weight"] if own["weight"].dtype.is_float() else None,
+        )
         for one in examples
         for part, own in one.parts.items()
         if part != "train" and own.height
@@ -482,6 +505,7 @@ def _predictions(examples: Iterable[_Example]) -> pl.LazyFrame:
     kinds = {
         "run_id": pl.String(), "shard": pl.String(), "split": pl.String(),
         "logits": pl.List(pl.Float32()), "labels": pl.List(pl.Int8()),
+        "row_weights": pl.List(pl.Float64()),
     }  # fmt: skip
     return pl.LazyFrame(rows, schema=kinds, orient="row")
 
