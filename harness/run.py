@@ -21,6 +21,7 @@ from harness.data.run_data import Draw, RunData, held_out_sizes, most_synthetic,
 from harness.errors import UserError
 from harness.identity import run_id
 from harness.losses import family_of, pack
+from harness.metrics.own_calibrator import OWN
 from harness.models import Inputs, param_shapes, takes_padding
 from harness.optimizers import Optimizer, learning_rates, plateau_rule
 from harness.padding import rounded_features, rounded_rows, started_shapes
@@ -250,6 +251,7 @@ def check_weightable(config: Config) -> None:
       UserError: names the key.
     """
     criteria = (config.evaluation.threshold, *config.evaluation.thresholds)
+    own = [name for name in config.evaluation.calibrators if name in OWN]
     counting = {
         f"sampler={config.sampler.name}": config.sampler.name != "none",
         f"imbalance.positive_rate={config.imbalance.positive_rate}": (
@@ -261,6 +263,7 @@ def check_weightable(config: Config) -> None:
         ),
         "wandb.charts=true": config.wandb.charts,
         f"extra_metrics=[{','.join(config.extra_metrics)}]": bool(config.extra_metrics),
+        f"evaluation.calibrators=[{','.join(own)}]": bool(own),
     }
     for key, is_asked in counting.items():
         if is_asked:

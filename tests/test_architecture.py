@@ -49,8 +49,8 @@ ALLOWED = {
     },
     "padding": {"losses", "models", "optimizers", "training"},
     "run": {
-        "errors", "config", "checkpoints", "data", "identity", "losses", "models", "optimizers",
-        "padding", "training",
+        "errors", "config", "checkpoints", "data", "identity", "losses", "metrics", "models",
+        "optimizers", "padding", "training",
     },
     "watching": {"errors", "data", "run", "training"},
     "definitions": {"data", "padding", "sweep", "training"},  # which only tests run

@@ -11,6 +11,7 @@ import pytest
 
 from harness import plugins
 from harness.config import dump, parse
+from harness.data.in_memory import Memory, held
 from harness.errors import UserError
 from harness.identity import run_id
 from harness.metrics.calibration import CALIBRATORS
@@ -22,6 +23,7 @@ from harness.metrics.ranked_rows import rank_rows
 from harness.overrides.plugging import load
 from harness.predict import Model
 from harness.reproduce.quantities import Rows, measures
+from harness.run import resolve
 from tests.conftest import TINY
 from tests.runs import config, groups, prepared
 from tests.stored import stored_tables
@@ -137,6 +139,15 @@ def test_a_calibrator_sees_rows_in_one_order_and_keeps_none_beside_others(mine):
     assert np.array_equal(together.apply(logits)[1], alone.apply(logits[1:])[0])
     one_class = rank_rows(logits=logits, labels=0 * labels, valid=labels >= 0)
     assert np.isnan(OWN["halves"](one_class).apply(logits)).all()
+
+
+def test_a_calibrator_of_ones_own_counts_rows(mine):
+    plugins.load("mine.py")
+    frame = pl.DataFrame({"a": np.arange(60.0), "w": np.ones(60) + np.arange(60), "y": [0, 1] * 30})
+    held_frame, _ = held(frame, "y")
+    weighed = Memory(name="m", contents=held_frame.contents, target="y", weight="w")
+    with pytest.raises(UserError, match=r"evaluation.calibrators=\[halves\] counts rows"):
+        resolve(with_halves(), weighed.load())
 
 
 def test_a_calibrator_that_fails_costs_its_scores_alone(mine, caplog):
