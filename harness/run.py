@@ -160,7 +160,6 @@ def resolve(config: Config, dataset: Dataset) -> Run:
             config,
             data_fingerprint=dataset.fingerprint,
             params_fingerprint=_params_fingerprint(config),
-            row_weights=dataset.has_row_weights,
         ),
         config=config,
         fingerprint=dataset.fingerprint,

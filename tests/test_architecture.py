@@ -53,7 +53,6 @@ ALLOWED = {
         "optimizers", "padding", "training",
     },
     "watching": {"errors", "data", "run", "training"},
-    "definitions": {"data", "padding", "sweep", "training"},  # which only tests run
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics", "watching"},
     "predict": {
         "errors", "files", "keys", "layout", "config", "checkpoints", "data", "losses", "models",

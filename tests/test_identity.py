@@ -80,7 +80,6 @@ ARITHMETIC = {
         POINTWISE,
     ),
     "a metric": ("metrics/probability_metrics.py", "return -xlogy", "return xlogy", EVERY),
-    "a definition": ("definitions.py", "return float(norm", "return (norm", EVERY),
     "the width": ("sweep/lanes.py", "MAX_LANES = 8", "MAX_LANES = 16", EVERY),
 }
 WRITING = {
@@ -90,7 +89,6 @@ WRITING = {
     "a field's type": ("losses/focusing.py", "gamma: NonNegative", "gamma: Positive"),
     "layout": ("training.py", "SELECT_BY = (", "SELECT_BY = (\n    "),
     "an error's words": ("models/convolutional.py", "use fewer", "use fewer blocks"),
-    "what runs for a definition": ("metrics/bootstrap.py", "return float(ndtr(", "return (ndtr("),
     "for the type checker": (
         "losses/base.py",
         "\n\nLARGEST",
@@ -188,8 +186,6 @@ NO_ARITHMETIC = (
     "harness.data.library",
     "harness.data.sources",  # the data set's fingerprint stands for them
     "harness.data.standardise",
-    "harness.data.splits._shares",  # held to the definition: `test_definitions`
-    "harness.data.splits._stratified",
     "harness.data.streams._is_replicate",
     "harness.data.streams.replicate_fields",
     "harness.files",
@@ -201,6 +197,7 @@ NO_ARITHMETIC = (
     "harness.sweep.claims",
     "harness.sweep.compiled",
     "harness.sweep.engine",
+    "harness.sweep.merging",
     "harness.sweep.lanes.free_memory",  # whether a program fits
     "harness.sweep.lanes.pair_bytes",
     "harness.sweep.lanes.program_bytes",
@@ -208,7 +205,6 @@ NO_ARITHMETIC = (
     "harness.sweep.progress",
     "harness.sweep.recorder",
     "harness.sweep.timings",
-    "harness.watching",  # counts where it does something: see `harness.identity.WATCHING`
 )
 
 

@@ -16,8 +16,6 @@ from harness.analyze.load import load
 from harness.data.dataset import Dataset
 from harness.data.in_memory import Memory, held
 from harness.errors import UserError
-from harness.identity import run_id
-from harness.identity.code import code_hash, forget
 from harness.padding import stack
 from harness.predict import Model
 from harness.run import Run, resolve
@@ -138,32 +136,11 @@ def test_on_average_over_batches_each_row_counts_by_its_weight():
         np.testing.assert_allclose(small.params[name], values, rtol=1e-3, err_msg=name)
 
 
-def test_a_run_on_weights_is_a_run_of_its_own(tmp_path, monkeypatch):
-    """Whose id follows the code that weighs; that of others does not."""
+def test_a_run_on_weights_is_a_run_of_its_own():
     plain = loaded(table().drop("w"))
     weighted, other = loaded(table(), weight="w"), table().with_columns(pl.col("w") * 8)
     ids = {resolve(config(), one).run_id for one in (plain, weighted, loaded(other, weight="w"))}
     assert len(ids) == 2  # only ratios count
-    asked = dict(data_fingerprint="the same")
-    assert run_id(config(), **asked) != run_id(config(), **asked, row_weights=True)
-    monkeypatch.syspath_prepend(tmp_path)
-    hashes = []
-    for code in (
-        "def f(x):\n    return g(x=x)\ndef g(x): return x\nclass C:\n    a: int = 1\n",
-        "def f(x, row_weights=None):\n    if row_weights is not None:\n        x = x * 2\n"
-        "    return g(x=x, row_weights=row_weights)\ndef g(x, *, row_weights=None): return x\n"
-        "class C:\n    a: int = 1\n    row_weights: int | None = None\n"
-        "    def has_row_weights(self): return True\n",
-        "def f(x, row_weights=None):\n    if row_weights is not None or x:\n        x = x * 2\n"
-        "    return g(x=x)\ndef g(x): return x\nclass C:\n    a: int = 1\n",
-    ):
-        (tmp_path / "weighing.py").write_text(code)
-        forget()
-        roots = ["weighing.f", "weighing.C"]
-        hashes.append((code_hash(roots), code_hash(roots, later=True)))
-    forget()
-    (first, as_first), (second, whole), (third, _) = hashes
-    assert first == as_first == second != whole and third != first
 
 
 # A sweep: its store, its scores, its model.

@@ -82,7 +82,7 @@ def test_the_curve_of_a_sample_is_that_of_its_rows():
     assert shares[0] == pytest.approx(shares[1], abs=1 / 40)
 
 
-def test_a_run_that_says_nothing_is_itself_and_keeps_its_id():
+def test_a_run_that_says_nothing_is_itself():
     run = prepared(ALL).run
     assert watched(run) is run and epochs_a_point(run) == 1
     outcome = object()
@@ -94,19 +94,6 @@ def test_a_run_that_says_nothing_is_itself_and_keeps_its_id():
     }
     assert len(ids) == 4
     assert numerics(ALL) == numerics(looked(curve_points=3))
-
-
-def test_a_key_that_counts_where_it_is_set_is_not_in_the_hash_of_its_class(tmp_path, monkeypatch):
-    from harness.identity.code import code_hash, forget
-
-    monkeypatch.syspath_prepend(tmp_path)
-    body = "class C:\n    a: int = 1\n"
-    hashes = []
-    for more in ("", "    b: int = field(default=None, metadata=WHERE_SET)\n", "    b: int = 2\n"):
-        (tmp_path / "keyed.py").write_text(body + more)
-        forget()
-        hashes.append(code_hash(["keyed.C"]))
-    assert hashes[0] == hashes[1] != hashes[2]
 
 
 def test_patience_is_told_in_epochs():

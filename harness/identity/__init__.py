@@ -7,36 +7,26 @@ arithmetic depends on besides (`environment`). All of it is computed; nobody kee
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from functools import cache
 
 from harness import plugins
 from harness.config import Config, dump
 from harness.errors import UserError
-from harness.identity.code import code_hash
+from harness.identity.families import NAMED as NAMED
 from harness.identity.families import (
-    EVERY_RUN,
-    NOT_FOLLOWED,
     Family,
     family_hash,
     family_named,
     family_of,
     source_hash,
 )
-from harness.identity.families import NAMED as NAMED
 from harness.identity.families import own_hash as own_hash
 from harness.identity.machine import environment as environment
 from harness.keys import BESIDE_A_RUN
 from harness.metrics.own_calibrator import OWN
-from harness.metrics.settings import WHERE_SET
 
-# What a run goes through where one of its keys that count `WHERE_SET` is.
-WATCHING = ("harness.watching.watched", "harness.watching.scored")
 # What a calibrator that is not ours passes besides its own code.
 CALIBRATING = "harness.metrics.own_calibrator.OwnCalibrator"
-# What a run on weighted rows goes through, all of it: in the hash of other runs, what only these
-# pass is left out (`harness.identity.code`).
-WEIGHTING = (*EVERY_RUN, "harness.metrics.weighted.evaluate_weighted")
 
 
 def numerics(config: Config) -> str:
@@ -81,18 +71,12 @@ def run_id(
     *,
     data_fingerprint: str,
     params_fingerprint: str | None = None,
-    row_weights: bool = False,
 ) -> str:
     """16 hexadecimal digits, the same for the same resolved config, data and arithmetic.
 
-    ``params_fingerprint`` is of the parameters the run starts from, wherever they lie;
-    ``row_weights`` says whether the data's rows have weights.
+    ``params_fingerprint`` is of the parameters the run starts from, wherever they lie.
     """
     values = dump(config)
-    later = {one.name for one in fields(config.evaluation) if one.metadata == WHERE_SET}
-    unset = {name for name in later if values["evaluation"][name] is None}
-    for name in unset:
-        del values["evaluation"][name]
     # Its fingerprint stands for the data set, wherever its file lies and whatever it is called.
     del values["dataset"]
     for group, _, key in (beside.partition(".") for beside in BESIDE_A_RUN):
@@ -100,10 +84,6 @@ def run_id(
             del (values[group] if key else values)[key or group]
     values["init"]["params"] = params_fingerprint
     parts = [values, data_fingerprint, numerics(config)]
-    if later != unset:
-        parts.append(code_hash(WATCHING))
     if own := [OWN[name].given for name in config.evaluation.calibrators if name in OWN]:
         parts.append(source_hash(CALIBRATING, *own))
-    if row_weights:
-        parts.append(code_hash(WEIGHTING, without=NOT_FOLLOWED, later=True))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

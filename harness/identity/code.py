@@ -6,10 +6,6 @@ module in which something stands leave the hash alone. Sources are read, never r
 
 What a call on an object reaches (``sampler.resample``) no name says: its class must be a root. See
 docs/decisions/021.
-
-What only runs on weighted rows pass is no code of the others: a branch ``if row_weights is not
-None:`` or ``if program.has_row_weights:``, and parameters, arguments, fields and methods of these
-names (`LATER`), count for those runs alone (docs/decisions/044).
 """
 
 import ast
@@ -41,19 +37,6 @@ from harness.identity.modules import (
 
 # Definitions of a module that run as it is imported and bind nothing: calls that register, set, ...
 LOOSE = "<loose>"
-# Names that are None or False in all runs but those that came later, on rows with weights.
-LATER = frozenset({"row_weights", "has_row_weights"})
-
-# What runs faster than it is defined, to the same bits: an id is of the definition, which stands
-# under the same name in `DEFINITIONS` and holds tests to these bits. See docs/decisions/049.
-DEFINITIONS = "harness.definitions"
-DEFINED = frozenset(
-    {
-        "harness.data.splits.split_off",
-        "harness.metrics.bootstrap._tail",
-        "harness.sweep.lanes.stacked",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -64,15 +47,12 @@ class Definition:
     uses: tuple[Reference, ...]
 
 
-def code_hash(
-    roots: Iterable[str | Any], *, without: frozenset[str] = frozenset(), later: bool = False
-) -> str:
+def code_hash(roots: Iterable[str | Any], *, without: frozenset[str] = frozenset()) -> str:
     """12 hexadecimal digits of ``roots`` and all that they use.
 
     Args:
       roots: functions and classes, or their dotted names; their order counts.
       without: dotted names that are not followed.
-      later: whether what `LATER` names counts.
 
     Raises:
       LookupError: a dotted name is nowhere defined.
@@ -82,12 +62,12 @@ def code_hash(
     number: dict[Reference, int] = {}
     digest = hashlib.sha256()
     with _no_collections():
-        for reference, definition in _reached(roots, without, later=later):
+        for reference, definition in _reached(roots, without):
             number[reference] = len(number)
             digest.update(f"{definition.text}\n".encode())
     # Who uses whom: which module a definition stands in has no say.
     for reference in number:
-        uses = [number.get(used, -1) for used in _definition(reference, later).uses]
+        uses = [number.get(used, -1) for used in _definition(reference).uses]
         digest.update(f"{uses}\n".encode())
     return digest.hexdigest()[:12]
 
@@ -117,7 +97,7 @@ def _no_collections() -> Iterator[None]:
 
 
 def _reached(
-    roots: Iterable[str | Any], without: frozenset[str], *, later: bool = False
+    roots: Iterable[str | Any], without: frozenset[str]
 ) -> Iterator[tuple[Reference, Definition]]:
     """Every definition once, in the order in which ``roots`` lead to them."""
     waiting = [_root(root) for root in roots][::-1]
@@ -127,7 +107,7 @@ def _reached(
         if reference in seen or str(reference) in without or reference.module in without:
             continue
         seen.add(reference)
-        definition = _definition(reference, later)
+        definition = _definition(reference)
         yield reference, definition
         waiting += reversed(definition.uses)
 
@@ -148,8 +128,8 @@ def _root(root: str | Any) -> Reference:
 
 
 @cache
-def _definition(reference: Reference, later: bool) -> Definition:
-    module = source_of(DEFINITIONS if str(reference) in DEFINED else reference.module)
+def _definition(reference: Reference) -> Definition:
+    module = source_of(reference.module)
     if module is None:
         return _from_session(reference)
     if reference.name == "*":  # a module passed around as a value: all of it
@@ -159,7 +139,7 @@ def _definition(reference: Reference, later: bool) -> Definition:
     statements = module.loose if reference.name == LOOSE else module.bindings[reference.name]
     if reference.by_name and isinstance(statements[0], ast.ClassDef):
         return Definition(reference.name, ())
-    reader = _Reader(module, by_name=reference.by_name, later=later)
+    reader = _Reader(module, by_name=reference.by_name)
     for statement in statements:
         reader.statement(statement)
     loose = () if reference.name == LOOSE else _loose_around(reference.module)
@@ -200,9 +180,8 @@ _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_params", "returns", "
 class _Reader:
     """Writes a definition down without what does not count, and notes what it uses."""
 
-    def __init__(self, module: Module, *, by_name: bool, later: bool):
+    def __init__(self, module: Module, *, by_name: bool):
         self.module = module
-        self.left_out: frozenset[str] = frozenset() if later else LATER
         self.text: list[str] = []
         self.uses: dict[Reference, None] = {}
         self.imports: dict[str, tuple[str, str | None]] = {}
@@ -305,7 +284,6 @@ class _Reader:
         self._function(node.args, [node.body])
 
     def _function(self, arguments: ast.arguments, body: Sequence[ast.AST]) -> None:
-        arguments = _parameters_without(arguments, self.left_out)
         self._plain(arguments)
         listed = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         listed += [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
@@ -321,8 +299,6 @@ class _Reader:
         # Names of the class are no names of its methods.
         own = outside | self._bound_by(node.body)
         for statement in node.body:
-            if _counts_where_set(statement) or _member(statement) in self.left_out:
-                continue
             if isinstance(statement, ast.AnnAssign):
                 self._field(statement, own)
             else:
@@ -365,7 +341,7 @@ class _Reader:
         pass
 
     def visit_If(self, node: ast.If) -> None:
-        if is_type_checking(node.test) or _asked_of(node.test) in self.left_out:
+        if is_type_checking(node.test):
             self._value(node.orelse)
         else:
             self._plain(node)
@@ -400,9 +376,6 @@ class _Reader:
         self._value(node.body)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if any(one.arg in self.left_out for one in node.keywords):
-            kept = [one for one in node.keywords if one.arg not in self.left_out]
-            node = ast.Call(node.func, node.args, kept)
         function = node.func
         asks_type = isinstance(function, ast.Name) and function.id in {"isinstance", "issubclass"}
         if not asks_type or len(node.args) != 2:
@@ -420,52 +393,3 @@ class _Reader:
         self.text.append(f"{node.kwd_attrs}")
         self._value(node.kwd_patterns)
         self.text.append(")")
-
-
-def _counts_where_set(statement: ast.stmt) -> bool:
-    """Whether it is a field that is no part of a run's identity until it is set (`run_id`)."""
-    value = statement.value if isinstance(statement, ast.AnnAssign) else None
-    marks = value.keywords if isinstance(value, ast.Call) else []
-    return any(
-        mark.arg == "metadata" and isinstance(mark.value, ast.Name) and mark.value.id == "WHERE_SET"
-        for mark in marks
-    )
-
-
-def _member(statement: ast.stmt) -> str | None:
-    """The name of the field or method that a statement of a class defines, where it does."""
-    if isinstance(statement, ast.FunctionDef):
-        return statement.name
-    target = statement.target if isinstance(statement, ast.AnnAssign) else None
-    return target.id if isinstance(target, ast.Name) else None
-
-
-def _asked_of(test: ast.expr) -> str | None:
-    """``name`` of a test ``name``, ``x.name`` or ``x.name is not None``; None of any other."""
-    if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.IsNot) and len(test.ops) == 1:
-        against = test.comparators[0]
-        test = test.left if isinstance(against, ast.Constant) and against.value is None else test
-    if isinstance(test, ast.Name):
-        return test.id
-    return test.attr if isinstance(test, ast.Attribute) else None
-
-
-def _parameters_without(arguments: ast.arguments, names: frozenset[str]) -> ast.arguments:
-    """``arguments`` without those of ``names``, which have defaults."""
-    if not any(one.arg in names for one in (*arguments.args, *arguments.kwonlyargs)):
-        return arguments
-    defaults = [None] * (len(arguments.args) - len(arguments.defaults)) + arguments.defaults
-    placed = [
-        pair for pair in zip(arguments.args, defaults, strict=True) if pair[0].arg not in names
-    ]
-    named = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-    kept = [pair for pair in named if pair[0].arg not in names]
-    return ast.arguments(
-        arguments.posonlyargs,
-        [one for one, _ in placed],
-        arguments.vararg,
-        [one for one, _ in kept],
-        [default for _, default in kept],
-        arguments.kwarg,
-        [default for _, default in placed if default is not None],
-    )

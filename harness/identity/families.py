@@ -30,12 +30,15 @@ EVERY_RUN = (
     "harness.sweep.lanes.Trainer",
     "harness.sweep.lanes.stacked",
     "harness.sweep.lanes.put",
+    "harness.watching.watched",
     "harness.training.train_run",
+    "harness.watching.scored",
     "harness.record.collect._corrected",
     "harness.record.collect._shift",
     "harness.record.collect._evaluate",
     "harness.record.collect._posterior_excess",
     "harness.metrics.evaluate.Scored",
+    "harness.metrics.weighted.evaluate_weighted",
     "harness.metrics.ranked_rows.Ranking",
 )
 # A compiled program holds one family of losses and no other's arithmetic.

@@ -13,9 +13,6 @@ from harness.metrics.definitions import METRICS, RULES, VERSIONS, Calibrator, Cr
 from harness.metrics.names import End, MetricName, parse, stated_rule, threshold_fact
 from harness.metrics.own_calibrator import OWN
 
-# Of a key that a run's identity holds only where it is set: it came after runs that lack it.
-WHERE_SET = {"identity": "where set"}
-
 # A rule is a stated probability, a criterion tried on validation, or one of two more: `bayes` is
 # the cost-optimal probability, `oracle` the cut the test part itself would have liked best.
 Rule = float | str
@@ -135,8 +132,8 @@ class Evaluation:
     decompositions: bool = True
     bootstrap: Annotated[int, Ge(0), Le(100_000)] = 0
     bootstrap_level: Annotated[float, Gt(0), Lt(1)] = 0.95
-    curve_points: Annotated[int, Ge(1)] | None = field(default=None, metadata=WHERE_SET)
-    curve_rows: Annotated[int, Ge(1)] | None = field(default=None, metadata=WHERE_SET)
+    curve_points: Annotated[int, Ge(1)] | None = None
+    curve_rows: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
         if self.calibrator is not None and self.calibrator not in self.calibrators:
