@@ -172,13 +172,14 @@ def _array(column: pl.Series, table: TableFile) -> Column:
     if name == TABLE:
         table.fail(f"column {name!r} holds arrays: rename it, as the other columns are called that")
     if not are_ids(values):
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        floats = as_floats(values)
+        bad = ~np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
         if bad.any():
             table.fail(
                 f"column {name!r}, {table.line(int(bad.argmax()))}: {NOT_FINITE}: fill it in, or "
                 "drop the row"
             )
-        return Column(name, "array", 0, array=values.astype(np.float32))
+        return Column(name, "array", 0, array=floats)
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 0 or highest >= MOST_IDS:
         table.fail(
@@ -190,7 +191,13 @@ def _array(column: pl.Series, table: TableFile) -> Column:
     return Column(name, "tokens", 0, note=note, array=values.astype(np.float32), vocabulary=size)
 
 
-NOT_FINITE = "a value is missing or infinite, which no array may hold"
+NOT_FINITE = "a value is missing, infinite or beyond float32, which no array may hold"
+
+
+def as_floats(values: NDArray) -> NDArray[np.float32]:
+    """Values of arrays as features; infinite where float32 ends."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
 
 
 def are_ids(values: NDArray) -> bool:
