@@ -153,7 +153,10 @@ MISTAKES = {
     "too large": ({"image": changed(AGE.reshape(-1, 2), (2, 1), 1e300)}, "column 'image', row 3"),
     "nulls": ({"image": pl.Series([[1.0, 2.0], [1.0, None]])}, "column 'image', row 2: a value is"),
     "words": ({"text": [["a", "b"], ["c", "d"]]}, "text has shape (2, 2) of <U1: arrays hold num"),
-    "lists of words": ({"text": pl.Series([["a"], ["b"]])}, "arrays hold numbers, and a row's"),
+    "lists of words": (
+        {"text": pl.Series([["a"], ["b"]])},
+        "List(String): an array holds several numbers a row",
+    ),
     "its name": ({"table": IMAGE}, "column 'table' holds arrays: rename it"),
     "one column twice": ({"x1": AGE, "table": TEXT}, "data: two columns of one name"),
     "other rows": ({"image": IMAGE, "age": AGE[:5]}, "columns of different lengths"),

@@ -5,6 +5,7 @@ nothing of a label. What is fitted to numbers (scaling, imputation) sees trainin
 """
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -226,10 +227,10 @@ def array_of(column: pl.Series, table: TableFile) -> NDArray:
     shape: tuple[int, ...] = ()
     while isinstance(dtype, pl.Array):
         shape, dtype = (*shape, dtype.size), dtype.inner
-    if not (dtype.is_numeric() or dtype == pl.Boolean) or 0 in shape:
+    if not (dtype.is_numeric() or dtype == pl.Boolean) or prod(shape) < 2:
         table.fail(
-            f"column {column.name!r} is {given}: arrays hold numbers, and a row's have the "
-            "shape of every other's; convert it, or leave it out with dataset.drop"
+            f"column {column.name!r} is {given}: an array holds several numbers a row, in one "
+            "shape; convert it, or leave it out with dataset.drop"
         )
     flat = column.reshape((-1,))
     is_whole = dtype.is_integer() and not column.null_count() and not flat.null_count()
