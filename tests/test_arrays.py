@@ -27,6 +27,7 @@ from harness.layout import Layout, Part
 from harness.models import OwnInputs
 from harness.predict import Model
 from harness.predict.description import read
+from harness.predict.model import _frame
 from harness.sweep import lanes, plan
 from harness.sweep.engine import run_sweep
 from harness.sweep.progress import Progress
@@ -147,11 +148,15 @@ MISTAKES = {
     ),
     "NaN": (
         {"image": changed(IMAGE, (4, 0, 0, 0), float("nan"))},
-        "column 'image', row 5: a value is missing or infinite, which no array may hold",
+        "column 'image', row 5: a value is missing, infinite or beyond",
     ),
+    "too large": ({"image": changed(AGE.reshape(-1, 2), (2, 1), 1e300)}, "column 'image', row 3"),
     "nulls": ({"image": pl.Series([[1.0, 2.0], [1.0, None]])}, "column 'image', row 2: a value is"),
     "words": ({"text": [["a", "b"], ["c", "d"]]}, "text has shape (2, 2) of <U1: arrays hold num"),
-    "lists of words": ({"text": pl.Series([["a"], ["b"]])}, "arrays hold numbers, and a row's"),
+    "lists of words": (
+        {"text": pl.Series([["a"], ["b"]])},
+        "List(String): an array holds several numbers a row",
+    ),
     "its name": ({"table": IMAGE}, "column 'table' holds arrays: rename it"),
     "one column twice": ({"x1": AGE, "table": TEXT}, "data: two columns of one name"),
     "other rows": ({"image": IMAGE, "age": AGE[:5]}, "columns of different lengths"),
@@ -164,6 +169,27 @@ def test_a_mistake_is_one_line(data, said):
     with pytest.raises(UserError, match=re.escape(said)) as refused:
         loaded(data, np.arange(rows) % 2)
     assert "\n" not in str(refused.value)
+
+
+def test_ids_are_exact_as_far_as_float32_is():
+    dataset = loaded({"text": changed(TEXT, (3, 1), 2**24 - 1)})
+    assert dataset.features[3, 1] == 16_777_215 and dataset.cardinalities[0] == 2**24
+
+
+def test_arrays_come_in_many_containers(tmp_path):
+    np.savez(tmp_path / "all.npz", **ALL, label=LABEL)
+    cells = np.empty(ROWS, object)
+    cells[:] = list(TEXT)
+    same = [
+        (np.load(tmp_path / "all.npz"), "label"),
+        ({**ALL, "text": TEXT.tolist()}, LABEL),
+        ({**ALL, "text": cells}, LABEL),
+        ({"image": IMAGE, "table": pl.DataFrame({"plan": PLAN, "age": AGE}), "text": TEXT}, LABEL),
+    ]
+    assert {loaded(data, target).fingerprint for data, target in same} == {loaded().fingerprint}
+    assert (
+        loaded({"table": AGE.reshape(-1, 2)[:30], "text": TEXT[:30]}, LABEL[:30]).num_features == 7
+    )
 
 
 def test_labels_are_no_arrays():
@@ -254,6 +280,11 @@ def test_a_saved_model_predicts_from_arrays(trained, tmp_path, harness):
     assert found.shape == (ROWS, 2) and np.ptp(found[:, 1]) > 0
     new = {name: values[:4] for name, values in ALL.items()}
     assert model.predict_proba(new).tobytes() == found[:4].tobytes()
+    assert _frame(IMAGE, model.description.columns[:1])["image"].dtype.shape == (3, 2, 2)
+    with pytest.raises(
+        UserError, match="row 1: column 'image': a value is missing, infinite or be"
+    ):
+        model.predict_proba({**new, "image": changed(IMAGE[:4], (1, 0, 0, 0), float("nan"))})
     new["text"] = changed(TEXT[:4], (2, 1), 12)
     with pytest.raises(UserError, match="row 2: column 'text': 12 is no id of training: ids are 0"):
         model.predict_proba(new)

@@ -138,7 +138,8 @@ def test_lines_are_counted_past_quoted_breaks_and_leading_blanks(load):
 
 @pytest.mark.parametrize(("column", "expected"), [
     ([1.0, 2.0, float("inf")], "'c' has 1 infinite value, the first at row 3"),
-    ([["1"], ["2"], ["3"]], "'c' is List(String): arrays hold numbers"),
+    ([[1], [2], [3]], "'c' is List(Int64): an array holds several numbers"),
+    ([["1", "2"]] * 3, "'c' is List(String): an array holds several numbers"),
     ([{"k": 1}, {"k": 2}, {"k": 3}], "'c' is Struct"),
     ([b"1", b"2", b"3"], "'c' is Binary"),
     (["1", "2", "p"], "'c', row 3: 'p' is not a number"),

@@ -20,6 +20,7 @@ from harness.data.encoding import (
     Encoding,
     are_ids,
     array_of,
+    as_floats,
     codes_as,
     numbers_as,
     one_hot_table,
@@ -234,10 +235,11 @@ def _arrays(
         table.fail(f"{place} holds {cells.dtype}: give token ids, which are whole numbers")
     flat = values.reshape(len(values), -1)
     if column.vocabulary is None:
+        flat = as_floats(flat)
         bad = dict.fromkeys(
             np.flatnonzero(~np.isfinite(flat).all(axis=1)).tolist(), f"{place}: {NOT_FINITE}"
         )
-        return flat.astype(np.float32), bad
+        return flat, bad
     ids = f"ids are 0 to {column.vocabulary - 1}"
     outside = (flat < 0) | (flat >= column.vocabulary)
     rows = np.flatnonzero(outside.any(axis=1)).tolist()

@@ -5,6 +5,7 @@ nothing of a label. What is fitted to numbers (scaling, imputation) sees trainin
 """
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -172,13 +173,14 @@ def _array(column: pl.Series, table: TableFile) -> Column:
     if name == TABLE:
         table.fail(f"column {name!r} holds arrays: rename it, as the other columns are called that")
     if not are_ids(values):
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        floats = as_floats(values)
+        bad = ~np.isfinite(floats).reshape(len(floats), -1).all(axis=1)
         if bad.any():
             table.fail(
                 f"column {name!r}, {table.line(int(bad.argmax()))}: {NOT_FINITE}: fill it in, or "
                 "drop the row"
             )
-        return Column(name, "array", 0, array=values.astype(np.float32))
+        return Column(name, "array", 0, array=floats)
     lowest, highest = int(values.min()), int(values.max())
     if lowest < 0 or highest >= MOST_IDS:
         table.fail(
@@ -190,7 +192,13 @@ def _array(column: pl.Series, table: TableFile) -> Column:
     return Column(name, "tokens", 0, note=note, array=values.astype(np.float32), vocabulary=size)
 
 
-NOT_FINITE = "a value is missing or infinite, which no array may hold"
+NOT_FINITE = "a value is missing, infinite or beyond float32, which no array may hold"
+
+
+def as_floats(values: NDArray) -> NDArray[np.float32]:
+    """Values of arrays as features; infinite where float32 ends."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
 
 
 def are_ids(values: NDArray) -> bool:
@@ -219,10 +227,10 @@ def array_of(column: pl.Series, table: TableFile) -> NDArray:
     shape: tuple[int, ...] = ()
     while isinstance(dtype, pl.Array):
         shape, dtype = (*shape, dtype.size), dtype.inner
-    if not (dtype.is_numeric() or dtype == pl.Boolean) or 0 in shape:
+    if not (dtype.is_numeric() or dtype == pl.Boolean) or prod(shape) < 2:
         table.fail(
-            f"column {column.name!r} is {given}: arrays hold numbers, and a row's have the "
-            "shape of every other's; convert it, or leave it out with dataset.drop"
+            f"column {column.name!r} is {given}: an array holds several numbers a row, in one "
+            "shape; convert it, or leave it out with dataset.drop"
         )
     flat = column.reshape((-1,))
     is_whole = dtype.is_integer() and not column.null_count() and not flat.null_count()

@@ -192,7 +192,8 @@ def _series(name: str, values: Any, *, may_be_arrays: bool = False) -> pl.Series
         raise UserError(f"{name} has shape {array.shape}: give one value a row")
     cells: Any = array
     if array.dtype.kind == "O":
-        cells = [None if one is None or one != one else one for one in array.tolist()]
+        listed = (one.tolist() if isinstance(one, np.ndarray) else one for one in array.tolist())
+        cells = [None if one is None or one != one else one for one in listed]
         if any(isinstance(one, str) for one in cells):
             cells = [None if one is None else str(one) for one in cells]
     try:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -89,7 +90,8 @@ class Reader:
         size = 0
         for name in names:
             # Text is a view of 16 bytes and what it shows.
-            width = 32 if self.schema[name] == pl.String else 8
+            dtype = self.schema[name]
+            width = 32 if dtype == pl.String else 8 * prod(getattr(dtype, "shape", ()))
             if batch and size + width * self.num_rows > _READ_BYTES:
                 yield batch
                 batch, size = [], 0

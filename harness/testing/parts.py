@@ -30,10 +30,11 @@ Faults = Iterator[str]
 
 # What a model is tried on: a small image, a table of numbers, and one of numbers and codes.
 INPUTS = (Inputs(64), Inputs(7), Inputs(7, (3, 5)))
-# What an array may be that it takes by name: grey and coloured images, token ids.
+# What an array may be that it takes by name: grey and coloured images, series, token ids.
 ARRAYS: tuple[tuple[tuple[int, ...], int | None], ...] = (
     ((8, 8, 1), None),
     ((8, 8, 3), None),
+    ((8, 4), None),
     ((12,), 20),
 )
 ROWS = 24
