@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINES := .venv-engines
+LOWEST := .venv-lowest
 
-.PHONY: demo test slow browser engines soak bench peers docs lint lock clean
+.PHONY: demo test slow browser engines lowest pythons soak bench peers docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -22,6 +23,16 @@ browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's
 
 engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an environment of their own; Python up to 3.13
 	$(ENGINES)/bin/pytest -m engines tests/test_engines.py
+
+lowest: $(LOWEST)/ready  ## a wheel built, installed and run, under the oldest versions that pyproject.toml allows
+	$(LOWEST)/bin/pytest -m slow tests/test_release.py
+
+pythons:  ## the same under each Python from 3.11 to 3.13 that is here, with the versions of the lock
+	@for python in python3.11 python3.12 python3.13; do \
+	  $$python -c "" 2>/dev/null || { echo "no $$python here"; continue; }; \
+	  $(MAKE) PYTHON=$$python VENV=.venv-$$python .venv-$$python/ready || exit; \
+	  .venv-$$python/bin/pytest -m slow tests/test_release.py || exit; \
+	done
 
 soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds: killed, full disk, flipped bits
 	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py
@@ -51,7 +62,8 @@ lint: $(VENV)/ready
 # The lock files hold versions and hashes for all supported Python versions.
 $(VENV)/ready: requirements.lock
 $(ENGINES)/ready: requirements-engines.lock
-$(VENV)/ready $(ENGINES)/ready: %/ready: pyproject.toml
+$(LOWEST)/ready: requirements-lowest.lock
+$(VENV)/ready $(ENGINES)/ready $(LOWEST)/ready: %/ready: pyproject.toml
 	$(PYTHON) -m venv $*
 	$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(filter %.lock,$^)
 	$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -69,7 +81,8 @@ lock:  ## renew the lock files; needs uv
 	$(LOCKED) pyproject.toml --extra dev --output-file requirements.lock
 	$(LOCKED) pyproject.toml --extra dev --extra ray --extra slurm \
 	  --constraint requirements.lock --output-file requirements-engines.lock
+	$(LOCKED) --resolution lowest-direct pyproject.toml --group smoke --output-file requirements-lowest.lock
 	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) $(TORCH) runs docs/_build docs/reference/generated
+	rm -rf $(VENV) $(ENGINES) $(LOWEST) .venv-python* $(TORCH) runs docs/_build docs/reference/generated

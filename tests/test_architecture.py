@@ -51,7 +51,7 @@ ALLOWED = {
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics", "watching"},
     "predict": {
         "errors", "files", "keys", "config", "checkpoints", "data", "losses", "models", "metrics",
-        "run", "record",
+        "run", "record", "watching",
     },
     "sweep": {
         "errors", "files", "devices", "memory", "config", "checkpoints", "data", "identity",
