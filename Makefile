@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINES := .venv-engines
 AUDIT  := .venv-audit
+LOWEST := .venv-lowest
 
-.PHONY: demo test slow browser engines soak bench peers audit sbom docs lint lock clean
+.PHONY: demo test slow browser engines lowest pythons soak bench peers audit sbom docs lint lock clean
 
 demo: $(VENV)/ready  ## a sweep on real data: 300 runs, stored, mirrored, analysed
 	$(BIN)/harness train -m experiment=demo
@@ -27,6 +28,16 @@ engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an envi
 soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds, and a sweep killed at 50 moments
 	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py \
 	  tests/test_resume.py::test_a_sweep_killed_at_random_moments_goes_on
+
+lowest: $(LOWEST)/ready  ## a wheel built, installed and run, under the oldest versions that pyproject.toml allows
+	$(LOWEST)/bin/pytest -m slow tests/test_release.py
+
+pythons:  ## the same under each Python from 3.11 to 3.13 that is here, with the versions of the lock
+	@for python in python3.11 python3.12 python3.13; do \
+	  $$python -c "" 2>/dev/null || { echo "no $$python here"; continue; }; \
+	  $(MAKE) PYTHON=$$python VENV=.venv-$$python .venv-$$python/ready || exit; \
+	  .venv-$$python/bin/pytest -m slow tests/test_release.py || exit; \
+	done
 
 bench: $(VENV)/ready  ## the reference sweep, timed; prints medians and ratios
 	$(BIN)/python -m benchmarks.reference $(BENCH)
@@ -63,7 +74,8 @@ lint: $(VENV)/ready
 # The lock files hold versions and hashes for all supported Python versions.
 $(VENV)/ready: requirements.lock
 $(ENGINES)/ready: requirements-engines.lock
-$(VENV)/ready $(ENGINES)/ready: %/ready: pyproject.toml
+$(LOWEST)/ready: requirements-lowest.lock
+$(VENV)/ready $(ENGINES)/ready $(LOWEST)/ready: %/ready: pyproject.toml
 	$(PYTHON) -m venv $*
 	$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(filter %.lock,$^)
 	$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
@@ -86,8 +98,9 @@ lock:  ## renew the lock files; needs uv
 	$(LOCKED) pyproject.toml --extra dev --output-file requirements.lock
 	$(LOCKED) pyproject.toml --extra dev --extra ray --extra slurm \
 	  --constraint requirements.lock --output-file requirements-engines.lock
+	$(LOCKED) --resolution lowest-direct pyproject.toml --group smoke --output-file requirements-lowest.lock
 	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
 	$(LOCKED) --group audit --output-file requirements-audit.lock
 
 clean:
-	rm -rf $(VENV) $(ENGINES) $(AUDIT) $(TORCH) runs sbom.cdx.json docs/_build docs/reference/generated
+	rm -rf $(VENV) $(ENGINES) $(LOWEST) .venv-python* $(AUDIT) $(TORCH) runs sbom.cdx.json docs/_build docs/reference/generated

@@ -56,7 +56,7 @@ ALLOWED = {
     "record": {"errors", "files", "config", "data", "identity", "run", "metrics", "watching"},
     "predict": {
         "errors", "files", "keys", "layout", "config", "checkpoints", "data", "losses", "models",
-        "metrics", "run", "record",
+        "metrics", "run", "record", "watching",
     },
     "sweep": {
         "errors", "files", "devices", "layout", "memory", "config", "checkpoints", "data",

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import html
+import re
 import sys
 from functools import cache
 
@@ -91,6 +92,11 @@ def test_the_answer_is_in_words(chosen):
     choice, _ = chosen
     said = str(choice)
     assert said.startswith(f"Use {choice.loss}: ")
+    assert "That is of 2 splits of the other rows; each loss had the same trials." in said
+    rate = choice.learning_rate  # of two, so that both are ends
+    wider = "0.003,0.03,0.1" if rate == 0.03 else "0.03,0.1,1"
+    assert f"Its learning rate, {rate:g}, is at the end of those tried: " in said
+    assert f"may do better (optimizer.learning_rate={wider})." in said
     assert f"Flag a row from probability {choice.model.threshold:.3g} on" in said
     assert "(the latest by 'day')" in said
     assert "1 a false alarm, 20 a missed positive), against" in said
@@ -106,12 +112,13 @@ def test_the_command_says_it_and_how_to_go_on(chosen, harness):
     choice, place = chosen
     given = [f"--{key.replace('_', '-')}={value}" for key, value in ASKED.items()]
     said = harness(
-        "choose", str(place / "patients.csv"), *given[:-1], "--budget=1s",
+        "choose", str(place / "patients.csv"), *given[:-1], "--budget=0.01s",
         "--losses=bce,weighted_bce", f"--output={place / 'runs/choose-patients'}", *QUICK,
     )  # fmt: skip
     assert said.code == 0
     assert str(choice) in said.out
     assert "Next: harness predict" in said.out
+    assert re.search(r"a round of folds in \d+ s: a longer budget has up to 6\n", said.err)
     page = choice.report.read_bytes()
     assert harness("analyze", str(place / "runs/choose-patients")).code == 0
     assert choice.report.read_bytes() == page  # an analysis of the search leaves the answer be

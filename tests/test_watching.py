@@ -10,6 +10,7 @@ from rich.console import Console
 from harness.data.library import datasets
 from harness.errors import UserError
 from harness.identity import numerics, run_id
+from harness.predict import Model
 from harness.record.shard import table_path
 from harness.record.store import read_runs, shards
 from harness.sweep import plan
@@ -58,6 +59,21 @@ def test_points_are_those_of_the_whole_curve(stored):
     )
     best = curve["validation/loss"].arg_min()
     assert row["best_epoch"] == curve["epoch"][best] and row["num_steps"] == curve["step"][-1]
+
+
+def test_a_model_of_few_points_knows_how_far_its_training_was(tmp_path):
+    """Counted in epochs, each as long as a point, it was past its end, and could not be loaded."""
+    one = looked(curve_points=2)
+    one = replace(one, root=str(tmp_path), training=replace(one.training, save_model=True))
+    (result,) = run_sweep([one], progress=Progress(Console(quiet=True)))
+    model = Model.load(tmp_path / "default" / "models" / result.run_id)
+    (run,), whole = runs_of(one), prepared(ALL).run
+    (shard,) = shards(tmp_path / "default").whole
+    epoch = read_runs(table_path(shard, "runs"))["best_epoch"].item()
+    steps = whole.sizes.steps_per_epoch
+    assert epoch in (3, 6) and run.sizes.steps_per_epoch == 3 * steps
+    expected = (epoch * steps - 1) / whole.exact_program.num_steps
+    assert model.description.recipe.progress == pytest.approx(expected)
 
 
 def test_parts_are_scored_whole_whatever_was_looked_at(stored):

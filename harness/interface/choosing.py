@@ -8,7 +8,7 @@ on rows that no run has seen.
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -76,7 +76,8 @@ class Choice:
     """The answer to a table; `str` says it.
 
     Attributes:
-      loss: the one to use, and the learning_rate that was best for it on validation.
+      loss: the one to use, and the learning_rate, of the ``rates`` tried, that was best for it on
+        validation.
       sweep: the search's runs, with `answer` its comparison of the losses.
       model: trained with that loss, its folder ``model_folder``.
       test: its last test.
@@ -85,6 +86,7 @@ class Choice:
 
     loss: str
     learning_rate: float
+    rates: Sequence[float]
     sweep: Sweep
     answer: "Answer"
     model: "Model"
@@ -110,6 +112,7 @@ class Choice:
         found = f"{test.found:,} of the {test.positives:,}"
         said = [
             overview.advice(self.answer.analysis, with_threshold=False),
+            *self._rests_on(),
             f"Flag a row from probability {cut:.3g} on{self._rule}.",
             f"On {of} {positive!r}, that flags {test.flagged:,} rows, {found} among them.",
         ]
@@ -132,6 +135,18 @@ class Choice:
                 "differ more."
             )
         return [line for line in said if line]
+
+    def _rests_on(self) -> Iterator[str]:
+        """What the comparison is of, and where it may be cut off."""
+        splits = self.answer.analysis.labelled["replicate"].n_unique()
+        yield f"That is of {splits} splits of the other rows; each loss had the same trials."
+        if len(self.rates) > 1 and self.learning_rate in (ends := (self.rates[0], self.rates[-1])):
+            way, factor = ("lower", 0.1) if self.learning_rate == ends[0] else ("higher", 10)
+            wider = sorted({*self.rates, float(f"{self.learning_rate * factor:.1g}")})
+            yield (
+                f"Its learning rate, {self.learning_rate:g}, is at the end of those tried: a {way} "
+                f"one may do better (optimizer.learning_rate={','.join(f'{r:g}' for r in wider)})."
+            )
 
 
 def _amount(value: float) -> str:
@@ -201,6 +216,7 @@ def choose(
     choice = Choice(
         loss=loss,
         learning_rate=rate,
+        rates=sweep.table()["optimizer.learning_rate"].unique().sort().to_list(),
         sweep=sweep,
         answer=answer,
         model=model,
@@ -313,6 +329,9 @@ def _searched(given: _Given, losses: str, place: Path, begun: float, budget: flo
     for number in range(1, MOST_ROUNDS + 1):
         spent = time.monotonic() - begun
         if sweep is not None and spent + longest > SHARE_OF_BUDGET * budget:
+            rounds = "a round" if number == 2 else f"{number - 1} rounds"
+            more = f"a longer budget has up to {MOST_ROUNDS}"
+            say(f"{rounds} of folds in {spent:.0f} s: {more}")
             break
         if sweep is not None:  # before that, a mistake would be a second line
             say(f"round {number} of up to {MOST_ROUNDS}; {spent:.0f} s of {budget:g} s are used")

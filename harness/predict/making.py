@@ -36,6 +36,7 @@ from harness.predict.model import Model, calibration_arrays
 from harness.record.collect import progress
 from harness.record.schema import Record
 from harness.run import Run
+from harness.watching import epochs_a_point
 
 _PACKAGES = ("jax", "flax", "optax", "numpy", "polars", "safetensors")
 
@@ -69,7 +70,8 @@ def model_of(run: Run, dataset: Dataset, params: Mapping[str, np.ndarray], recor
             loss=values["loss"],
             num_negatives=data.num_negatives,
             num_positives=data.num_positives,
-            progress=progress(run, record.facts["best_epoch"]),
+            # `progress` counts in the program's epochs, which are points of the curves.
+            progress=progress(run, record.facts["best_epoch"] // epochs_a_point(run)),
             prior_shift=record.facts["prior_shift"],
         ),
         calibrator=config.evaluation.calibrator if kept else None,
