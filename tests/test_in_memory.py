@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from harness.data.in_memory import Memory, held
+from harness.data.pairs import unpaired
 from harness.data.table import Table
 from harness.errors import UserError
+from harness.interface.sweeps import with_data
 from harness.sweep import plan
 from tests.runs import config
 
@@ -126,3 +128,50 @@ def test_a_sweep_says_what_it_does_with_a_frame(capsys):
     source = {"kind": "memory", "name": "churn", "contents": frame.contents, "target": "left"}
     plan.resolved([config(dataset=source)])
     assert "churn: 24 rows, 4 columns" in capsys.readouterr().err
+
+
+class Torch:
+    """What a map-style data set of PyTorch has."""
+
+    def __init__(self, rows, labels):
+        self.rows, self.labels = rows, labels
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, at):
+        return self.rows[at], self.labels[at]
+
+
+class Tf:
+    """What a data set of tf.data has."""
+
+    def __init__(self, items, cardinality=-2):
+        self.items, self.number = items, cardinality
+
+    def cardinality(self):
+        return np.int64(self.number)
+
+    def as_numpy_iterator(self):
+        return iter(self.items)
+
+
+def test_pairs_of_other_libraries_are_arrays():
+    random = np.random.default_rng(0)
+    rows, labels = random.normal(size=(40, 3)).astype("f4"), np.arange(40) % 2
+    batches = [(rows[at : at + 16], labels[at : at + 16]) for at in (0, 16, 32)]
+    for data in (Torch(rows, labels), Tf(list(zip(rows, labels, strict=True))), Tf(batches)):
+        asked, frame = with_data([], data, None, None, {})
+        wanted, other = with_data([], rows, labels, None, {})
+        assert asked == wanted and frame is other
+    assert unpaired(pl.DataFrame({"a": [1]})) is unpaired(rows) is unpaired({"a": rows}) is None
+    for bad, said in (
+        (Tf([], 0), "data is empty"),
+        (Tf([], -1), "repeats without end"),
+        (Tf([(rows[0], 1, 2.0)]), "gives a tuple, and is to give pairs"),
+        (Torch([rows[0], rows[1, :2]], [0, 1]), "rows of several shapes"),
+    ):
+        with pytest.raises(UserError, match=said):
+            unpaired(bad)
+    with pytest.raises(UserError, match="leave target out"):
+        with_data([], Torch(rows, labels), "y", None, {})

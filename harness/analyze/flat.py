@@ -48,7 +48,9 @@ def score_table(runs: Runs) -> pl.DataFrame:
     parts = [frame for shard in runs.predictions if (frame := _rows(shard, about)).height]
     if not parts:
         raise UserError(f"{runs.name}: no run has predictions, which W&B does not keep")
-    return pl.concat(parts, how="diagonal_relaxed")
+    table = pl.concat(parts, how="diagonal_relaxed")
+    # Beside runs on weighted rows, those of others count the same.
+    return table.with_columns(pl.col("^weight$").fill_null(1.0))
 
 
 def _rows(shard: pl.LazyFrame, about: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from rich.console import Console
 from harness.config import Config, folder_of
 from harness.data.fetching import say
 from harness.data.in_memory import Frame, held
+from harness.data.pairs import unpaired
 from harness.errors import UserError, override
 from harness.interface.session import ready
 from harness.overrides.jobs import Jobs, jobs_of, parsed, record
@@ -202,9 +203,10 @@ def train(
 
     Args:
       overrides: as of `harness train -m`, such as ``"loss=bce,focal"`` or ``"experiment=demo"``.
-      data: a data frame, array or mapping of columns (see `harness.data.in_memory.held`), or the
-        path of a table file, in place of `dataset=`.
-      target: its column of labels, or the labels themselves.
+      data: a data frame, array or mapping of columns (see `harness.data.in_memory.held`), the path
+        of a table file, or a map-style data set of PyTorch or one of `tf.data` that gives pairs of
+        a row and its label; in place of `dataset=`.
+      target: its column of labels, or the labels themselves; of pairs none.
       folder: of the sweep; by default as on the command line, or called by the data's ``name``.
       described: what else there is to say of ``data``, by the keys of `conf/dataset/memory.yaml`:
         ``positive="yes", drop=["id"], group="customer"``.
@@ -302,6 +304,10 @@ def with_data(
             raise UserError(f"{given[0]} describes data: give data=, or an override as a text")
         chosen: list[str] = []
     else:
+        if (pairs := unpaired(data)) is not None:
+            if target is not None:
+                raise UserError("data gives its labels with its rows: leave target out")
+            data, target = pairs
         if target is None:
             raise UserError("data has no target: give the column of labels, or the labels")
         if any(text.lstrip("+").startswith(("dataset=", "dataset_suite=")) for text in overrides):

@@ -141,6 +141,7 @@ def _strange(path: Path, table: str) -> str:
     wanted = dict(NEEDED[table])
     if table == "predictions":
         wanted |= {name: _SCORES for name in SCORES if name in schema}
+        wanted |= {name: pl.List(pl.Float64()) for name in ("row_weights",) if name in schema}
     elif table == "history":
         wanted |= {name: pl.Float32() for name in schema if "/" in name}
     elif form > 1:
