@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -213,6 +214,12 @@ def test_a_schedule_fuses_with_ours_and_moves_its_runs_alone(mine):
     assert (
         risen[0] == 0 and risen.max() == pytest.approx(0.01) and np.argmax(risen) == len(risen) // 2
     )
+    plugins.schedule(lambda peak, n: lambda step: peak / jnp.sqrt(step), name="inverse")
+    with pytest.raises(UserError, match="schedule=inverse is inf times the peak at step 0"):
+        prepared(config(schedule={"name": "inverse"}))
+    plugins.schedule(lambda peak, n: lambda step: peak / jnp.sqrt(step + 1), name="later")
+    later = prepared(config(schedule={"name": "later", "warmup": 0.5})).lane.learning_rates
+    assert later.max() == pytest.approx(0.01)  # it knows no step before its first
     before = id_of(root)
     edited(mine, "jnp.sqrt(1", "jnp.square(1")
     assert id_of(config(schedule={"name": "root", "final": 0.5})) != before
