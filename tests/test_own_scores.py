@@ -18,7 +18,7 @@ from harness.metrics.calibration import CALIBRATORS
 from harness.metrics.definitions import VERSIONS
 from harness.metrics.evaluate import Scored, evaluate
 from harness.metrics.names import parse as parse_name
-from harness.metrics.own_calibrator import OWN, rows_of
+from harness.metrics.own_calibrator import OWN, add_logged, rows_of
 from harness.metrics.ranked_rows import rank_rows
 from harness.overrides.plugging import load
 from harness.predict import Model
@@ -162,6 +162,16 @@ def test_a_calibrator_that_fails_costs_its_scores_alone(mine, caplog):
     assert "calibrator odd: RuntimeError: two lines: its scores are stored" in caplog.messages[0]
 
 
+def test_what_a_logged_run_says_of_a_calibrator_is_a_name():
+    before = dict(VERSIONS)
+    add_logged(["", "a b", "a/b", "\x1b[2J", "x" * 99, "corrected", "platt"])
+    assert before == VERSIONS
+    add_logged(["theirs"])
+    assert parse_name("test/theirs/log_loss").title == "log loss after theirs"
+    with pytest.raises(UserError, match="'theirs'"):  # known to readers, and to no training
+        config(evaluation={"calibrators": ["theirs"]})
+
+
 CALIBRATOR = (
     "import numpy as np\nfrom harness.plugins import calibrator\n@calibrator{known}\nclass f:\n"
 )
@@ -287,3 +297,21 @@ def test_a_measure_is_a_column_or_one_line(mine):
         measures()
     with pytest.raises(UserError, match=r"write def f\(rows, parameter=...\)"):
         plugins.measure(SimpleNamespace(__name__="f"))
+
+
+def test_experiments_of_a_package_are_found(harness, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "their_package").mkdir()
+    (tmp_path / "their_package" / "__init__.py").write_text(PARTS)
+    monkeypatch.chdir(tmp_path / "their_package")
+    harness("new", "experiment", "theirs")
+    monkeypatch.chdir(tmp_path)
+    named = "plugins=[their_package]"
+    said = harness("reproduce", "theirs", named, "--plan")
+    assert said.code == 0 and "ranks-better" in said.out, said
+    said = harness("reproduce", "their", named, "--plan")
+    assert said.code == 2 and "no experiment 'their': one of " in said.err
+    harness("new", "experiment", "theirs")
+    said = harness("reproduce", "theirs", named, "--plan")
+    assert said.code == 2 and "are called alike: rename one" in said.err
+    assert len(said.err.splitlines()) == 1
