@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import polars as pl
 import pytest
@@ -18,7 +19,7 @@ from harness.metrics.calibration import CALIBRATORS
 from harness.metrics.definitions import VERSIONS
 from harness.metrics.evaluate import Scored, evaluate
 from harness.metrics.names import parse as parse_name
-from harness.metrics.own_calibrator import OWN, rows_of
+from harness.metrics.own_calibrator import OWN, add_logged, rows_of
 from harness.metrics.ranked_rows import rank_rows
 from harness.overrides.plugging import load
 from harness.predict import Model
@@ -172,6 +173,16 @@ def test_a_calibrator_that_fails_costs_its_scores_alone(mine, caplog):
     assert "calibrator odd: RuntimeError: two lines: its scores are stored" in caplog.messages[0]
 
 
+def test_what_a_logged_run_says_of_a_calibrator_is_a_name():
+    before = dict(VERSIONS)
+    add_logged(["", "a b", "a/b", "\x1b[2J", "x" * 99, "corrected", "platt"])
+    assert before == VERSIONS
+    add_logged(["theirs"])
+    assert parse_name("test/theirs/log_loss").title == "log loss after theirs"
+    with pytest.raises(UserError, match="'theirs'"):  # known to readers, and to no training
+        config(evaluation={"calibrators": ["theirs"]})
+
+
 CALIBRATOR = (
     "import numpy as np\nfrom harness.plugins import calibrator\n@calibrator{known}\nclass f:\n"
 )
@@ -224,6 +235,12 @@ def test_a_schedule_fuses_with_ours_and_moves_its_runs_alone(mine):
     assert (
         risen[0] == 0 and risen.max() == pytest.approx(0.01) and np.argmax(risen) == len(risen) // 2
     )
+    plugins.schedule(lambda peak, n: lambda step: peak / jnp.sqrt(step), name="inverse")
+    with pytest.raises(UserError, match="schedule=inverse is inf times the peak at step 0"):
+        prepared(config(schedule={"name": "inverse"}))
+    plugins.schedule(lambda peak, n: lambda step: peak / jnp.sqrt(step + 1), name="later")
+    later = prepared(config(schedule={"name": "later", "warmup": 0.5})).lane.learning_rates
+    assert later.max() == pytest.approx(0.01)  # it knows no step before its first
     before = id_of(root)
     edited(mine, "jnp.sqrt(1", "jnp.square(1")
     assert id_of(config(schedule={"name": "root", "final": 0.5})) != before
@@ -291,3 +308,21 @@ def test_a_measure_is_a_column_or_one_line(mine):
         measures()
     with pytest.raises(UserError, match=r"write def f\(rows, parameter=...\)"):
         plugins.measure(SimpleNamespace(__name__="f"))
+
+
+def test_experiments_of_a_package_are_found(harness, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "their_package").mkdir()
+    (tmp_path / "their_package" / "__init__.py").write_text(PARTS)
+    monkeypatch.chdir(tmp_path / "their_package")
+    harness("new", "experiment", "theirs")
+    monkeypatch.chdir(tmp_path)
+    named = "plugins=[their_package]"
+    said = harness("reproduce", "theirs", named, "--plan")
+    assert said.code == 0 and "ranks-better" in said.out, said
+    said = harness("reproduce", "their", named, "--plan")
+    assert said.code == 2 and "no experiment 'their': one of " in said.err
+    harness("new", "experiment", "theirs")
+    said = harness("reproduce", "theirs", named, "--plan")
+    assert said.code == 2 and "are called alike: rename one" in said.err
+    assert len(said.err.splitlines()) == 1

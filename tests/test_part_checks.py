@@ -437,7 +437,7 @@ def test_a_new_project_composes_and_has_a_test(harness, monkeypatch):
     said = harness("plan", "-m", "experiment=compare_mine")
     assert said.code == 0 and "30 to train in" in said.out, said
     assert harness("check", "loss", "mine.losses:mine").code == 0
-    said = harness("reproduce", "mine", "--quick")
+    said = harness("reproduce", "mine", "--plan")
     assert said.code == 0 and "ranks-better" in said.out, said
     compile(Path("tests/test_mine.py").read_text(), "test_mine.py", "exec")
     assert "from mine.losses import mine" in Path("tests/test_mine.py").read_text()

@@ -75,10 +75,9 @@ def join(parts: Sequence[Runs]) -> Runs:
     runs = runs.unique("run_id", keep="first")
     if EXTRA_METRICS in runs.columns:
         add_logged(runs[EXTRA_METRICS].explode().drop_nulls().unique(maintain_order=True).to_list())
-    if CALIBRATORS in runs.columns:
-        named = runs[CALIBRATORS]
-        named = named.explode() if named.dtype == pl.List else named.str.split(",").explode()
-        own_calibrator.add_logged(named.drop_nulls().unique(maintain_order=True).to_list())
+    if runs.schema.get(CALIBRATORS) == pl.List(pl.String):
+        named = runs[CALIBRATORS].explode().drop_nulls().unique(maintain_order=True)
+        own_calibrator.add_logged(named.to_list())
     logging = [name for name in columns.config if name.partition(".")[0] == "wandb"]
     notes = [*(note for part in parts for note in part.notes), *_lacks(runs)]
     return Runs(
