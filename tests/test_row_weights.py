@@ -220,7 +220,7 @@ def test_the_report_draws_weighted_rows(trained):
     share = scores["weight"] / scores["weight"].sum()
     for label in (0, 1):
         wanted = share.filter((scores["label"] == label) & (scores["logit"] >= -0.5)).sum()
-        assert counts[label, gap:].sum() / counts.sum() == pytest.approx(wanted, abs=2e-3)
+        assert counts[label, gap:].sum() / counts.sum() == pytest.approx(wanted)
     # Each drawn reliability is of one run: its bins' weighted means.
     bins = curves.bins.filter(pl.col("method") == "bce")
     ranked = scores.sort("logit")[:5]
