@@ -126,3 +126,29 @@ def test_a_run_that_diverged_has_no_metrics_and_disturbs_none():
         assert found.metrics[name][0] == value[0] or np.isnan(value[0]), name
     assert np.isnan(found.metrics["test/log_loss"][1])
     assert np.isnan(found.metrics["test/f1@tuned"][1])
+
+
+def test_a_calibrator_goes_by_how_many_rows_weights_are_worth():
+    """Laplace's rule keeps isotonic probabilities within 1 / (n + 2) of 0 and 1."""
+    labels = np.arange(40) % 2
+    weights = np.random.default_rng(0).exponential(size=40)
+    one = scored(10.0 * labels - 5 + np.arange(40) / 100, labels, weights)
+    found = evaluate_weighted(validation=one, test=one, evaluation=Evaluation())
+    least = 1 / (weights.sum() ** 2 / (weights**2).sum() + 2)
+    assert found.metrics["test/isotonic/log_loss"] == pytest.approx(-np.log1p(-least))
+
+
+def test_rounding_decides_between_no_cuts():
+    """Of thirds: where cuts are equally good, the one that repeated rows would have is taken."""
+    quick = Evaluation(
+        calibrators=(), calibrator=None, threshold="accuracy", thresholds=("youden",)
+    )
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        logits, labels = random.normal(size=12), np.r_[0, 1, random.integers(0, 2, 10)]
+        times = np.r_[3, random.integers(3, 8, 11)]
+        one = scored(logits, labels, times.astype(float))
+        found = evaluate_weighted(validation=one, test=one, evaluation=quick)
+        repeated = scored(np.repeat(logits, times), np.repeat(labels, times))
+        wanted = evaluate(validation=repeated, test=repeated, evaluation=quick)
+        assert found.facts == wanted.facts, seed

@@ -139,9 +139,9 @@ def wilson(share: Floats, size: Floats, *, confidence: float = 0.95) -> tuple[Fl
 
 def score_counts(
     logits: NDArray[np.float32], labels: NDArray[np.int8], weights: Floats | None = None
-) -> tuple[Ints, Ints]:
+) -> tuple[Ints | Floats, Ints | Floats]:
     """How many scores of negatives and of positives lie in each gap of THRESHOLDS; of weighted rows
-    the sums of their weights, in thousandths of their mean.
+    the sums of their weights, in units of their mean.
 
     A row is predicted positive at THRESHOLDS[i] where its logit is at least that: those in the
     gaps i + 1 and above.
@@ -151,10 +151,9 @@ def score_counts(
     if weights is None:
         negative, positive = (np.bincount(gap[labels == y], minlength=size) for y in (0, 1))
         return negative, positive
-    shares = 1000 * weights / weights.mean()
+    shares = weights / weights.mean()
     negative, positive = (
-        np.rint(np.bincount(gap[labels == y], shares[labels == y], minlength=size)).astype(int)
-        for y in (0, 1)
+        np.bincount(gap[labels == y], shares[labels == y], minlength=size) for y in (0, 1)
     )
     return negative, positive
 
@@ -218,7 +217,10 @@ def _summed(parts: list[Counts], groups: pl.DataFrame) -> pl.DataFrame:
         for label, counts in enumerate(by_label)
     ]
     schema = {"group": pl.UInt32, "split": pl.String, "label": pl.Int8, "num_runs": pl.Int64}
-    table = pl.DataFrame(rows, schema={**schema, "counts": pl.List(pl.Int64)}, orient="row")
+    # Whole numbers, but where rows of some run have weights.
+    whole = all(isinstance(one, int) for *_, counts in rows for one in counts)
+    kind = pl.List(pl.Int64 if whole else pl.Float64)
+    table = pl.DataFrame(rows, schema={**schema, "counts": kind}, orient="row", strict=whole)
     return groups.join(table, on="group").sort("group", "split", "label").drop("group")
 
 

@@ -179,8 +179,8 @@ def threshold_rows(counts: pl.DataFrame, *, split: str) -> pl.DataFrame:
             "fp": negative[::-1].cumsum()[::-1][1:],
         }
         fixed = [pl.lit(value, wide.schema[name]).alias(name) for name, value in row.items()]
-        sizes = [pl.lit(int(positive.sum())).alias("positives")]
-        sizes += [pl.lit(int(negative.sum())).alias("negatives")]
+        sizes = [pl.lit(positive.sum().item()).alias("positives")]
+        sizes += [pl.lit(negative.sum().item()).alias("negatives")]
         tables.append(pl.DataFrame(columns).with_columns(*fixed, *sizes))
     return pl.concat(tables) if tables else pl.DataFrame()
 
