@@ -32,10 +32,6 @@ class Part:
     start: int
     vocabulary: int | None = None
 
-    @property
-    def stop(self) -> int:
-        return self.start + prod(self.shape)
-
 
 class Layout(tuple[int, ...]):
     """The cardinalities of a data set's last columns, and the ``parts`` of its rows.
@@ -70,6 +66,11 @@ class Layout(tuple[int, ...]):
 
     def __repr__(self) -> str:
         return f"Layout({tuple(self)}, {self.parts})"
+
+
+def places_of(part: Part) -> range:
+    """Its features, by their numbers."""
+    return range(part.start, part.start + prod(part.shape))
 
 
 def parts_of(cardinalities: tuple[int, ...]) -> tuple[Part, ...]:

@@ -23,6 +23,7 @@ from harness.data.in_memory import Memory, held
 from harness.data.library import datasets
 from harness.data.table import Table
 from harness.errors import UserError
+from harness.identity import families
 from harness.layout import Layout, Part
 from harness.models import OwnInputs
 from harness.predict import Model
@@ -229,6 +230,8 @@ def test_a_network_is_called_with_what_its_parameters_are_named_after():
         prepared(config(dataset=data, model={"name": "Both", "units": units})).program
         for units in (4, 4096)
     )
+    named = families.covered(families.family_of(config(dataset=data, model={"name": "Both"})))
+    assert {"harness.models.own.OwnInputs", "harness.layout.places_of"} <= named
     assert lanes.lanes_per_device(small) == 8 and lanes.lanes_per_device(large) == 1
     assert prepared(config(dataset=data, model={"name": "Features"}))
     wanted = "takes 'picture', and a row has image 3 x 2 x 2, text 5, table 4: name its"

@@ -23,7 +23,7 @@ from flax import nnx
 from jax import Array
 
 from harness.errors import UserError
-from harness.layout import TABLE, Part, parts_of, shaped
+from harness.layout import TABLE, Part, parts_of, places_of, shaped
 from harness.models.base import Body, Inputs, Model
 from harness.signatures import chosen_as, name_of, settings_of, values_of
 
@@ -57,14 +57,14 @@ class OwnInputs(Inputs):
         codes = [
             levels
             for place, levels in enumerate(self.cardinalities, start=self.num_numeric)
-            if not any(part.start <= place < part.stop for part in self.parts)
+            if not any(place in places_of(part) for part in self.parts)
         ]
         return Inputs(len(self.places_of_table), tuple(codes))
 
     @property
     def places_of_table(self) -> tuple[int, ...]:
         """Which features these are."""
-        of_arrays = {place for one in self.parts for place in range(one.start, one.stop)}
+        of_arrays = {place for one in self.parts for place in places_of(one)}
         return tuple(place for place in range(self.num_features) if place not in of_arrays)
 
     def array(self, name: str, features: Array) -> Array:
@@ -75,7 +75,8 @@ class OwnInputs(Inputs):
         if name == TABLE:
             return features[:, np.array(self.places_of_table)] if self.parts else features
         (part,) = (one for one in self.parts if one.name == name)
-        values = features[:, part.start : part.stop].reshape(-1, *part.shape)
+        places = places_of(part)
+        values = features[:, places.start : places.stop].reshape(-1, *part.shape)
         return values if part.vocabulary is None else values.astype(jnp.int32)
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from harness.data.encoding import MISSING_MARKS, Encoding
 from harness.data.table import marks_of
 from harness.data.table_file import CsvFormat
 from harness.errors import UserError, none_of
-from harness.layout import MOST_IDS, TABLE, Part, laid_out
+from harness.layout import MOST_IDS, TABLE, Part, laid_out, places_of
 from harness.metrics.settings import Costs
 from harness.predict.drift import Spread
 
@@ -209,7 +209,7 @@ def _are_parts(parts: tuple[Part, ...], num_features: int) -> bool:
         ids = part.vocabulary is None or 0 < part.vocabulary <= MOST_IDS
         if not (part.shape and sizes and ids and end <= part.start):
             return False
-        end = part.stop
+        end = places_of(part).stop
     return end <= num_features and len(names) == len(parts) and TABLE not in names
 
 

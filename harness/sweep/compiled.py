@@ -29,6 +29,7 @@ TRACED = (
     "training.py",
     "padding.py",
     "exact.py",
+    "layout.py",
     "signatures.py",
     "sweep/lanes.py",
     "losses",

@@ -193,7 +193,7 @@ def _inputs(kinds: Mapping[str, tuple[tuple[int, ...], int | None]], *, num_numb
     for name, (shape, vocabulary) in sorted(kinds.items(), key=lambda one: one[1][1] is not None):
         parts.append(Part(name, shape, start, vocabulary))
         codes += [vocabulary] * prod(shape) if vocabulary else []
-        start = parts[-1].stop
+        start += prod(shape)
     return Inputs(start, Layout(codes, parts))
 
 
