@@ -22,7 +22,7 @@ from harness.sweep.merging import merge
 from harness.sweep.recorder import Recorder
 from harness.sweep.removal import remove
 from tests.fabricated import Sweep, fabricate
-from tests.runs import config
+from tests.runs import config, runs_of
 from tests.stored import assert_same_runs, stored_tables
 from tests.test_stored_form import FIRST_FORM
 
@@ -264,5 +264,8 @@ def test_a_sweep_merges_what_it_finds_and_what_it_leaves(folder, whole):
     fabricate(folder, replace(RUNS, seeds=range(4, 8)), num_shards=NUM_SHARDS)
     recorder.finish()
     assert len(names(folder)) == 1
+    fabricate(folder, replace(RUNS, seeds=range(8, 12)), num_shards=NUM_SHARDS)
+    recorder.took(runs_of(one))  # as workers answer
+    assert len(names(folder)) == 1
     ids = set(whole["runs"]["run_id"])
-    assert store.stored(folder).keys() > ids and len(store.stored(folder)) == 2 * len(ids)
+    assert store.stored(folder).keys() > ids and len(store.stored(folder)) == 3 * len(ids)

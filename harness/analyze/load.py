@@ -71,8 +71,7 @@ def join(parts: Sequence[Runs]) -> Runs:
     Where W&B itself was set to log is no setting of a run and left out.
     """
     runs, columns = union([(_ranked(part), part.columns) for part in parts])
-    runs = runs.sort(*RANKS, "created", "shard", descending=[False, False, True, True])
-    runs = runs.unique("run_id", keep="first")
+    runs = _first_of_each(runs, *RANKS, "created", "shard", descending=[False, False, True, True])
     if EXTRA_METRICS in runs.columns:
         add_logged(runs[EXTRA_METRICS].explode().drop_nulls().unique(maintain_order=True).to_list())
     if runs.schema.get(CALIBRATORS) == pl.List(pl.String):
@@ -82,8 +81,7 @@ def join(parts: Sequence[Runs]) -> Runs:
     notes = [*(note for part in parts for note in part.notes), *_lacks(runs)]
     return Runs(
         name=" + ".join(dict.fromkeys(part.name for part in parts)),
-        # Shards come in the order they were trained; no table may depend on it.
-        runs=runs.drop(*RANKS, *logging).sort("run_id"),
+        runs=runs.drop(*RANKS, *logging),
         history=pl.concat([part.history for part in parts], how="diagonal_relaxed"),
         predictions=tuple(frame for part in parts for frame in part.predictions),
         columns=columns.without(logging),
@@ -92,6 +90,17 @@ def join(parts: Sequence[Runs]) -> Runs:
         baseline=next((part.baseline for part in parts if part.baseline), ""),
         keep=tuple(part.keep for part in parts),
     )
+
+
+def _first_of_each(table: pl.DataFrame, *by: str, descending: list[bool]) -> pl.DataFrame:
+    """The first row of each run in that order, sorted by run_id: shards come in the order they were
+    trained, and no table may depend on it.
+
+    The table is wide, and copied but once.
+    """
+    keys = table.select("run_id", *by).with_row_index("_row")
+    first = keys.sort(*by, descending=descending, nulls_last=True).unique("run_id", keep="first")
+    return table[first.sort("run_id")["_row"]]
 
 
 def _ranked(part: Runs) -> pl.DataFrame:
@@ -157,15 +166,15 @@ def _read_store(folder: Path) -> Runs:
             raise UserError(f"{folder} is no sweep but holds some: give one, such as {sweeps[0]}")
         why = damaged[0] if damaged else "no rows in shards/*/runs.parquet"
         raise UserError(f"{folder} holds no runs ({why}); train some")
-    latest = rows.sort("created", "shard").unique("run_id", keep="last")
+    latest = _first_of_each(rows, "created", "shard", descending=[True, True])
+    del rows  # hundreds of megabytes of many runs
     if OBJECTIVE in latest.columns and (objective := planned_objective(folder)):
         # It is beside a run: one that an earlier sweep stored tells what that one was asked for.
         latest = latest.with_columns(pl.lit(objective).alias(OBJECTIVE))
     history = list(_scan(found, "history")) or [pl.LazyFrame(schema=HISTORY_SCHEMA)]
     return Runs(
         name=folder.resolve().name,
-        # Shards come in the order they were trained; no table may depend on it.
-        runs=latest.sort("run_id"),
+        runs=latest,
         columns=columns,
         history=pl.concat(history, how="diagonal_relaxed"),
         predictions=tuple(_scan(found, "predictions")),

@@ -1,9 +1,10 @@
 """Merging the small shards of a folder, so that a store of many runs has few files.
 
 A sweep writes a shard of 64 runs at most, lest a killed one loses more. Where many have gathered,
-a sweep that begins or ends there merges them into shards of some thousand runs. It is safe to be
-killed at any step: the merged shard says which it replaces, and from its rename on, which is one
-step, readers pass these over. They are deleted when nobody reads in the folder
+they are merged into shards of some thousand runs: as a sweep begins, as it ends, and as it hears
+from its workers, which look at the store before each unit. It is safe to be killed at any step: the
+merged shard says which it replaces, and from its rename on, which is one step, readers pass these
+over. They are deleted when nobody reads in the folder
 (`harness.files.unused`), else by a later sweep. All of it happens under the lock by which sweeps
 claim runs; where there are no locks, a folder stays as it is.
 """
@@ -12,6 +13,7 @@ import shutil
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import polars as pl
@@ -84,8 +86,9 @@ def _filled(members: Sequence[_Small]) -> Iterator[list[Path]]:
     yield [x.path for x in held]
 
 
+@cache
 def _small(shard: Path) -> _Small | None:
-    """A shard of today's form that is less than half full."""
+    """A shard of today's form that is less than half full. None is ever rewritten: asked once."""
     size = sum(table_path(shard, name).stat().st_size for name in TABLES)
     if size > BYTES_PER_SHARD // 2:
         return None
@@ -95,6 +98,7 @@ def _small(shard: Path) -> _Small | None:
     return _Small(shard, num_runs, size) if is_small else None
 
 
+@cache
 def _schema(shard: Path) -> Hashable:
     """Equal where tables can be put below each other as they are."""
     return tuple(repr(store.scan(table_path(shard, name)).collect_schema()) for name in TABLES)

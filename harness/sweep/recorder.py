@@ -169,6 +169,8 @@ class Recorder:
             with timed("mirror"):
                 if self._mirrors[key].mode != "disabled":
                     self._mirrors[key].write(list(self._stored_logs[key[0]](run_ids)))
+            with timed("store"):
+                merge(key[0])  # each worker looks at the shards of all others
 
     def _write_plan(self, folder: Path) -> None:
         if folder in self._planned:
