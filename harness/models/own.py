@@ -68,7 +68,7 @@ class OwnInputs(Inputs):
         return tuple(place for place in range(self.num_features) if place not in of_arrays)
 
     def array(self, name: str, features: Array) -> Array:
-        """The array called ``name`` of rows, (batch, num_features): (batch, *its shape).
+        """The array called ``name`` of rows, (batch, num_features), behind an axis of the batch.
 
         float32, as the run has standardised it; int32 of token ids.
         """
@@ -94,10 +94,10 @@ def as_model(given: Any, name: str | None = None) -> type[Model]:
     Args:
       given: a Flax NNX module, made by ``given(inputs, setting=default, ..., rngs=rngs)`` of
         `OwnInputs`. It is called with the arrays of a data set that the parameters of its
-        ``__call__`` are named after, (batch, *shape) each; or, where the one parameter is no name
-        of theirs, with features, (batch, inputs.num_features) float32. It returns hidden values,
-        (batch, any number) float32. The call may take ``dropout_key``: a key in training, None
-        elsewhere. Or a subclass of `Model`.
+        ``__call__`` are named after, each behind an axis of the batch; or, where the one parameter
+        is no name of theirs, with features, (batch, inputs.num_features) float32. It returns hidden
+        values, (batch, any number) float32. The call may take ``dropout_key``: a key in training,
+        None elsewhere. Or a subclass of `Model`.
       name: what it is chosen by; its own name where there is none.
 
     Raises:
