@@ -68,8 +68,23 @@ def test_a_damaged_program_is_made_anew(folder):
 class Lowered:
     """A program that is not worth compiling."""
 
+    def compiler_ir(self):
+        return jax.jit(lambda x: x).lower(1.0).compiler_ir()
+
     def compile(self):
         return None
+
+
+def test_a_program_of_other_sources_is_kept_though_jax_has_its_text(folder, monkeypatch):
+    """What comes out of JAX's cache cannot be written out: it would be traced at each start."""
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    for number, sources in enumerate(("one version", "another"), start=1):
+        monkeypatch.setattr(compiled, "_sources", lambda sources=sources: sources)
+        (trained,) = train_together(RUN)
+        assert len(list(folder.iterdir())) == number
+    monkeypatch.setattr(lanes.Trainer, "_lowered", lambda self: unasked())
+    (kept,) = train_together(RUN)
+    assert np.array_equal(trained.test_logits, kept.test_logits)
 
 
 def test_a_program_has_a_place_for_all_it_is_made_from(folder, monkeypatch):

@@ -67,17 +67,29 @@ def _usual_cast() -> Cast:
 
 def types_of_empty(config: Mapping[str, Any]) -> dict[str, str]:
     """The stored type, by its name, of each key that is null or an empty list."""
-    return dict(_empty(config, config_type(), ""))
+    names = _type_names()
+    return {key: names[key] for key in _empty(config, "") if key in names}
 
 
-def _empty(values: Mapping[str, Any], dtype: pl.Struct, prefix: str) -> Iterator[tuple[str, str]]:
-    inner = _inner(dtype)
+def _empty(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     for key, value in values.items():
-        kind = inner.get(key)
-        if isinstance(value, Mapping) and isinstance(kind, pl.Struct):
-            yield from _empty(value, kind, f"{prefix}{key}.")
-        elif kind is not None and (value is None or value == []):
-            yield f"{prefix}{key}", str(kind)
+        if isinstance(value, Mapping):
+            yield from _empty(value, f"{prefix}{key}.")
+        elif value is None or value == []:
+            yield f"{prefix}{key}"
+
+
+@cache
+def _type_names() -> dict[str, str]:
+    """The name of each key's type, by its dotted key: Polars writes one out anew each time."""
+    return dict(_named_types(config_type(), ""))
+
+
+def _named_types(struct: pl.Struct, prefix: str) -> Iterator[tuple[str, str]]:
+    for key, kind in _inner(struct).items():
+        yield f"{prefix}{key}", str(kind)
+        if isinstance(kind, pl.Struct):
+            yield from _named_types(kind, f"{prefix}{key}.")
 
 
 def own_keys(config: Mapping[str, Any]) -> dict[str, Any]:

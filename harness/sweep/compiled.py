@@ -16,6 +16,7 @@ from typing import Any
 
 import jax
 from jax.experimental import serialize_executable
+from jax.extend.mlir import ir
 
 import harness
 from harness.files import whole_file
@@ -52,13 +53,22 @@ def compiled(program: Program, lower: Callable[[], Any], *, width: int) -> Any:
         return serialize_executable.deserialize_and_load(
             place.read_bytes(), *_trees(program), execution_devices=jax.devices()
         )
-    hits = _Hits()
-    fresh = lower().compile()
-    # What came out of JAX's cache cannot be written out again; tracing is all it cost.
+    hits, lowered = _Hits(), lower()
+    _name(lowered, place.name)
+    fresh = lowered.compile()
+    # What came out of JAX's cache cannot be written out again, so where ours was lost it is traced.
     if not hits.any():
         with suppress(Exception):  # a full disk, or a backend that cannot: nothing is lost
             _keep(serialize_executable.serialize(fresh)[0], place)
     return fresh
+
+
+def _name(lowered: Any, name: str) -> None:
+    """Calls a program by its key: JAX's cache tells programs by name and text, and gives none then
+    that was compiled from other sources to the same text, such as an earlier version's."""
+    module = lowered.compiler_ir()
+    with module.context:
+        module.operation.attributes["sym_name"] = ir.StringAttr.get(f"train_{name}")
 
 
 class _Hits:
