@@ -50,7 +50,7 @@ def settings_of(
         what = f"{lacks[0]} has no default" if lacks else f"it takes no {after[-1]}"
         raise UserError(f"{choice}: {what}: write def {call.__name__}({wanted})")
     hints = _hints(call)
-    typed = [(one.name, hints.get(one.name, type(one.default)), one.default) for one in rest]
+    typed = [(one.name, _type(one.default, hints.get(one.name)), one.default) for one in rest]
     return [one for one in typed if _is_plain(one[1]) and type(one[2]) in (*_PLAIN, NoneType)]
 
 
@@ -127,6 +127,14 @@ def _hints(call: Any) -> dict[str, Any]:
         return get_type_hints(call, include_extras=True)
     except Exception:  # names that only a type checker knows
         return {}
+
+
+def _type(default: Any, hint: Any) -> Any:
+    """The hint; of one that takes more than a configuration can hold, what it has by default."""
+    kind = type(default)
+    if hint is None or (kind in _PLAIN and not _is_plain(hint) and kind in _kinds(hint)):
+        return kind
+    return hint
 
 
 def _is_plain(hint: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -138,6 +139,10 @@ def test_a_calibrator_sees_rows_in_one_order_and_keeps_none_beside_others(mine):
     alone = OWN["halves"](rank_rows(logits=logits[1:], labels=labels[1:], valid=labels[1:] >= 0))
     together = OWN["halves"](ranking)
     assert np.array_equal(together.apply(logits)[1], alone.apply(logits[1:])[0])
+    weighted = replace(ranking, group_positives=ranking.group_positives * 0.5)
+    with pytest.raises(ValueError, match="know no weights of rows"):
+        rows_of(weighted, 0)
+    assert np.isnan(OWN["halves"](weighted).apply(logits)).all()
     one_class = rank_rows(logits=logits, labels=0 * labels, valid=labels >= 0)
     assert np.isnan(OWN["halves"](one_class).apply(logits)).all()
 

@@ -1,5 +1,6 @@
 """A data source of somebody else's: a function that returns a table, read as all tables are.
 
+>>> import numpy as np
 >>> def doses(rows=40, seed=0):
 ...     rng = np.random.default_rng(seed)
 ...     dose = rng.normal(size=rows)

@@ -208,7 +208,13 @@ def add_logged(names: Iterable[str]) -> None:
 
 
 def rows_of(ranking: Ranking, run: int) -> tuple[Array, NDArray[np.int8]]:
-    """The logits and labels of a run, (n,) each, in the one order that ties cannot change."""
+    """The logits and labels of a run, (n,) each, in the one order that ties cannot change.
+
+    Raises:
+        ValueError: rows weigh more or less than one.
+    """
+    if ranking.group_positives.dtype.kind != "i":
+        raise ValueError("calibrators that are not ours know no weights of rows")
     ends = ranking.ends(run)[::-1]
     counts = np.stack([ranking.group_negatives[run, ends], ranking.group_positives[run, ends]], 1)
     logits = np.repeat(ranking.logits[0 if ranking.shares_logits else run, ends], counts.sum(1))

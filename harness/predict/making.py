@@ -20,8 +20,8 @@ from harness.errors import UserError
 from harness.keys import is_beside
 from harness.layout import parts_of
 from harness.metrics.calibration import CALIBRATORS
-from harness.metrics.own_calibrator import OWN, rows_of
-from harness.metrics.ranked_rows import rank_rows
+from harness.metrics.own_calibrator import OWN, OwnCalibrator, rows_of
+from harness.metrics.ranked_rows import Ranking, rank_rows
 from harness.metrics.weighted import for_calibrators
 from harness.predict.description import (
     FORMAT,
@@ -116,21 +116,18 @@ def _calibration(record: Record, calibrator: str | None) -> dict[str, np.ndarray
     else:
         ranking = for_calibrators(scored.logits, scored.labels, scored.row_weights)
     if calibrator in OWN:
-        return _own_calibration(calibrator, *rows_of(ranking, 0))
+        return _own_calibration(OWN[calibrator], ranking)
     fitted = CALIBRATORS[calibrator](ranking)
     if not all(np.isfinite(values).all() for values in fitted.parameters.values()):
         return {}
     return fitted.kept(0)
 
 
-def _own_calibration(
-    calibrator: str, logits: np.ndarray, labels: np.ndarray
-) -> dict[str, np.ndarray]:
-    own = OWN[calibrator]
+def _own_calibration(own: OwnCalibrator, validation: Ranking) -> dict[str, np.ndarray]:
     if own.not_kept:
         raise UserError(f"{own.not_kept}: a saved model holds such alone (evaluation.calibrator)")
     try:
-        return own.kept(own.fitted(logits, labels))
+        return own.kept(own.fitted(*rows_of(validation, 0)))
     except ValueError:
         return {}
 
