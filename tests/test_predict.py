@@ -29,6 +29,7 @@ from harness.errors import UserError
 from harness.predict import Model, model_of
 from harness.predict.drift import chance_index, stability_index
 from harness.record import store
+from harness.record.schema import Predictions
 from harness.sweep.engine import run_sweep
 from harness.sweep.progress import Progress
 from tests.runs import config, prepared
@@ -282,7 +283,9 @@ def test_a_matrix_will_do_where_columns_have_no_names(tmp_path):
     one = prepared(config(dataset=source))
     record = SimpleNamespace(
         facts=defaultdict(int, threshold_logit=np.inf, prior_shift=0.0, best_epoch=1),
-        predictions={"validation": SimpleNamespace(labels=np.r_[0, 1], logits=np.r_[-1.0, 1.0])},
+        predictions={
+            "validation": Predictions(rows=np.r_[0, 1], labels=np.r_[0, 1], logits=np.r_[-1.0, 1.0])
+        },
         metrics={"test/auroc": np.nan},
         created=datetime.now(UTC),
     )
