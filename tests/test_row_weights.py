@@ -18,6 +18,7 @@ from harness.data.in_memory import Memory, held
 from harness.errors import UserError
 from harness.padding import stack
 from harness.predict import Model
+from harness.reproduce import quantities
 from harness.run import Run, resolve
 from harness.sweep import lanes
 from tests.conftest import TINY
@@ -203,6 +204,12 @@ def test_the_report_draws_weighted_rows(trained):
     ranked = scores.sort("logit")[:5]
     low = np.average(ranked["label"], weights=ranked["weight"])
     assert bins.sort("bin")["observed"][0] == pytest.approx(low)
+
+
+def test_what_experiments_compute_from_scores_refuses_weights(trained):
+    rows = quantities.Rows(trained.runs.runs, (trained.runs,))
+    with pytest.raises(UserError, match="a quantity of scores counts rows"):
+        list(quantities.test_rows(rows))
 
 
 def test_rows_of_weight_zero_are_not_there():

@@ -49,7 +49,10 @@ def test_rows(
         for frame in runs.predictions:
             of_test = frame.filter(pl.col("split") == "test").join(wanted, on=["run_id", "shard"])
             if "row_weights" in frame.collect_schema():
-                raise UserError("a quantity of scores counts rows, and those of a run have weights")
+                raise UserError(
+                    f"{runs.name}: a quantity of scores counts rows, and these have weights: claim "
+                    "a stored metric, or leave dataset.weight out"
+                )
             columns = (
                 of_test.select("run_id", "rows", scores, "labels").drop_nulls(scores).collect()
             )
