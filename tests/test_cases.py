@@ -205,22 +205,26 @@ def test_any_exception_of_a_job_is_its_own(harness, write, monkeypatch, place, e
         assert "1 trained" in answer.out and "seed=1" in last
 
 
-@pytest.mark.parametrize("place", ["harness.sweep.engine._compile", "harness.sweep.engine._train"])
-def test_a_program_that_fails_takes_no_other_with_it(harness, write, monkeypatch, place):
+@pytest.mark.parametrize(("place", "error", "told"), [
+    ("_compile", "RESOURCE_EXHAUSTED: out of memory", "more memory than there is"),
+    ("_train", "INTERNAL: no luck", "RuntimeError: INTERNAL: no luck"),
+], ids=["compiled", "trained"])  # fmt: skip
+def test_a_program_that_fails_takes_no_other_with_it(
+    harness, write, monkeypatch, place, error, told
+):
     from harness.sweep import engine
 
     write(rows_of([0, 1] * 30))
-    name = place.rsplit(".", 1)[1]
-    real = getattr(engine, name)
+    real = getattr(engine, place)
 
     def failing(first, *rest):
         if getattr(first, "program", first).num_epochs == 3:
-            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            raise RuntimeError(error)
         return real(first, *rest)
 
-    monkeypatch.setattr(engine, name, failing)
+    monkeypatch.setattr(engine, place, failing)
     answer = sweep(harness, "training.num_epochs=3,2", code=2)
-    assert "1 trained" in answer.out and "more memory than there is" in answer.err
+    assert "1 trained" in answer.out and told in answer.err
 
 
 # G. One reading of a value in all commands; D. a code is no number; E. a mark may be a value.
