@@ -202,6 +202,7 @@ NO_ARITHMETIC = (
     "harness.sweep.lanes.free_memory",  # whether a program fits
     "harness.sweep.lanes.pair_bytes",
     "harness.sweep.lanes.program_bytes",
+    "harness.sweep.merging",  # values are copied as they are stored
     "harness.sweep.plan",
     "harness.sweep.progress",
     "harness.sweep.recorder",
