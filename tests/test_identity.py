@@ -198,7 +198,6 @@ NO_ARITHMETIC = (
     "harness.sweep.claims",
     "harness.sweep.compiled",
     "harness.sweep.engine",
-    "harness.sweep.merging",
     "harness.sweep.lanes.free_memory",  # whether a program fits
     "harness.sweep.lanes.pair_bytes",
     "harness.sweep.lanes.program_bytes",
