@@ -369,7 +369,7 @@ def put(value, *keys):
     (put(0.0, "columns", 0, "scale", "std"), "'age' is described in parts that do not fit"),
     (put("age", "columns", 1, "name"), "two columns have one name"),
     (put([], "training", 0, "counts"), "does not fit its columns"),
-    (put("sorcery", "calibrator"), "calibrator: "),
+    (put("sorcery", "calibrator"), "calibrator 'sorcery' is plugged in nowhere"),
     (put("platt", "calibrator"), "array 'calibrator."),
     (put(1.5, "prior"), "prior: "),
     (put("x", "surprise"), "surprise: "),
