@@ -1,5 +1,6 @@
 """A batch that memory does not hold is trained in halves."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 
 from harness.padding import stack, trimmed
-from harness.run import Run
+from harness.run import Run, resolve
 from harness.sweep import engine, halving, lanes
 from harness.sweep.halving import Halved
-from tests.runs import config, runs_of
+from tests.runs import config, prepared, runs_of
 from tests.stored import assert_same_runs, stored_tables
 from tests.test_resume import process, train, trained
 
@@ -121,6 +122,15 @@ def test_what_else_fails_is_not_tried_again(sweep, tmp_path, memory):
     tried = memory(8, half=broken)
     errors = [str(one.error) for one in train(sweep, tmp_path)]
     assert all("RuntimeError: broken" in one for one in errors) and len(tried) == 2
+
+
+def test_rows_that_count_differently_do_so_in_halves():
+    run, _, _, dataset = prepared(config(model={"name": "logistic"}))
+    counts = np.where(dataset.labels == 1, 4.0, 0.5)
+    dataset = replace(dataset, row_weights=counts / counts.mean())
+    run = resolve(run.config, dataset)
+    narrow, plain = Halved(run.program, 1, 1)([run], dataset), lanes.train_alone(run, dataset)
+    assert np.abs(narrow.test_logits[0] - plain.test_logits).max() < 1e-4
 
 
 def test_shapes(monkeypatch):

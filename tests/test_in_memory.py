@@ -50,6 +50,15 @@ def test_a_frame_is_read_as_its_file_is(tmp_path):
     }  # fmt: skip
 
 
+def test_numbers_and_a_column_of_categories_of_the_same_values_are_other_data():
+    """SMOTE gives a row one level of a category, and what lies between of a number."""
+    frame = pl.DataFrame(COLUMNS).select("member", "left", size=range(24))
+    numbers = frame.with_columns(pl.col("member").cast(pl.Int64))
+    one, other = loaded(frame), loaded(numbers)
+    assert np.array_equal(one.features, other.features)
+    assert one.fingerprint != other.fingerprint
+
+
 def test_all_kinds_of_frames_are_one():
     frame = pl.DataFrame(COLUMNS).drop("nothing")
     features, labels = frame.drop("left"), frame["left"]

@@ -184,7 +184,19 @@ class Dataset:
         return digest.hexdigest()
 
 
-class ArrayDataset(Dataset):
+class TableDataset(Dataset):
+    """A data set of a table: which features are one column of categories is a part of it, since
+    samplers make other rows of these than of numbers of the same values."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        own = super().fingerprint
+        if not self.categories:
+            return own
+        return hashlib.sha256(f"{own} {self.categories!r}".encode()).hexdigest()
+
+
+class ArrayDataset(TableDataset):
     """A data set some of whose columns are arrays: in other shapes its values are another one."""
 
     @cached_property

@@ -15,7 +15,7 @@ import polars as pl
 from annotated_types import Ge, Le, Lt
 from numpy.typing import NDArray
 
-from harness.data.dataset import ArrayDataset, Dataset, Overview, SourceColumn
+from harness.data.dataset import ArrayDataset, Dataset, Overview, SourceColumn, TableDataset
 from harness.data.encoding import MISSING_MARKS, Encoding, encoded
 from harness.data.fetching import file_state
 from harness.data.matrix import Matrix
@@ -187,7 +187,7 @@ class TableDescription:
             table, rows=len(labels.values), features=len(names), positives=int(labels.values.sum())
         )
         matrix = self._matrix(reader, names, encoding, num_rows=len(labels.values))
-        kind = ArrayDataset if parts_of(matrix.cardinalities) else Dataset
+        kind = ArrayDataset if parts_of(matrix.cardinalities) else TableDataset
         found = kind(
             name=self.name,
             features=matrix.features,
