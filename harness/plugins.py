@@ -214,7 +214,7 @@ def plugged(group: str) -> Mapping[str, Any]:
 
 def folders(name: str) -> list[Path]:
     """The folders called ``name`` in the packages that were loaded, such as their experiments."""
-    packages = (sys.modules[module.partition(".")[0]] for module in _SOURCES)
+    packages = (sys.modules.get(module.partition(".")[0]) for module in _SOURCES)
     found = (Path(place) / name for one in packages for place in getattr(one, "__path__", ()))
     return [folder for folder in dict.fromkeys(found) if folder.is_dir()]
 
