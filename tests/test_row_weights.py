@@ -43,7 +43,16 @@ def loaded(frame: pl.DataFrame, **keys) -> Dataset:
 # Losses.
 
 
-@pytest.mark.parametrize("cls", losses.LOSSES, ids=lambda cls: cls.name)
+QUICK = (losses.BCE, losses.PairwiseLogistic, losses.SmoothAP)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        pytest.param(cls, marks=() if cls in QUICK else pytest.mark.slow, id=cls.name)
+        for cls in losses.LOSSES
+    ],
+)
 def test_a_loss_of_a_row_of_weight_two_is_that_of_the_row_twice(cls):
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=12).astype("f4"), np.float32([0, 1, 1] * 4)
