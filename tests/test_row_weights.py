@@ -16,6 +16,7 @@ from harness.analyze.load import load
 from harness.data.dataset import Dataset
 from harness.data.in_memory import Memory, held
 from harness.errors import UserError
+from harness.identity import families
 from harness.padding import stack
 from harness.predict import Model
 from harness.reproduce import quantities
@@ -144,6 +145,15 @@ def test_on_average_over_batches_each_row_counts_by_its_weight():
                     learning_rates=np.full(1, 1e-3, "f4"))  # fmt: skip
     for name, values in large.params.items():
         np.testing.assert_allclose(small.params[name], values, rtol=1e-3, err_msg=name)
+
+
+def test_an_id_covers_what_weighs_rows():
+    covered = families.covered(families.family_of(config()))
+    assert {
+        "harness.metrics.weighted.WeightedScored",
+        "harness.record.collect._evaluate_weighted",
+        "harness.sweep.lanes._train_weighted",
+    } <= covered
 
 
 def test_a_run_on_weights_is_a_run_of_its_own():
