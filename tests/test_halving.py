@@ -92,7 +92,7 @@ def test_a_run_that_fits_nowhere_fails_alone(sweep, tmp_path, memory, at_full_wi
     assert [number for number, _ in tried if number <= 2].count(1) == 2  # itself, and its neighbour
 
 
-@pytest.mark.parametrize("place", ["stack", "collect"])
+@pytest.mark.parametrize("place", ["stack", pytest.param("collect", marks=pytest.mark.slow)])
 def test_the_hosts_memory_too(place, sweep, whole, tmp_path, monkeypatch, at_full_width):
     """Which lacks as arrays are made, or as outcomes are scored."""
 

@@ -16,6 +16,7 @@ from harness.analyze.load import load
 from harness.data.dataset import Dataset
 from harness.data.in_memory import Memory, held
 from harness.errors import UserError
+from harness.identity import families
 from harness.padding import stack
 from harness.predict import Model
 from harness.reproduce import quantities
@@ -43,7 +44,16 @@ def loaded(frame: pl.DataFrame, **keys) -> Dataset:
 # Losses.
 
 
-@pytest.mark.parametrize("cls", losses.LOSSES, ids=lambda cls: cls.name)
+QUICK = (losses.BCE, losses.PairwiseLogistic, losses.SmoothAP)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        pytest.param(cls, marks=() if cls in QUICK else pytest.mark.slow, id=cls.name)
+        for cls in losses.LOSSES
+    ],
+)
 def test_a_loss_of_a_row_of_weight_two_is_that_of_the_row_twice(cls):
     random = np.random.default_rng(0)
     logits, labels = random.normal(size=12).astype("f4"), np.float32([0, 1, 1] * 4)
@@ -135,6 +145,15 @@ def test_on_average_over_batches_each_row_counts_by_its_weight():
                     learning_rates=np.full(1, 1e-3, "f4"))  # fmt: skip
     for name, values in large.params.items():
         np.testing.assert_allclose(small.params[name], values, rtol=1e-3, err_msg=name)
+
+
+def test_an_id_covers_what_weighs_rows():
+    covered = families.covered(families.family_of(config()))
+    assert {
+        "harness.metrics.weighted.WeightedScored",
+        "harness.record.collect._evaluate_weighted",
+        "harness.sweep.lanes._train_weighted",
+    } <= covered
 
 
 def test_a_run_on_weights_is_a_run_of_its_own():

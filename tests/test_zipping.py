@@ -45,6 +45,15 @@ def test_two_zips_are_two_axes_and_values_of_all_kinds_are_zipped():
     assert found[2][3].strip('"') == "a;b"
 
 
+def test_null_is_a_value_and_a_quoted_one_is_a_text(tmp_path):
+    found = settings(["zip(split.seed=null,7; name='null',b; seed=1,2)"], "split.seed", "name")
+    assert [seed for seed, _ in found] == ["null", "7"] and found[0][1] in ("'null'", '"null"')
+    table = tmp_path / "jobs.csv"
+    table.write_text("split.seed,seed\nnull,1\n7,2\n")
+    rows = jobs_of([f"overrides_from={table}"]).configs
+    assert [job["split"]["seed"] for job in rows] == [None, 7]
+
+
 def test_each_row_of_a_table_is_a_job_and_an_empty_cell_leaves_its_key(tmp_path):
     table = tmp_path / "jobs.csv"
     table.write_text('loss,loss.gamma,wandb.tags,name\nfocal,3,"[b,c]",a b\nbce,,,\n\n')

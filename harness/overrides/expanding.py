@@ -21,6 +21,8 @@ from harness.errors import override as written_as
 
 # In place of a value: the job leaves the key as it is.
 UNSET = '"(as it is)"'
+# In place of null, which Hydra's `choice(...)` does not take.
+NULL = '"(null)"'
 _ZIP = "zip"  # how the tag of sweeps begins that vary together
 
 # A job holds some kilobytes, so that this many take some gigabytes.
@@ -155,7 +157,8 @@ def _text(value: Any) -> str:
     """A value of Hydra's `choice(...)`, which takes the quotes off texts, as an override has it."""
     if isinstance(value, str):
         (written,) = shlex.split(written_as("", value))
-        return written.removeprefix("=")
+        text = written.removeprefix("=")
+        return "null" if text == NULL else text
     return str(Transformer.str(value))
 
 

@@ -17,7 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from harness.errors import UserError, override, shown
-from harness.overrides.expanding import UNSET, count
+from harness.overrides.expanding import NULL, UNSET, count
 
 FROM_TABLE = "overrides_from"
 _SHOWN = "zip(loss=bce,focal; optimizer.learning_rate=.01,.03)"
@@ -62,7 +62,7 @@ def _of_zip(text: str, tag: str) -> Iterator[str]:
         key, _, value = part.partition("=")
         one = _parsed(part)
         if not re.match(r"\w+\(", value):
-            value = f"choice({value})"
+            value = f"choice({','.join(_values(one))})"
         if one.is_sweep_override() and not (one.is_choice_sweep() or one.is_range_sweep()):
             raise UserError(f"{part}: a zip takes lists and ranges: name the values")
         if key in counts:
@@ -124,7 +124,16 @@ def _written(key: str, cell: str, place: str) -> str:
         return text.partition("=")[2]
     if one.is_sweep_override():
         raise UserError(f"{place}: {key}={cell} names several values: a row is one job")
-    return cell
+    (value,) = _values(one)
+    return value
+
+
+def _values(one: Override) -> Iterator[str]:
+    """What an override names, as `choice(...)` takes it."""
+    is_list = one.is_sweep_override()
+    texts = one.sweep_string_iterator() if is_list else iter([one.get_value_element_as_str()])
+    for text in texts:
+        yield NULL if text == "null" else text
 
 
 def _parsed(text: str) -> Override:
