@@ -9,6 +9,7 @@ BESIDE_A_RUN = frozenset(
         "extra_metrics",
         "wandb",
         "dataset.family",
+        "dataset.generated",
         "evaluation.objective",
         "training.save_model",
     }

@@ -125,7 +125,7 @@ def source(given: Any = None, /, *, name: str | None = None, **described: Any) -
     Args:
       given: ``(setting=default, ...)``, which returns a table; see
         `harness.data.own_source.as_source`, which says what else is ``described`` (``target``,
-        ``group``, ``time``, ``licence``, ...).
+        ``group``, ``time``, ``licence``, ``generated``, ...).
       name: as of `loss`.
 
     Raises:

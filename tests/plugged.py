@@ -11,7 +11,7 @@ from harness.metrics.definitions import METRICS, VERSIONS
 from harness.metrics.names import parse
 from harness.metrics.own_calibrator import OWN
 
-THEIRS = {"their_package", "mine", "beside", "my_networks", "my_parts"}
+THEIRS = {"their_package", "mine", "beside", "my_networks", "my_parts", "mistaken_parts"}
 """The modules that tests bring."""
 
 

@@ -17,11 +17,13 @@ from typing import Any, Literal, Union, get_args, get_origin
 import pytest
 import yaml
 
+from harness import plugins
 from harness.cli import LONGEST
 from harness.config import config_keys
 from harness.files import conf_dir
 from tests.conftest import TINY
 
+OF_TABLES = ("good.csv: ", "weights.csv: ", "good: ")
 SECONDS = 10  # of the processor: others may be at work beside a test
 ESCAPE = "\x1b[31mred\x07"
 HUGE = "9" * 5000
@@ -197,8 +199,8 @@ def by_hand() -> dict[str, tuple[str, ...]]:
     for group in ("model", "sampler", "split", "optimizer"):
         for place in ("good.py:Missing", "good.py:answer", "nowhere.py:X", "bad.py:X", "good.py"):
             cases[f"{group}={place}"] = (*tiny, f"{group}={place}")
-    for plugins in ("[metric=good.py:answer]", "[model=good.py:Missing]", "[nowhere.py]", "[1]"):
-        cases[f"plugins={plugins}"] = (*tiny, f"plugins={plugins}")
+    for named in ("[metric=good.py:answer]", "[model=good.py:Missing]", "[nowhere.py]", "[1]"):
+        cases[f"plugins={named}"] = (*tiny, f"plugins={named}")
     for given in ("engine=frob", "engine=null", "engine.workers=2"):
         cases[given] = (*tiny, given)
     for command in ("train", "plan", "verify", "analyze", "sync", "reproduce", "data"):
@@ -329,10 +331,228 @@ def of_a_sweep() -> dict[str, tuple[str, ...]]:
     return cases
 
 
+PARTS = """
+import numpy as np
+from flax import nnx
+from harness.plugins import model, source
+
+X = np.random.default_rng(0).normal(size=(60, 2))
+Y = (X[:, 0] > 0).astype(int)
+
+def made(name, table):
+    def function(rows=60):
+        if isinstance(table, Exception):
+            raise table
+        return table
+    function.__name__ = function.__qualname__ = name
+    globals()[name] = source(function, target="y")
+
+GIVES = {
+    "none": None, "number": 3, "text": "a,b", "nothing": {}, "no_rows": {"a": [], "y": []},
+    "no_target": {"a": X[:, 0]}, "one_class": {"a": X[:, 0], "y": 0 * Y},
+    "ragged": {"a": X[:5, 0], "y": Y}, "three": (X, Y, Y), "triple": X[:, 0],
+    "nan_labels": {"a": X[:, 0], "y": np.where(Y, 1.0, np.nan)},
+    "objects": {"a": [object()] * 60, "y": Y},
+    "endless": (x for x in iter(int, 1)), "raises": ValueError("red\\x1b[31m\\nline"),
+    "no_message": KeyError(), "no_memory": MemoryError(),
+    "infinite": {"a": np.full(60, np.inf), "y": Y},
+    "coded": {"image": np.full((60, 2, 2), np.nan), "y": Y},
+    "ids": {"text": np.full((60, 3), -1), "y": Y},
+    "large_ids": {"text": np.full((60, 3), 2**24), "y": Y},
+    "lists": {"image": [[1.0] * (1 + i % 2) for i in range(60)], "y": Y},
+}
+for name, table in GIVES.items():
+    made(name, table)
+made("good", {"a": X[:, 0], "y": Y})
+
+@source
+def stops(rows=60):
+    raise SystemExit(3)
+
+class Vision(nnx.Module):
+    def __init__(self, inputs, *, rngs):
+        self.dense = nnx.Linear(inputs.shapes["image"][-1], 2, rngs=rngs)
+    def __call__(self, image):
+        return self.dense(image).mean((1, 2))
+model(Vision)
+"""
+# Each in a file of its own: one that is plugged in is checked, whatever a run names.
+CALIBRATOR = """
+import numpy as np
+from harness.plugins import calibrator
+
+@calibrator
+class {name}:
+    def fit(self, logits, labels):
+        self.a_ = {fitted}
+    def predict(self, logits):
+        return {given}
+"""
+CALIBRATORS = {
+    "no_numbers": ("1", "np.full(len(logits), np.nan)"), "beyond": ("1", "2 + logits"),
+    "fewer": ("1", "np.linspace(0, 1, len(logits) - 1)"), "nothing": ("1", "None"),
+    "texts": ("1", "['a'] * len(logits)"), "falling": ("1", "1 / (1 + np.exp(logits))"),
+    "failing": ("1 / 0", "0 * logits"), "not_kept": ("'text'", "0 * logits"),
+}  # fmt: skip
+SCHEDULE = """
+import numpy as np
+from harness.plugins import schedule
+
+@schedule
+def {name}(peak, num_steps):
+    return {given}
+"""
+SCHEDULES = {
+    "of_steps": "lambda step: np.ones(3)", "of_text": "'fast'", "of_nan": "lambda step: np.nan",
+    "dividing": "lambda step: 1 / 0", "negative": "lambda step: -peak",
+}  # fmt: skip
+GIVEN = (
+    "none", "number", "text", "nothing", "no_rows", "no_target", "one_class", "ragged", "three",
+    "triple", "nan_labels", "objects", "endless", "raises", "no_message", "no_memory", "infinite",
+    "coded", "ids", "large_ids", "lists", "stops",
+)  # fmt: skip
+
+
+def folder_of_parts(place: Path) -> None:
+    """Writes parts that fail in each way, tables of weights, and tables of overrides."""
+    (place / "mistaken_parts.py").write_text(PARTS)
+    for name, (fitted, given) in CALIBRATORS.items():
+        text = CALIBRATOR.format(name=name, fitted=fitted, given=given)
+        (place / f"calibrating_{name}.py").write_text(text)
+    for name, given in SCHEDULES.items():
+        (place / f"schedule_{name}.py").write_text(SCHEDULE.format(name=name, given=given))
+    rows = "".join(f"{i},{i % 2},{-i},{1 if i else 'x'},,nan,inf,0\n" for i in range(40))
+    (place / "weights.csv").write_text(f"a,y,falling,word,none,nan,infinite,zero\n{rows}")
+    for name, text in {
+        "header": "loss\n", "blank": "\n\n", "twice": "loss,loss\nbce,focal\n",
+        "unnamed": "loss,\nbce,1\n",
+        "short": "loss,seed\nbce\n", "key": "los\nbce\n", "value": "loss\nbcee\n",
+        "several": 'loss\n"bce,focal"\n', "type": "seed\nmany\n", "quotes": 'loss\n"bce\n',
+        "zip": "zip(seed=1)\n3\n", "escape": f"loss\n{ESCAPE}\n",
+        "own": "overrides_from\nkey.csv\n",
+        "plain": "loss\nbce\n",
+    }.items():  # fmt: skip
+        (place / f"jobs-{name}.csv").write_text(text)
+
+
+def of_parts() -> dict[str, tuple[str, ...]]:
+    """Sources, calibrators, schedules and networks of one's own that are none."""
+    own = "plugins=[mistaken_parts.py]"
+    cases: dict[str, tuple[str, ...]] = {}
+    for name in GIVEN:
+        cases[f"source {name}"] = ("train", *TINY, own, f"dataset={name}")
+        cases[f"describe {name}"] = ("data", "describe", f"mistaken_parts.py:{name}", own)
+    train = ("train", *TINY, own, "dataset=good")
+    for name in CALIBRATORS:
+        given = (f"plugins=[mistaken_parts.py,calibrating_{name}.py]", "dataset=good")
+        given += (f"evaluation.calibrators=[{name}]", "training.save_model=true")
+        cases[f"calibrator {name}"] = ("train", *TINY, *given)
+    for name in SCHEDULES:
+        cases[f"schedule {name}"] = ("train", *TINY, f"schedule=schedule_{name}.py:{name}")
+    cases |= {
+        "an image where there is none": ("train", *TINY[1:], own, "dataset=good", "model=Vision"),
+        "images of a table file": ("train", *TINY[1:], own, *TABLE, "model=Vision"),
+        "a key of no source": (*train, "dataset.rowz=1"),
+        "a setting of no type": (*train, "dataset.rows=many"),
+        "generated of no type": (*train, "dataset.generated=maybe"),
+        "no calibrator": ("train", *TINY, "evaluation.calibrators=[Frob]"),
+        "a calibrator that is not fitted": (
+            "train", *TINY, own, "evaluation.calibrators=[platt]", "evaluation.calibrator=beta"
+        ),
+        "list of no module": ("data", "list", "plugins=[nowhere.py]"),
+        "new experiment of no name": ("new", "experiment", "../x"),
+    }  # fmt: skip
+    for group in ("source", "schedule", "calibrator", "measure", "experiment"):
+        for name in ("", "class", "1a", "a/b", ESCAPE, "x" * 5000):
+            cases[f"new {group} {name[:9]!r}"] = ("new", group, name)
+        if group not in ("measure", "experiment"):
+            for name in (
+                "",
+                "frob",
+                "good.py:Missing",
+                "good.py:answer",
+                "nowhere.py:X",
+                "bad.py:X",
+            ):
+                cases[f"check {group} {name!r}"] = ("check", group, name)
+    for group, name in {
+        "source": "pima", "schedule": "constant", "calibrator": "platt", "measure": "formula",
+    }.items():  # fmt: skip
+        cases[f"new {group} of ours"] = ("new", group, name)
+    return cases
+
+
+def of_weights() -> dict[str, tuple[str, ...]]:
+    """Columns that are no weights, and what counts rows."""
+    table = (
+        "dataset=table",
+        "dataset.path=weights.csv",
+        "dataset.target=y",
+        'dataset.drop=["word","infinite"]',
+    )
+    cases = {
+        f"weight {name}": ("train", *TINY, *table, f'dataset.weight="{name}"')
+        for name in ("y", "falling", "word", "none", "nan", "infinite", "zero", "blue", ESCAPE)
+    }
+    good = ("train", *TINY, *table, "dataset.weight=a")
+    cases |= {
+        "weight and group": (*good, "dataset.group=a"),
+        "weight and time": (*good, "dataset.time=a"),
+        "weights and a sampler": (*good, "sampler=smote"),
+        "weights and a positive rate": (*good, "imbalance.positive_rate=0.1"),
+        "weights and smooth AP": (*good, "loss=smooth_ap"),
+        "weights of a named data set": ("train", *TINY, "dataset.weight=a"),
+        "weights of two columns": (*good[:-1], "dataset.weight=[a,y]"),
+        "describe by no weight": (
+            "data", "describe", "table", "path=weights.csv", "target=y", "weight=falling"
+        ),
+    }  # fmt: skip
+    return cases
+
+
+def of_zips() -> dict[str, tuple[str, ...]]:
+    """Keys that cannot vary together, and tables of overrides that are none."""
+    zips = (
+        "zip(loss=bce,focal; seed=1,2,3)", "zip(loss=bce,focal", "zip()", "zip(loss)", "zip(loss=)",
+        "zip(;)", "zip(loss=bce,focal; loss=bce,focal)", "zip(los=bce,focal; seed=1,2)",
+        "zip(loss=bce,bcee; seed=1,2)", "zip(seed=range(2); split.seed=range(1,0))",
+        "zip(seed=interval(0,1); split.seed=1,2)", "zip(loss=glob(*); seed=1,2)",
+        "zip(seed=range(0,1,0); split.seed=1)", "zip=1", f"zip({ESCAPE}=1,2; seed=1,2)",
+        "zip(zip(seed=1,2); split.seed=1,2)", "zip(seed=range(100000000))", "zip(seed=1,2;)",
+        "zip(seed=many,1; split.seed=1,2)", "zip(loss=bce,focal) seed=1", "zip(seed='1,2)",
+        "zip(seed=1,2; split.seed=)",
+        "seed=tag(zip1,1,2)", "seed=tag(zip1,choice(1,2)) split.seed=tag(zip1,choice(1,2,3))",
+    )  # fmt: skip
+    cases = {
+        f"{command} {text}": (command, "-m", *TINY, *([text] if "zip(" in text else text.split()))
+        for text in zips
+        for command in ("train", "plan", "verify")
+    }
+    tables = (
+        "header", "blank", "twice", "unnamed", "short", "key", "value", "several", "type", "quotes",
+        "zip", "escape", "own",
+    )  # fmt: skip
+    for name in tables:
+        cases[f"overrides from {name}"] = ("train", "-m", *TINY, f"overrides_from=jobs-{name}.csv")
+    for what, path in paths().items():
+        cases[f"overrides from a path: {what}"] = ("plan", "-m", *TINY, f"overrides_from={path}")
+    plain = "overrides_from=jobs-plain.csv"
+    cases |= {
+        "a zip of one run": ("train", *TINY, "zip(seed=1,2; split.seed=1,2)"),
+        "a table of one run": ("train", *TINY, plain),
+        "a key beside its table": ("train", "-m", *TINY, plain, "loss=focal"),
+        "one table twice": ("train", "-m", *TINY, plain, plain),
+        "a search of a table": ("train", "-m", *TINY, "hydra/sweeper=optuna", plain),
+        "tables as a list": ("train", "-m", *TINY, "overrides_from=[a.csv,b.csv]"),
+        "a table as a key of a file": ("train", *TINY, "+overrides_from=jobs-plain.csv"),
+    }
+    return cases
+
+
 def complaint(code: int, out: str, err: str, seconds: float) -> str:
     """What is wrong with an answer to a wrong input; empty where nothing is."""
     # What is said of a table that could be read is no error.
-    lines = [line for line in err.splitlines() if not line.startswith("good.csv: ")]
+    lines = [line for line in err.splitlines() if not line.startswith(OF_TABLES)]
     if code != 2:
         return f"ends with {code}, says {(out + err)[-200:]!r}"
     if len(lines) != 1 or not lines[0].startswith("error: "):
@@ -348,11 +568,27 @@ def test_bad_inputs_are_one_line_each(harness, tmp_path, monkeypatch):
     folder_of_mistakes(tmp_path)
     good = ("name=good", "training.save_model=true")
     assert harness("train", *TINY, *TABLE, *good).code == 0
-    there = set(tmp_path.rglob("*"))
     cases = generated() | by_hand() | of_a_sweep()
     assert len(cases) > 600
+    check_each(cases, harness, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("nothing_stays")
+def test_bad_parts_weights_and_zips_are_one_line_each(harness, tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    folder_of_mistakes(tmp_path)
+    folder_of_parts(tmp_path)
+    check_each(of_parts() | of_weights() | of_zips(), harness, tmp_path)
+
+
+def check_each(cases, harness, tmp_path):
+    """Runs them all, then fails where one is answered otherwise than by one line."""
+    there = set(tmp_path.rglob("*"))
     complaints = {}
     for name, arguments in cases.items():
+        for kind in ("schedule", "calibrator"):
+            plugins._PLUGGED[kind].clear()
         begun = time.process_time()
         try:
             said = harness(*arguments)
@@ -362,6 +598,7 @@ def test_bad_inputs_are_one_line_each(harness, tmp_path, monkeypatch):
         found = complaint(said.code, said.out, said.err, time.process_time() - begun)
         left = sorted(str(path.relative_to(tmp_path)) for path in {*tmp_path.rglob("*")} - there)
         there |= {*tmp_path.rglob("*")}
+        left = [path for path in left if "__pycache__" not in path]
         if found or left:
             complaints[name] = f"{found} leaves {left}" if left else found
     assert not complaints, "\n".join(f"{name}: {text}" for name, text in complaints.items())

@@ -259,3 +259,13 @@ def test_the_command_says_it(harness, tmp_path):
     for wrong, told in {"gone": "bce", "checked.py:gone": "has no gone"}.items():
         said = harness("check", "loss", wrong)
         assert said.code == 2 and told in said.err and len(said.err.splitlines()) == 1
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_a_decorated_loss_is_what_its_decorator_says():
+    @plugins.loss(of_a_batch=True)
+    def weighted_softplus(logits, labels, weights):
+        each = softplus(-(2 * labels - 1) * logits)
+        return (weights * each).sum() / weights.sum()
+
+    assert list(loss_faults(weighted_softplus)) == []

@@ -117,7 +117,7 @@ def test_what_is_gone_is_said_in_one_line():
 @pytest.mark.parametrize(
     ("data", "target", "said"),
     [
-        ([[1, 2]], "y", "data: a builtins list: give a data frame"),
+        ([[1, 2]], "y", "data: a list: give a data frame"),
         (np.zeros(3), "y", "shape .3,.: give .rows, columns."),
         (np.zeros((3, 2)), [0, 1], "2 labels and data 3 rows"),
         ({"a": [1, 2], "b": [1]}, "b", "columns of different lengths"),

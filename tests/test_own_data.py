@@ -32,7 +32,7 @@ def noise(rng, rows):
     return rng.normal(size=rows)
 
 
-@source(target="ill", group="ward", drop=["id"], licence="CC0", application="care")
+@source(target="ill", group="ward", drop=["id"], generated=True, licence="CC0", application="care")
 def clinic(rows=200, effect=1.5, region="north", seed=0):
     """Patients of wards."""
     rng = np.random.default_rng(seed)
@@ -74,7 +74,7 @@ def test_it_is_a_table_with_settings_of_its_own(mine):
     assert (source.name, dataset.num_rows, dataset.positive_label) == ("clinic", 120, "yes")
     assert dataset.feature_names[0] == "dose" and "id" not in dataset.feature_names
     assert len(np.unique(dataset.groups)) == 12 and dataset.licence == "CC0"
-    assert isinstance(source, TableDescription)
+    assert isinstance(source, TableDescription) and source.generated
     embedded = datasets.get(config(dataset=of(encode="embed", group=None)).dataset)
     assert embedded.cardinalities and embedded.groups is None
     # One owner: equal settings are one data set.
@@ -129,7 +129,9 @@ HEAD = "from harness.plugins import source\n"
         ("@source\nclass f: pass", "give a function that returns a table"),
         ("@source\ndef pima(): pass", "dataset=pima is one of ours"),
         ("@source\ndef table(): pass", "dataset=table is one of ours"),
-        ("@source\ndef f(): return 3", "dataset=f returned no table"),
+        ("@source\ndef f(): return 3", "dataset=f returned no table: data: a int: give"),
+        ("@source\ndef f(): raise SystemExit(3)", "dataset=f fails (SystemExit: 3): change"),
+        ("@source\ndef f(): raise KeyError", "dataset=f fails (KeyError): change"),
         (
             "@source\ndef f(): return {'a': [1, 2]}, [1, 0, 1]",
             "dataset=f returned no table: target",

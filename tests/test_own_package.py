@@ -143,6 +143,7 @@ def check_verdicts(folder: Path) -> None:
     """What is said of `CLAIMS`."""
     found = json.loads((folder / "results/theirs/verdicts.json").read_text())["claims"]
     assert [one["verdict"] for one in found] == ["supported", "supported"], found
+    assert [one["rests_on"] for one in found] == ["identity", "generated"]
 
 
 LOSSES = {"bce", "focal", "soft_hinge"}

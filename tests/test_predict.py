@@ -238,7 +238,7 @@ def test_whatever_has_columns_is_a_frame(model):
     # A column of objects is of the same type here as in a frame that was trained on.
     mixed = {**values, "amount": np.array([12, "12.5"], object)}
     assert model.logits(mixed)[1] == model.logits(here)[1]
-    with pytest.raises(UserError, match="rows: a builtins int: give a data frame"):
+    with pytest.raises(UserError, match="rows: a int: give a data frame"):
         model.logits(5)
 
 

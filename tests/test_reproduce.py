@@ -448,12 +448,20 @@ def test_the_index_lists_every_claim(harness, tmp_path):
     assert "not run yet" in index and "framework-parity/clipped.svg" in index
 
 
-@pytest.mark.parametrize(("kind", "row"), [("table", "real"), ("two_gaussians", "generated")])
-def test_the_index_counts_claims_by_what_they_rest_on(kind, row, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("made_of", "row"),
+    [
+        ({"dataset.kind": "table"}, "real"),
+        ({"dataset.kind": "two_gaussians"}, "generated"),
+        ({"dataset.kind": "clinic", "dataset.generated": True}, "generated"),
+        ({"dataset.kind": "clinic", "dataset.generated": None}, "real"),
+    ],
+)
+def test_the_index_counts_claims_by_what_they_rest_on(made_of, row, tmp_path, monkeypatch):
     claims = of_losses()
     exact = claims["claims"][0] | {"name": "same", "test": "exact", "expect": "equal"}
     claims["claims"].append(exact | {"than": {"where": "loss = focal"}})
-    made = {"columns": {"dataset.kind": kind}}
+    made = {"columns": made_of}
     fabricated(tmp_path, claims, {"bce": 0.0, "focal": 2.0}, monkeypatch, **made)
     index = results.write_index(
         tmp_path / "results", [tmp_path / "experiments" / "made"]

@@ -71,6 +71,10 @@ WRONG = {
     "no key": ("zip(loss=bce,focal; seed)", "seed is no key=values"),
     "twice": ("zip(seed=1,2; seed=3,4)", "names seed twice"),
     "an interval": ("zip(seed=interval(0,1); split.seed=1,2)", "a zip takes lists and ranges"),
+    "a glob": ("zip(loss=glob(*); seed=1,2)", "a zip takes lists and ranges"),
+    "no values": ("zip(loss=; seed=1)", "loss has no values"),
+    "an open quote": ("zip(seed='1,2)", "is no key=values"),
+    "a zip": ("zip(zip(seed=1,2); split.seed=1,2)", "is no key=values"),
     "a typo": ("zip(loss=bce,focal; lr=.1,.2)", "did you mean optimizer.learning_rate?"),
     "a typo of a choice": ("zip(loss=bce,fokal; seed=1,2)", "did you mean focal"),
 }  # fmt: skip
@@ -90,6 +94,8 @@ TABLES = {
     "a short row": ("seed,loss\n1,bce\n2\n", "line 3 has 1 cells, the header 2"),
     "no name": ("seed,\n1,2\n", "column 2 has no key"),
     "a name twice": ("seed,seed\n1,2\n", "column 2 has seed a second time"),
+    "no key": ("zip(seed=1)\n3\n", "'zip(seed=1)' in line 1 is no key"),
+    "an open quote": ('seed\n"1\n', "cannot be read as CSV (unexpected end of data)"),
     "several values": ('seed\n1\n"1,2"\n', "line 3: seed=1,2 names several values"),
     "a typo": ("optimiser.lr\n1\n2\n", "did you mean optimizer.learning_rate?"),
 }

@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from harness.cli.terminal import Parser
-from harness.errors import UserError
+from harness.errors import UserError, shown
 from harness.files import conf_dir, write_whole
 
 LOSS = '''"""A loss of one's own: harness train -m plugins=[{place}] loss=bce,{name} seed=1,2,3"""
@@ -130,7 +130,7 @@ import numpy as np
 from harness.plugins import source
 
 
-@source(target="ill", application="medicine", licence="CC0")
+@source(target="ill", generated=True, application="medicine", licence="CC0")
 def {name}(rows=1000, effect=1.5, seed=0):
     """Who falls ill by age and dose; equal settings give equal rows."""
     rng = np.random.default_rng(seed)
@@ -270,6 +270,7 @@ def _part(text: str, test: str = CHECK) -> dict[str, str]:
     return {"{name}.py": text, "test_{name}.py": test}
 
 
+LONGEST = 60  # of a name, as of calibrators and metrics
 # What is written of each, by its file.
 FILES = {
     "loss": _part(LOSS, LOSS_TEST),
@@ -313,8 +314,12 @@ def new(arguments: list[str]) -> None:
     parser.add_argument("name", help="such as my_loss")
     given = parser.parse_args(arguments)
     group, name = given.group, given.name
-    if not name.isidentifier() or not name.isascii() or keyword.iskeyword(name):
-        raise UserError(f"harness new {group} {name}: give a name of letters, digits and _")
+    is_name = name.isidentifier() and name.isascii() and not keyword.iskeyword(name)
+    if not is_name or len(name) > LONGEST:
+        raise UserError(
+            f"harness new {group} {shown(name)}: give a name of letters, digits and _, at most "
+            f"{LONGEST} of them"
+        )
     kind = "loss" if group == "project" else group
     if _is_ours(kind, name):
         raise UserError(f"harness new {group} {name}: a {kind} of ours is called so: give another")

@@ -212,7 +212,12 @@ def _arrays(name: str, array: np.ndarray) -> pl.Series:
 
 
 def _kind(value: Any) -> str:
-    return f"a {type(value).__module__.partition('.')[0]} {type(value).__name__}"
+    package = type(value).__module__.partition(".")[0]
+    return (
+        f"a {type(value).__name__}"
+        if package == "builtins"
+        else (f"a {package} {type(value).__name__}")
+    )
 
 
 def _contents(table: pl.DataFrame) -> str:

@@ -30,12 +30,15 @@ class OwnSource(OwnTable, TableDescription):
     """A table that a function of the user's makes. What its columns mean is said as of any table.
 
     An empty ``name`` is what it is chosen by. A count that the function takes is the function's.
+    Where ``generated``, the rows are drawn and not observed: claims judged on them do not count as
+    on real data.
     """
 
     _settings: ClassVar[tuple[Setting, ...]] = ()
 
     name: Text = ""
     target: Text = TARGET
+    generated: bool = False
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -64,11 +67,9 @@ class OwnSource(OwnTable, TableDescription):
             made = function(**values_of(self, self._settings))
         except UserError:
             raise
-        except Exception as error:
-            told = " ".join(str(error).split())
-            raise UserError(
-                f"{choice} fails ({type(error).__name__}: {told}): change its settings, or mend it"
-            ) from error
+        except (Exception, SystemExit) as error:  # what ends the process would end a sweep unsaid
+            told = ": ".join(filter(None, [type(error).__name__, " ".join(str(error).split())]))
+            raise UserError(f"{choice} fails ({told}): change its settings, or mend it") from error
         data, labels = made if isinstance(made, tuple) and len(made) == 2 else (made, self.target)
         try:
             frame, target = held(data, labels)
@@ -92,7 +93,8 @@ def as_source(given: Any, name: str | None = None, **described: Any) -> type[Own
         drawn from a ``seed`` that it takes.
       name: what it is chosen by, and called; its own name where there is none.
       described: what its columns mean, by the keys of a table (`TableDescription`), such as
-        ``target``, ``positive``, ``group``, ``time``, ``licence``.
+        ``target``, ``positive``, ``group``, ``time``, ``licence``; and whether they are
+        ``generated``.
 
     Raises:
       UserError: it is no such function, a setting has no default, or no table has such a key.

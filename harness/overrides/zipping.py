@@ -13,13 +13,14 @@ from itertools import count as counted
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 
 from harness.errors import UserError, override, shown
 from harness.overrides.expanding import NULL, UNSET, count
 
 FROM_TABLE = "overrides_from"
+_KEY = re.compile(r"\+{0,2}[\w/]+(\.\w+)*(@[\w.]+)?")
 _SHOWN = "zip(loss=bce,focal; optimizer.learning_rate=.01,.03)"
 
 
@@ -60,11 +61,19 @@ def _of_zip(text: str, tag: str) -> Iterator[str]:
         if "=" not in part:
             raise UserError(f"{shown(text)}: {part or 'an empty part'} is no key=values: {_SHOWN}")
         key, _, value = part.partition("=")
-        one = _parsed(part)
+        try:
+            one = _parsed(part)
+        except HydraException:
+            raise UserError(f"{shown(text)}: {shown(part)} is no key=values: {_SHOWN}") from None
+        if not value:
+            raise UserError(f"{shown(text)}: {key} has no values: {_SHOWN}")
         if not re.match(r"\w+\(", value):
             value = f"choice({','.join(_values(one))})"
-        if one.is_sweep_override() and not (one.is_choice_sweep() or one.is_range_sweep()):
-            raise UserError(f"{part}: a zip takes lists and ranges: name the values")
+        # The values of a glob are known to no parser.
+        if isinstance(one.value(), Glob) or (
+            one.is_sweep_override() and not one.is_discrete_sweep()
+        ):
+            raise UserError(f"{shown(part)}: a zip takes lists and ranges: name the values")
         if key in counts:
             raise UserError(f"{shown(text)} names {key} twice: give it once")
         counts[key] = count(one)
@@ -92,7 +101,7 @@ def _read(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     place = f"{FROM_TABLE}={path}"
     try:
         with Path(path).expanduser().open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, strict=True)
             records = [(reader.line_num, cells) for cells in reader if "".join(cells).strip()]
     except (OSError, UnicodeDecodeError, csv.Error, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
@@ -100,6 +109,11 @@ def _read(path: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
     if len(records) < 2:
         raise UserError(f"{place} has no row below a header: keys in line 1, a job in each other")
     keys = [key.strip() for key in records[0][1]]
+    for key in keys:
+        if key and not _KEY.fullmatch(key):
+            raise UserError(
+                f"{place}: {shown(key)} in line 1 is no key, such as loss or loss.gamma"
+            )
     if "" in keys or len(set(keys)) < len(keys):
         at = next(i for i, key in enumerate(keys) if not key or key in keys[:i])
         said = f"{keys[at]} a second time" if keys[at] else "no key"

@@ -125,7 +125,10 @@ class Observed:
         rows = select(self.tables, claim.of.table or RUNS, claim.of.where, at=claim.name)
         if "dataset.name" in rows.columns:
             runs = runs.join(rows, on="dataset.name", how="semi")
-        return "generated" if runs["dataset.kind"].is_in(GENERATED).all() else "real"
+        drawn = runs["dataset.kind"].is_in(GENERATED)
+        if "dataset.generated" in runs.columns:  # what a source of one's own says of itself
+            drawn |= runs["dataset.generated"].fill_null(False)
+        return "generated" if drawn.all() else "real"
 
     def _untrained(self, sides: Sequence[Side], at: str) -> str:
         """Why the runs of ``sides`` are not to be judged; empty where nothing is against it."""

@@ -15,7 +15,7 @@ from jax import Array
 
 from harness.errors import UserError
 from harness.losses import BCE, LossFn, as_loss, mean_loss_and_gradient, pack
-from harness.plugins import check_traced
+from harness.plugins import check_traced, plugged
 
 COUNTS = {"num_negatives": 950, "num_positives": 50}
 ETAS = (0.05, 0.3, 0.5, 0.8)
@@ -87,7 +87,9 @@ def _loss(given: Any) -> Any:
     if isinstance(given, type) and issubclass(given, LossFn) and _is_named(given):
         return given()
     if isinstance(given, type) or inspect.isfunction(given):
-        return as_loss(given)()
+        # One with a decorator is what that says, such as of a batch.
+        decorated = [one for one in plugged("loss").values() if one.given is given]
+        return (decorated[0] if decorated else as_loss(given))()
     made: Any = as_loss(type(given))
     own = {one.name: getattr(given, one.name) for one in fields(given)}
     return made(**{key: value for key, value in own.items() if key != "name"})

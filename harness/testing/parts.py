@@ -438,8 +438,12 @@ def schedule_faults(given: Any) -> Faults:
 
 def source_faults(given: Any, **described: Any) -> Faults:
     """The same of a data source."""
+    # One with a decorator is as that describes it.
+    known = [one for one in plugged("dataset").values() if one.given is given]
     try:
-        chosen = _made(given, OwnSource, lambda one: as_source(one, **described))
+        chosen = _made(
+            known[0] if known else given, OwnSource, lambda one: as_source(one, **described)
+        )
         with _watched() as state:
             first, again = chosen.load(), chosen.load()
     except UserError as error:
