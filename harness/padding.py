@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from harness.losses import packed_shapes
+from harness.memory import shareable
 from harness.models import param_shapes, without_padding
 from harness.optimizers import plateau_shapes
 from harness.training import Lane, Outcome, Program, Sizes
@@ -166,9 +167,9 @@ def _stacked(arrays: Sequence[Any], name: str, sizes: dict[str, int]) -> np.ndar
     if arrays[0] is None:
         return None
     room = tuple(sizes[axis] for axis in _AXES.get(name, ()))
+    padded = shareable((len(arrays), *room), arrays[0].dtype)
     if all(array.shape == room for array in arrays):
-        return np.stack(arrays)
-    padded = np.zeros((len(arrays), *room), arrays[0].dtype)
+        return np.stack(arrays, out=padded)
     for into, array in zip(padded, arrays, strict=True):
         into[tuple(map(slice, array.shape))] = array
         if name in _ROWS:

@@ -47,7 +47,7 @@ ALLOWED = {
     "identity": {
         "errors", "keys", "config", "data", "metrics", "losses", "models", "optimizers", "plugins",
     },
-    "padding": {"losses", "models", "optimizers", "training"},
+    "padding": {"losses", "memory", "models", "optimizers", "training"},
     "run": {
         "errors", "config", "checkpoints", "data", "identity", "losses", "metrics", "models",
         "optimizers", "padding", "training",

@@ -1,14 +1,21 @@
-"""What does not fit into memory is refused in one line, before anything is made."""
+"""What does not fit into memory is refused in one line, before anything is made; what is large is
+there once."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
+import jax
+import numpy as np
 import psutil
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from harness.data.table import Table
 from harness.errors import UserError
-from harness.memory import check_fits
+from harness.memory import check_fits, shareable
+from harness.sweep import lanes
 from tests.conftest import TINY
+from tests.runs import config, prepared
 
 
 @pytest.fixture
@@ -47,3 +54,46 @@ def test_a_table_of_many_levels(little, tmp_path):
     (tmp_path / "t.csv").write_text(f"a,y\n{rows}")
     with pytest.raises(UserError, match=r"t\.csv: 900 rows of 8 features takes some"):
         Table(path=str(tmp_path / "t.csv"), target="y").load()
+
+
+on_cpus = pytest.mark.skipif(jax.default_backend() != "cpu", reason="memory of their own")
+
+
+def held_at(values: jax.Array) -> list[int]:
+    """Where each device has its own part."""
+    return [shard.data.unsafe_buffer_pointer() for shard in values.addressable_shards]
+
+
+@on_cpus
+@pytest.mark.parametrize("shape", [(3,), (1000, 30), (1, 4)], ids=str)
+def test_devices_read_what_is_shareable_where_it_lies(shape):
+    zeros = shareable(shape, np.int32)
+    assert zeros.shape == shape and zeros.dtype == np.int32 and not zeros.any()
+    assert zeros.ctypes.data % 64 == 0
+
+
+@on_cpus
+def test_a_table_is_there_once_for_all_devices_and_for_its_data_set():
+    one = prepared(config(model={"name": "logistic"}))
+    room = one.run.program.sizes
+    before, fingerprint = one.dataset.features.copy(), one.dataset.fingerprint
+    placed = lanes.put(one.dataset, one.run.program).features
+    assert placed.shape == (room.rows, room.features) == (1024, 32) != before.shape
+    features = one.dataset.features
+    assert lanes.num_devices() == 2 and held_at(placed) == [features.ctypes.data] * 2
+    assert not features.flags.writeable and np.array_equal(features, before)
+    beyond = np.asarray(placed).copy()
+    beyond[: len(before), : before.shape[1]] = 0
+    assert not beyond.any()
+    assert replace(one.dataset).fingerprint == fingerprint
+
+
+@on_cpus
+def test_lanes_are_not_copied_to_devices():
+    one = prepared(config(model={"name": "logistic"}))
+    stacked = lanes.stacked([one.lane], one.run.program)
+    by_lane = NamedSharding(lanes._mesh(), PartitionSpec("lanes"))
+    placed = jax.device_put(stacked.batch_rows, by_lane)
+    half = stacked.batch_rows.nbytes // 2
+    start = stacked.batch_rows.ctypes.data
+    assert held_at(placed) == [start, start + half]

@@ -140,6 +140,15 @@ class Dataset:
             start = end
         return tuple(one for one in found if one[0] < one[1])
 
+    def move_to(self, features: NDArray[np.float32]) -> None:
+        """Has the same ``features`` (n, d) lie elsewhere, which lets go of where they lay.
+
+        The one change that a data set knows: a large one need not be there twice, for devices of
+        the host and for NumPy.
+        """
+        features.setflags(write=False)
+        object.__setattr__(self, "features", features)
+
     def of_rows(self, rows: NDArray[np.int32]) -> "Dataset":
         """These rows alone, in this order. Raises UserError where they are no data set."""
         return replace(

@@ -152,10 +152,13 @@ def _run_data(dataset: Dataset, draw: Draw) -> RunData:
             seed=draw.split_seed,
         )
     scaling = fitted_scaling(dataset, rows=split.train, impute=draw.impute)
+    features = dataset.features[split.train]
+    if dataset.has_missing:
+        scaling.impute(features)
     part = TrainingPart(
         rows=split.train,
         labels=labels[split.train],
-        features=scaling.imputed(dataset.features[split.train]),
+        features=features,
         center=scaling.center,
         scale=scaling.scale,
         cardinalities=dataset.cardinalities,

@@ -21,9 +21,9 @@ class Scaling:
     center: NDArray[np.float32]
     scale: NDArray[np.float32]
 
-    def imputed(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """``values`` (m, d) with `fill` for NaN."""
-        return np.where(np.isnan(values), self.fill, values)
+    def impute(self, values: NDArray[np.float32]) -> None:
+        """Writes `fill` over NaN in ``values`` (m, d)."""
+        np.copyto(values, self.fill, where=np.isnan(values))
 
 
 def fitted_scaling(dataset: Dataset, *, rows: NDArray[np.int32], impute: Impute) -> Scaling:

@@ -17,6 +17,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from harness.data.dataset import Dataset
+from harness.memory import shareable
 from harness.models import cost
 from harness.padding import lane_shapes, stack
 from harness.run import Run
@@ -102,7 +103,7 @@ def width_of(program: Program) -> int:
 
 @dataclass(frozen=True, eq=False)
 class DeviceData:
-    """A data set on every device, once."""
+    """A data set on every device, once; devices of the host share one copy of it."""
 
     features: Any
     labels: Any
@@ -232,17 +233,23 @@ put = _OnDevices()
 
 
 def _put(dataset: Dataset, sizes: Sizes) -> DeviceData:
-    rows, columns = sizes.rows - dataset.num_rows, sizes.features - dataset.num_features
-    features, labels = dataset.features, dataset.labels.astype(np.float32)
-    if rows or columns:
-        features, labels = np.pad(features, ((0, rows), (0, columns))), np.pad(labels, (0, rows))
-    everywhere = NamedSharding(_mesh(), PartitionSpec())
-    features, labels = jax.device_put((features, labels), everywhere)
+    features = shareable((sizes.rows, sizes.features), np.float32)
+    own = features[: dataset.num_rows, : dataset.num_features]
+    own[:] = dataset.features
+    dataset.move_to(own)
+    labels = _with_room(dataset.labels, sizes.rows)
+    weights = None
     if dataset.row_weights is not None:
-        weights = np.pad(dataset.row_weights.astype(np.float32), (0, rows))
-        placed = jax.device_put(weights, everywhere)
-        return DeviceData(features=features, labels=labels, row_weights=placed)
-    return DeviceData(features=features, labels=labels)
+        weights = _with_room(dataset.row_weights, sizes.rows)
+    everywhere = NamedSharding(_mesh(), PartitionSpec())
+    return DeviceData(*jax.device_put((features, labels, weights), everywhere))
+
+
+def _with_room(values: np.ndarray, num_rows: int) -> np.ndarray:
+    """``values`` (n,) as float32 (num_rows,), 0 beyond them."""
+    filled = shareable((num_rows,), np.float32)
+    filled[: len(values)] = values
+    return filled
 
 
 def _mesh() -> Mesh:
