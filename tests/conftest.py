@@ -26,12 +26,17 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, setup_globals
 from hydra.types import HydraContext, RunMode, TaskFunction
+from hypothesis import settings
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from harness import cli
 from harness.cli import launching
 from harness.files import conf_dir
 from harness.sweep import compiled, plan, rates
+
+# A machine that others use is no fault of an example.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 pytest_plugins = ["tests.plugged", "tests.wandb_client"]
 

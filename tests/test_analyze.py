@@ -306,6 +306,7 @@ def test_diverged_runs_are_counted_and_leave_their_pair(tmp_path):
     assert "Diverged runs: focal 1 of 5" in said
 
 
+@pytest.mark.slow
 def test_older_numerics_of_the_same_config_do_not_count_twice(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(seeds=range(3)))
     rerun(folder, Sweep(seeds=range(3)), numerics="2", run_id="f" * 16)

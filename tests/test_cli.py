@@ -240,6 +240,7 @@ def test_the_same_command_twice_trains_once(harness, tmp_path):
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_rerun_trains_again_to_the_same_bits(harness, tmp_path):
     command = ["train", "-m", *TINY, "seed=0,1", "loss=bce,hinge"]
     assert harness(*command).out.startswith("4 trained, 0 already stored")
@@ -270,6 +271,7 @@ def test_a_moved_table_is_the_same_data(harness, tmp_path):
     assert again.out.startswith("0 trained, 1 already stored"), again.err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb", "ignore::DeprecationWarning:google")
 def test_offline_there_is_one_wandb_run_folder_a_run_and_one_of_the_sweep(
     harness, tmp_path, monkeypatch
@@ -304,6 +306,7 @@ def test_no_warning_of_numpy_reaches_the_user(harness, tmp_path):
     assert np.isnan(run["validation/brier"]) and np.isnan(run["test/auroc"])
 
 
+@pytest.mark.slow
 def test_a_sweep_at_natural_rates_is_analysed(harness):
     """No run of it has an induced rate: a column of nothing but null is a column of numbers."""
     assert harness("train", "-m", *TINY, "loss=bce,focal", "seed=0,1").code == 0
@@ -312,6 +315,7 @@ def test_a_sweep_at_natural_rates_is_analysed(harness):
     assert Path("runs/default/analysis/report.html").stat().st_size > 100_000
 
 
+@pytest.mark.slow
 def test_a_run_asked_for_in_two_folders_lands_in_both(harness):
     assert harness("train", "-m", *TINY, "name=a,b").out.startswith("2 trained, 0 already stored")
     assert all((Path("runs") / name / "shards").is_dir() for name in "ab")

@@ -40,6 +40,7 @@ def unasked():
 RUN = config(model={"name": "mlp", "width": 13, "depth": 1}, training__num_epochs=2)
 
 
+@pytest.mark.slow
 def test_a_kept_program_is_not_traced_again_and_gives_the_same_bits(folder, monkeypatch):
     (fresh,) = train_together(RUN)
     assert len(list(folder.iterdir())) == 1
@@ -51,6 +52,7 @@ def test_a_kept_program_is_not_traced_again_and_gives_the_same_bits(folder, monk
         train_together(config(model={"name": "mlp", "width": 14, "depth": 1}))
 
 
+@pytest.mark.slow
 def test_a_damaged_program_is_made_anew(folder):
     (fresh,) = train_together(RUN)
     (place,) = folder.iterdir()
@@ -75,6 +77,7 @@ class Lowered:
         return None
 
 
+@pytest.mark.slow
 def test_a_program_of_other_sources_is_kept_though_jax_has_its_text(folder, monkeypatch):
     """What comes out of JAX's cache cannot be written out: it would be traced at each start."""
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

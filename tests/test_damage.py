@@ -92,6 +92,7 @@ def test_a_shard_that_was_set_aside_before_is_set_aside_again(tmp_path: Path) ->
     assert {path.name for path in (tmp_path / store.DAMAGED).iterdir()} == {"a", "a-2", "a-3"}
 
 
+@pytest.mark.slow
 def test_a_launch_reads_what_is_stored_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +189,7 @@ def test_an_altered_store_is_analyzed_or_refused_in_one_line(step: int, tmp_path
 HOSTILE = "a\x1b]0;owned\x07\x00\x9b2J\u202egnol"
 
 
+@pytest.mark.slow
 def test_names_with_hidden_characters_are_shown_as_they_are(tmp_path: Path) -> None:
     """They would move the cursor of a terminal, and end the process that draws the charts."""
     sweep = Sweep({"bce": 0, HOSTILE: 0}, datasets=(HOSTILE,), seeds=(0, 1), num_rows=60)
@@ -219,6 +221,7 @@ def test_columns_that_an_analysis_adds_are_not_taken_from_a_log(tmp_path: Path) 
     assert answer(load(folder), Question()).board.equals(analysis.board)
 
 
+@pytest.mark.slow
 def test_scores_are_not_called_as_the_columns_of_a_leaderboard(tmp_path: Path) -> None:
     def named(record: Record) -> Record:
         theirs = {f"test/{name}": 0.5 for name in (*OWN, *BESIDE_SCORES, "num")}

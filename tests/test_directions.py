@@ -36,6 +36,7 @@ def folder(tmp_path_factory):
     return fabricate(tmp_path_factory.mktemp("sweeps") / "s", sweep, changed=with_slopes)
 
 
+@pytest.mark.slow
 def test_the_distance_from_the_target_is_compared(folder):
     analysis = answer(load(folder), Question(metrics=("calibration_slope",)))
     row = analysis.differences.filter(metric="calibration_slope", method="focal", dataset="a").row(
@@ -117,6 +118,7 @@ def theirs(folder, tmp_path_factory):
     return copy
 
 
+@pytest.mark.slow
 def test_a_metric_of_others_is_shown_and_ranks_nobody(theirs, tmp_path):
     analysis = answer(load(theirs), Question(metrics=("auroc",)))
     assert "gini" in analysis.compared and "gini" in analysis.board.columns

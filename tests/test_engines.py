@@ -153,6 +153,7 @@ def mortal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return flag
 
 
+@pytest.mark.slow
 def test_processes_leave_what_one_does(tmp_path, whole):
     results = train(sweep(), tmp_path, Processes(workers=2, cpus=1))
     assert [one.error for one in results] == [None] * NUM_SEEDS
@@ -219,6 +220,7 @@ def test_a_worker_trains_no_run_but_the_one_that_is_meant(tmp_path):
     assert store.stored(tmp_path / "default") == {}
 
 
+@pytest.mark.slow
 def test_what_an_engine_cannot_do_is_one_line(harness, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.setitem(sys.modules, "submitit", None)

@@ -21,6 +21,7 @@ def group(**changes):
     return replace(made, **changes)
 
 
+@pytest.mark.slow
 def test_a_kind_of_program_is_timed_once_on_a_machine(folder, monkeypatch):
     monkeypatch.setattr(rates, "timing", True)
     monkeypatch.setattr(estimate, "SECONDS_WORTH_TIMING", 0.0)

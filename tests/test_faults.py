@@ -96,6 +96,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Any:
     return plant
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [SLOW_FULL, READ_ONLY])
 def test_a_store_that_cannot_be_written_is_one_line(number, broken, harness, tmp_path):
     assert harness("train", *TINY).code == 0
@@ -217,6 +218,7 @@ class Scaled:
 """
 
 
+@pytest.mark.slow
 def test_a_loss_beyond_all_reason_changes_no_other_lane(tmp_path, monkeypatch, nothing_stays):
     (tmp_path / "mine.py").write_text(SCALED)
     monkeypatch.syspath_prepend(str(tmp_path))

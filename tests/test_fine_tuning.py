@@ -40,6 +40,7 @@ def best_validation_loss(folder, run_id):
     return history.filter(epoch=run["best_epoch"])["validation/loss"].item()
 
 
+@pytest.mark.slow
 def test_a_run_starts_where_its_source_was_best(source):
     folder, one, run_id = source
     tuned = config(init={"params": f"{folder}/{run_id}"}, optimizer=STILL, training=ONE_STEP)
@@ -125,6 +126,7 @@ def test_a_frozen_body_costs_less(source):
     assert len(groups(plain, probe)) == 2
 
 
+@pytest.mark.slow
 def test_fine_tuned_lanes_fuse_and_keep_their_bits(source):
     folder, _, run_id = source
     init = {"params": f"{folder}/{run_id}"}

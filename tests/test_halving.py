@@ -66,6 +66,7 @@ def at_full_width(sweep: list[Any]) -> Any:
     return trained_whole
 
 
+@pytest.mark.slow
 def test_narrower_batches_say_so_and_are_the_same_runs(sweep, whole, tmp_path, memory, capsys):
     assert lanes.num_devices() == 2 and lanes.lanes_per_device(runs_of(sweep[0])[0].program) == 8
     tried = memory(8)

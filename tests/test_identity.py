@@ -153,6 +153,7 @@ def test_writing_changes_no_id(before, edit, file, old, new):
     assert ids() == before
 
 
+@pytest.mark.slow
 def test_a_process_that_imports_the_edited_package_agrees(tmp_path, before):
     """The same through a real import: nothing of the sources is remembered elsewhere."""
     script = (

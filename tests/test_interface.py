@@ -82,6 +82,7 @@ def test_jobs_are_those_of_hydras_application(hydra_sweep):
         assert composed == jobs.configs[at]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_hand(trained):
     table = trained.table()
     assert table.height == 4 and set(table["loss.name"]) == {"bce", "focal"}
@@ -97,6 +98,7 @@ def test_a_sweep_in_hand(trained):
         trained.answer(metrik="log_loss")
 
 
+@pytest.mark.slow
 def test_the_report_is_where_the_command_puts_it(trained, tmp_path):
     assert trained.report(tmp_path / "there").read_text().startswith("<!doctype html>")
     assert (trained.sources[0].name, trained.errors) == ("one", ())
@@ -116,6 +118,7 @@ def test_the_best_run_is_the_one_that_is_best_on_average(tmp_path):
     assert chosen.select("seed", "optimizer.learning_rate").row(0) == (0, 1e-2)
 
 
+@pytest.mark.slow
 def test_the_best_run_is_a_model(trained):
     pytest.importorskip("safetensors")
     model = trained.best("log_loss")
@@ -136,6 +139,7 @@ def test_the_best_run_is_a_model(trained):
         trained.best("los")
 
 
+@pytest.mark.slow
 def test_a_plan_is_a_value_and_reads_as_the_command_prints_it(harness):
     plan = package.plan(*ASKED)
     assert (plan.jobs, plan.stored, plan.runs, plan.compilations) == (4, 0, 4, 1)
@@ -170,6 +174,7 @@ def test_mistakes_are_one_line(overrides, given, said):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_what_fails_is_said_and_what_does_not_is_kept(tmp_path, capsys):
     asked = dict(data=frame_of(), target="label", folder=tmp_path / "few")
     sweep = package.train(*TINY, "imbalance=induced", "imbalance.positive_rate=.3,.001", **asked)

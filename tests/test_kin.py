@@ -30,6 +30,7 @@ def test_the_catalogue_says_which_sets_are_kin():
     assert "keel/haberman" not in found and catalogue.families(["../config"]) == {}
 
 
+@pytest.mark.slow
 def test_kin_count_as_one_over_data_sets(tmp_path):
     sweep = Sweep({"bce": 0.0, "focal": 0.3, "brier": 0.0}, NAMES, seeds=range(3), num_rows=100)
     analysis = answer(load(fabricate(tmp_path / "s", sweep)), Question())

@@ -105,6 +105,7 @@ def test_a_sweep_that_loses_a_job_is_refused(hydra_sweep):
         hydra_sweep.launch(fused(lambda configs: [1.0]), [["seed=1"], ["seed=2"]])
 
 
+@pytest.mark.slow
 def test_the_configuration_of_a_return_is_hydras_own_and_built_when_asked_for(
     hydra_sweep, monkeypatch
 ):
@@ -126,6 +127,7 @@ def test_the_configuration_of_a_return_is_hydras_own_and_built_when_asked_for(
     assert set(composed) == set(jobs)
 
 
+@pytest.mark.slow
 def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     task = application.Task(application._train)
@@ -150,6 +152,7 @@ def test_a_return_is_the_configured_objective_of_its_own_run(hydra_sweep, tmp_pa
         assert one.return_value == run[f"validation/{cfg.evaluation.objective}"]
 
 
+@pytest.mark.slow
 def test_a_job_that_cannot_train_fails_alone(hydra_sweep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     jobs = [
@@ -185,12 +188,14 @@ def test_each_job_is_composed_once(harness, compositions):
     assert sorted(compositions.hydras) == sorted([(), *each])
 
 
+@pytest.mark.slow
 def test_the_basic_sweeper_works_too(harness, compositions):
     said = harness("train", "-m", *TINY, "hydra/sweeper=basic", "seed=0,1")
     assert (said.code, said.err) == (0, "") and said.out.startswith("2 trained")
     assert len(compositions.ours) == 2
 
 
+@pytest.mark.slow
 def test_another_launcher_gets_jobs_that_compose(harness, tmp_path):
     """Hydra's basic launcher, for all that run job by job."""
     said = harness("train", "-m", *TINY, "hydra/launcher=basic", "seed=0,1", "loss=bce,focal")

@@ -484,7 +484,7 @@ def as_batch(rows) -> dict:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(rows=ROWS)
 def test_any_rows_match_the_references(rows):
     batch = as_batch(rows)
@@ -499,14 +499,14 @@ def test_any_rows_match_the_references(rows):
         np.testing.assert_allclose(values[0], expected, rtol, max(rtol / 100, 1e-12), err_msg=name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS, data=st.data())
 def test_the_order_of_rows_changes_no_bit(rows, data):
     shuffled = data.draw(st.permutations(rows))
     assert_same_bits(score_metrics(**as_batch(shuffled)), score_metrics(**as_batch(rows)))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS)
 def test_ranking_metrics_ignore_monotone_transforms(rows):
     batch = as_batch(rows)
@@ -518,7 +518,7 @@ def test_ranking_metrics_ignore_monotone_transforms(rows):
         np.testing.assert_array_equal(before[name], after[name])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=ROWS)
 def test_swapping_the_classes(rows):
     """Log loss, skill and Brier do not care which class is positive; nor does AUROC."""

@@ -21,7 +21,6 @@ from tests.packages import write_wheel
 
 QUICK = settings(
     max_examples=100,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -44,6 +44,7 @@ def id_of(**changes) -> str:
     return run_id(config(**changes), data_fingerprint="d")
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_stored_and_predicts(harness, parts):
     sweep = ("plugins=[my_parts.py]", "dataset=digits", "model=ResNet")
     sweep += ("model.filters=2", "model.depth=1")

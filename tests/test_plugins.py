@@ -195,6 +195,7 @@ def damped(learning_rate, damping=0.5):
 """
 
 
+@pytest.mark.slow
 def test_an_optimizer_of_theirs_goes_the_same_road(harness, package, tmp_path):
     (package / "losses.py").write_text(OPTIMIZER)
     chosen = ("optimizer=their_package.losses:damped", "optimizer.damping=0.5,1")

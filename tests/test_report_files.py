@@ -117,6 +117,7 @@ def test_a_papers_table_has_data_sets_by_losses(folder):
     assert export.markdown(table).count("**") == 14
 
 
+@pytest.mark.slow
 def test_notes_and_pictures_are_written(folder, tmp_path):
     runs = replace(load(folder), notes=("3 runs come <b>without</b> predictions.",))
     question = Question(where="dataset = a and loss in (bce, focal)")
@@ -219,6 +220,7 @@ def test_the_benchmarks_sweep_is_one_of_the_store(tmp_path):
     assert answer(runs, Question()).board.height == 5 * 5 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", [("loss",), ("loss", "model.width")])
 def test_headings_say_what_is_compared(folder, tmp_path, by):
     """A legend, an axis and a table: `method` is the column's name in the files alone."""

@@ -97,6 +97,7 @@ def test_figures_are_drawn_at_the_sweeps_costs_and_threshold(tmp_path, monkeypat
     assert [costs[f"cost_{kind}"] for kind in ("fp", "fn", "tp", "tn")] == [1, 20, 0, 0]
 
 
+@pytest.mark.slow
 def test_figures_of_a_threshold_that_flags_nothing_open_elsewhere(tmp_path, monkeypatch):
     specs: list[dict[str, Any]] = []
     monkeypatch.setattr(drawing, "draw", lambda spec, kind: specs.append(spec) or b"")
@@ -107,6 +108,7 @@ def test_figures_of_a_threshold_that_flags_nothing_open_elsewhere(tmp_path, monk
     assert opened and np.isfinite(opened).all()
 
 
+@pytest.mark.slow
 def test_a_method_has_figures_where_it_was_trained(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(datasets=("a",), seeds=range(2)))
     fabricate(folder, Sweep({"bce": 0}, datasets=("b",), seeds=range(2)))
@@ -360,6 +362,7 @@ def test_where_nobody_has_a_threshold_none_is_explained(tmp_path):
     assert set(payload(page)["charts"]) >= {"roc"} and not payload(page)["counts"]
 
 
+@pytest.mark.slow
 def test_over_data_sets_the_first_table_is_over_them(tmp_path):
     folder = fabricate(tmp_path / "s", Sweep(PLANTED, datasets=list("abcdef"), seeds=range(2)))
     (table,) = overview.tables(answer(load(folder), Question()))

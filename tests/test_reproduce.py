@@ -280,6 +280,7 @@ def test_judged_over_a_store(tmp_path, monkeypatch, effect, word):
     assert f"**{word}**" in page
 
 
+@pytest.mark.slow
 def test_tables_are_of_all_runs_and_claims_of_those_chosen(tmp_path, monkeypatch):
     pairs = {"same": ["test/auroc", "test/auroc"]}
     claims = of_losses()
@@ -320,6 +321,7 @@ def test_thousands_of_runs_are_not_listed_one_by_one(tmp_path, monkeypatch):
     assert list(prints) == ["all 1 together"]
 
 
+@pytest.mark.slow
 def test_seeds_are_added_until_decided(tmp_path, monkeypatch):
     request = {"budget": 24}
     effects = {"bce": 0.0, "focal": 0.8}
@@ -331,6 +333,7 @@ def test_seeds_are_added_until_decided(tmp_path, monkeypatch):
     assert again.verdicts[0].num_units == 24 and again.verdicts[0].look == 3
 
 
+@pytest.mark.slow
 def test_looking_often_does_not_err_often():
     """200 nulls, eight looks each: wrong verdicts stay below 5%; at the full level they do not."""
     rng = np.random.default_rng(3)
@@ -490,6 +493,7 @@ def test_a_metric_nobody_knows_is_refused_before_anything_is_trained(tmp_path, m
     assert len(str(error.value).replace(str(tmp_path), "")) <= 400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("better", "rate"), [("higher", 1e-3), ("lower", 1e-1)])
 def test_an_own_measure_picks_as_it_says(tmp_path, monkeypatch, better, rate):
     slowness = {"derive": "formula", "sql": '-ln("optimizer.learning_rate")'}

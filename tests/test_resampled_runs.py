@@ -57,6 +57,7 @@ def test_sgd_on_made_rows_equals_a_loop_in_numpy():
     assert outcome.curves.train_loss[0] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_duplicating_positives_equals_weighting_them_in_full_batch_only():
     """k copies of each positive have k times its gradient, in a mean over more rows."""
     k = 3
@@ -202,6 +203,7 @@ def test_company_changes_no_bit_of_runs_on_made_rows():
         assert same_alone and same_reordered and difference < 0.02
 
 
+@pytest.mark.slow
 def test_sweeps_over_samplers_resume_and_report(tmp_path):
     """Half of it trained first, and among it a run that its data cannot give."""
     runs = [

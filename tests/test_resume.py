@@ -108,6 +108,7 @@ def whole(hydra_sweep, tmp_path_factory):
     return tables
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_trains_what_is_missing_to_the_same_bits(harness, tmp_path, whole):
     assert signalled(signal.SIGKILL, tmp_path).returncode == -signal.SIGKILL
     shards = tmp_path / FOLDER / "shards"
@@ -214,6 +215,7 @@ def test_the_last_sweeps_objective_counts_also_of_what_was_stored_before(tmp_pat
     assert store.planned(folder) == 3 and load(folder).notes == ()
 
 
+@pytest.mark.slow
 def test_runs_say_which_rows_they_are_tested_on(tmp_path):
     """The same of one split, whatever the seed; and what was found in the data is kept."""
     drawn = [config(seed=seed, model={"name": "logistic"}) for seed in (0, 1)]
@@ -251,6 +253,7 @@ def test_a_terminated_sweep_stores_what_has_finished(number, code, tmp_path):
     assert 2 * RUNS_PER_SHARD <= len(ids) < NUM_RUNS and len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_what_has_finished_waits_no_longer_than_is_said(tmp_path, monkeypatch):
     """However long the next batch trains, or its program compiles."""
     monkeypatch.setattr(recorder, "SECONDS_PER_SHARD", 0.2)
@@ -283,6 +286,7 @@ def test_a_shard_of_many_scores_is_written_before_it_is_full(tmp_path, monkeypat
     assert len(store.shards(tmp_path / "default").whole) == 3
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line(harness, tmp_path, monkeypatch):
     """As Polars tells it."""
     assert harness("train", *TINY).code == 0
@@ -305,6 +309,7 @@ def test_a_full_disk_is_one_line(harness, tmp_path, monkeypatch):
     assert harness("train", "-m", *TINY, "seed=range(3)").out.startswith("2 trained, 1 already")
 
 
+@pytest.mark.slow
 def test_a_shard_that_cannot_be_written_leaves_no_trace(tmp_path, monkeypatch):
     configs = [config(seed=seed, model={"name": "logistic"}) for seed in range(3)]
     first = trained(configs[:1], tmp_path)
@@ -337,6 +342,7 @@ def test_readers_ignore_a_shard_in_writing(tmp_path):
     assert train([config(seed=0)], tmp_path)[0].was_stored
 
 
+@pytest.mark.slow
 def test_writers_share_a_folder(tmp_path, monkeypatch):
     """Two sweeps that overlap, at once: no run is lost, and none is trained twice."""
     monkeypatch.setattr(recorder, "RUNS_PER_SHARD", 4)
@@ -386,6 +392,7 @@ def test_a_claim_does_not_end_while_another_sweep_decides(tmp_path):
         assert other.take(runs) == runs
 
 
+@pytest.mark.slow
 def test_what_failed_is_no_longer_claimed(tmp_path, monkeypatch):
     """Two sweeps that wait for what failed in the other would wait for ever."""
     configs = [
@@ -466,6 +473,7 @@ def test_processes_share_a_folder(tmp_path, whole):
     assert_same_runs(stored_tables(tmp_path / FOLDER), whole)
 
 
+@pytest.mark.slow
 def test_a_changed_sweep_trains_only_its_new_cells(harness, tmp_path):
     base = ["train", "-m", *TINY]
     assert harness(*base, "seed=0,1", "loss=bce,brier").out.startswith("4 trained, 0 already")
@@ -486,6 +494,7 @@ UNCALIBRATED = {"calibrators": (), "calibrator": None}
 SEARCHED = "validation/platt/log_loss"
 
 
+@pytest.mark.slow
 def test_an_objective_that_no_stored_run_has_trains_its_own(harness, tmp_path):
     """Other settings of the evaluation make other runs; those in the folder are no obstacle."""
     base = ("train", *TINY, "seed=3")

@@ -176,6 +176,7 @@ def trained(tmp_path_factory):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_scores_are_stored_with_weights_and_read_back_to_the_same_numbers(trained, tmp_path):
     scores = score_table(trained.runs)
     assert scores["weight"].n_unique() == 3

@@ -68,6 +68,7 @@ def test_replicates_are_every_seed_and_the_place_in_a_cross_validation():
     assert set(replicates([*config_keys()])) == seeds | {"seed", "split.fold", "split.repeat"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ADDED)
 def test_a_choice_added_to_its_table_is_accepted(group, tmp_path):
     script = f"""

@@ -76,6 +76,7 @@ def num_programs(*configs: Config) -> int:
     return len(list(plan.batches(runs_of(*configs))))
 
 
+@pytest.mark.slow
 def test_similar_data_sets_compile_once(tmp_path, monkeypatch):
     compiled = []
     trainer = lanes.Trainer
@@ -92,6 +93,7 @@ def test_what_differs_by_more_does_not_share():
     assert num_programs(*far) == 5
 
 
+@pytest.mark.slow
 def test_a_runs_bits_do_not_depend_on_the_data_sets_in_its_company(tmp_path):
     changes = {"loss": {"name": "weighted_bce"}, "split": {"name": "kfold", "fold": 1}}
     runs = [gaussians(SMALL, seed=1), gaussians(SMALL, seed=2, **changes)]
@@ -105,6 +107,7 @@ def test_a_runs_bits_do_not_depend_on_the_data_sets_in_its_company(tmp_path):
         assert_same_runs(only(trained(sweep, tmp_path / name), ids), only(expected, ids))
 
 
+@pytest.mark.slow
 def test_a_sweep_over_data_sets_goes_on_where_it_stopped(tmp_path):
     sizes = (SMALL, MIDDLE, LARGE)
     sweep = [gaussians(size, seed=seed) for size in sizes for seed in (0, 1)]

@@ -44,7 +44,7 @@ def test_splits_are_stratified_within_a_row(config, seed):
         assert abs(dataset.labels[rows].sum() - len(rows) * dataset.positive_rate) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     num_negatives=st.integers(10, 300), num_positives=st.integers(10, 300),
     validation=st.one_of(st.floats(0.15, 0.4), st.integers(15, 60)),
@@ -122,7 +122,7 @@ def induced(labels, rate, where="train", seed=0):
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     num_negatives=st.integers(40, 300), num_positives=st.integers(40, 300),
     rates=st.lists(st.floats(0.02, 0.98), min_size=2, max_size=4, unique=True),

@@ -66,7 +66,7 @@ def in_groups(num_rows=200, num_groups=20, seed=1):
 # --- Folds ---
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     num_rows=st.integers(60, 203), rate=st.floats(0.2, 0.8), folds=st.integers(2, 7),
     repeat=st.integers(0, 3), seed=st.integers(0, 2**32 - 1),
@@ -110,7 +110,7 @@ def test_repeats_and_seeds_deal_anew():
 # --- Groups ---
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     num_groups=st.integers(8, 60), seed=st.integers(0, 2**32 - 1),
     splitter=st.sampled_from([GroupHoldout(), GroupHoldout(validation=2, test=3), GroupKFold()]),
@@ -150,7 +150,7 @@ def test_group_folds_are_scikit_learns_and_test_every_row_once():
 # --- Time ---
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     days=st.integers(6, 400), validation=st.floats(0.1, 0.3), test=st.floats(0.1, 0.3),
     deal=st.integers(0, 10_000),

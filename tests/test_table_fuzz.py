@@ -17,7 +17,6 @@ from harness.errors import UserError
 # A few seconds by default; the long search is `make slow`.
 QUICK = settings(
     max_examples=150,
-    deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -116,7 +116,7 @@ def test_matches_exhaustive_search(criterion, rate, decimals):
     np.testing.assert_array_equal(choose(criterion, **batch), expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     rows=st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 1)), min_size=1, max_size=12),
     scale=st.sampled_from([0.5, 1.0, 1e4]),
