@@ -70,6 +70,7 @@ class _Sized:
     def __init__(self, dataset, num_rows):
         self.num_rows, self.num_features = num_rows, dataset.num_features
         self.fingerprint, self.cardinalities, self.has_missing = "drawn", (), False
+        self.has_row_weights = False
 
 
 def num_programs(*configs: Config) -> int:
