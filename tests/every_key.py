@@ -36,6 +36,7 @@ NOT_VARIED = {
     "plugins",  # say where its parts come from
     "evaluation.objective", "training.save_model",  # change no run
     "dataset.family",  # says what a run's data are kin to
+    "dataset.generated",  # says of an own source that its rows are drawn
     "dataset.contents",  # follows from a frame
     # follow from a run's counts of classes, and are given to no sweep
     "loss.positive_scale", "loss.negative_scale", "loss.positive_margin", "loss.negative_margin",

@@ -31,6 +31,7 @@ TRACED = (
     "padding.py",
     "exact.py",
     "layout.py",
+    "memory.py",
     "signatures.py",
     "sweep/lanes.py",
     "losses",
