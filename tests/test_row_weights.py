@@ -150,9 +150,10 @@ def test_on_average_over_batches_each_row_counts_by_its_weight():
 def test_an_id_covers_what_weighs_rows():
     covered = families.covered(families.family_of(config()))
     assert {
-        "harness.metrics.weighted.WeightedScored",
-        "harness.record.collect._evaluate_weighted",
-        "harness.sweep.lanes._train_weighted",
+        "harness.metrics.weighted._Rows",
+        "harness.metrics.weighted.evaluate_weighted",
+        "harness.record.collect._evaluate",
+        "harness.sweep.lanes._train_lanes",
     } <= covered
 
 

@@ -9,7 +9,7 @@ from scipy.special import expit
 
 from harness.metrics.evaluate import Scored, evaluate
 from harness.metrics.settings import Costs, Evaluation
-from harness.metrics.weighted import UNMEASURED, WeightedScored, evaluate_weighted
+from harness.metrics.weighted import UNMEASURED, evaluate_weighted
 
 FULL = Evaluation(
     thresholds=(0.1, "bayes", "mcc", "f_beta", "cost", "accuracy", "recall_at_precision",
@@ -35,9 +35,7 @@ def scored(logits, labels, weights=None, *, padding: int = 0):
         valid=filled(np.ones(len(labels), bool), False),
         corrected=filled(logits - 0.3, 9.0),
     )
-    if weights is None:
-        return Scored(**given)
-    return WeightedScored(**given, row_weights=filled(weights, 1.0))
+    return Scored(**given, row_weights=None if weights is None else filled(weights, 1.0))
 
 
 def measured(weights=(None, None), *, evaluation=FULL, times=(1, 1), padding: int = 0):
@@ -117,7 +115,7 @@ def test_a_run_that_diverged_has_no_metrics_and_disturbs_none():
     logits, labels = scores(1, 60)
     weights = np.random.default_rng(0).exponential(size=60)
     one = scored(logits, labels, weights)
-    both = WeightedScored(**{name: np.concatenate([v, v]) for name, v in vars(one).items()})
+    both = Scored(**{name: np.concatenate([v, v]) for name, v in vars(one).items()})
     both.logits[1, 7] = np.nan
     quick = Evaluation()
     alone = evaluate_weighted(validation=one, test=one, evaluation=quick)

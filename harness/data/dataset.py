@@ -106,9 +106,7 @@ class Dataset:
     def arrays(self) -> tuple[NDArray[Any], ...]:
         """All that takes memory."""
         found = (self.features, self.labels, self.posterior, self.groups, self.times)
-        if self.row_weights is not None:
-            return (*(array for array in found if array is not None), self.row_weights)
-        return tuple(array for array in found if array is not None)
+        return tuple(array for array in (*found, self.row_weights) if array is not None)
 
     @property
     def has_row_weights(self) -> bool:

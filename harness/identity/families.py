@@ -36,11 +36,8 @@ EVERY_RUN = (
     "harness.record.collect._corrected",
     "harness.record.collect._shift",
     "harness.record.collect._evaluate",
-    "harness.record.collect._evaluate_weighted",
     "harness.record.collect._posterior_excess",
     "harness.metrics.evaluate.Scored",
-    "harness.metrics.weighted.WeightedScored",
-    "harness.metrics.weighted.evaluate_weighted",
     "harness.metrics.ranked_rows.Ranking",
 )
 # A compiled program holds one family of losses and no other's arithmetic.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import log
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,14 +38,14 @@ class Scored:
     Attributes:
         logits, labels, valid: the raw scores, and which rows count.
         corrected: posterior logits under the natural prior; NaN for a run whose loss hides none.
-        row_weights: of rows that count differently (`harness.metrics.weighted.WeightedScored`).
+        row_weights: what each row counts, above 0 on valid ones; None where all count the same.
     """
 
     logits: np.ndarray
     labels: np.ndarray
     valid: np.ndarray
     corrected: np.ndarray
-    row_weights: ClassVar[np.ndarray | None] = None
+    row_weights: np.ndarray | None = None
 
     def ranked(self) -> Ranking:
         return rank_rows(logits=self.logits, labels=self.labels, valid=self.valid)
@@ -54,7 +54,8 @@ class Scored:
         return rank_rows(logits=self.corrected, labels=self.labels, valid=self.valid)
 
     def of(self, runs: Sequence[int]) -> "Scored":
-        return Scored(**{name: values[runs] for name, values in vars(self).items()})
+        there = {name: values for name, values in vars(self).items() if values is not None}
+        return Scored(**{name: values[runs] for name, values in there.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,14 @@ class Chosen:
 
     thresholds: Mapping[str, Array]
     calibrators: Mapping[str, Fitted]
+
+    @property
+    def facts(self) -> dict[str, Array]:
+        """As `Evaluated.facts`."""
+        facts = {threshold_fact(rule): cut for rule, cut in self.thresholds.items()}
+        for fitted in self.calibrators.values():
+            facts |= fitted.parameters
+        return facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,16 +100,13 @@ def evaluate(*, validation: Scored, test: Scored, evaluation: Evaluation) -> Eva
     chosen = choose(validation=ranking, evaluation=evaluation)
     metrics = _measured("validation", validation, ranking, chosen, evaluation)
     metrics |= _measured("test", test, test.ranked(), chosen, evaluation)
-    facts = {threshold_fact(rule): cut for rule, cut in chosen.thresholds.items()}
-    for fitted in chosen.calibrators.values():
-        facts |= fitted.parameters
     calibrated = {}
     if evaluation.calibrator is not None:
         apply = chosen.calibrators[evaluation.calibrator].apply
         for part, scored in (("validation", validation), ("test", test)):
             with np.errstate(invalid="ignore"):
                 calibrated[part] = apply(np.asarray(scored.logits, dtype=np.float64))
-    return Evaluated(metrics, facts, calibrated)
+    return Evaluated(metrics, chosen.facts, calibrated)
 
 
 def choose(*, validation: Ranking, evaluation: Evaluation) -> Chosen:
@@ -225,14 +231,22 @@ def _values(
             min_recall=evaluation.min_recall,
         )
     values = {named(metric): value for metric, value in plain.items()}
+    for rule, decided in decisions(ranking, thresholds, evaluation):
+        values |= {named(metric, rule=rule): value for metric, value in decided.items()}
+    return values
+
+
+def decisions(
+    ranking: Ranking, thresholds: Mapping[str, ArrayLike], evaluation: Evaluation
+) -> Iterator[tuple[str, dict[str, Array]]]:
+    """The metrics of decisions at each of ``thresholds``, logits by rule."""
     stated = {"0.5": 0.5, **evaluation.stated}
     for rule, cuts in thresholds.items():
         confusion = decide(ranking, cuts)
         decided = decision_metrics(confusion, beta=evaluation.beta, costs=evaluation.costs)
         if rule in stated:
             decided["net_benefit"] = net_benefit(confusion, probability=stated[rule])
-        values |= {named(metric, rule=rule): value for metric, value in decided.items()}
-    return values
+        yield rule, decided
 
 
 def _logit(probability: float) -> float:

@@ -19,10 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from harness.metrics import bootstrap, ranking_metrics
 from harness.metrics.calibration import CALIBRATORS
-from harness.metrics.decision_metrics import decide, decision_metrics, net_benefit
 from harness.metrics.definitions import Criterion
-from harness.metrics.evaluate import Chosen, Evaluated, Part, Scored, _logit
-from harness.metrics.names import ENDS, MetricName, threshold_fact
+from harness.metrics.evaluate import Chosen, Evaluated, Part, Scored, _logit, decisions, evaluate
+from harness.metrics.names import ENDS, MetricName
 from harness.metrics.probability_metrics import (
     Line,
     Probs,
@@ -40,16 +39,6 @@ UNMEASURED = ("ece_debiased", "random_average_precision")
 
 # Cuts whose criteria differ by less are equally good: sums of weights are rounded.
 _SLACK = 1e-12
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class WeightedScored(Scored):
-    """`Scored` rows, and what each counts: ``row_weights`` (runs, n), above 0 on valid rows."""
-
-    row_weights: np.ndarray  # type: ignore[misc]
-
-    def of(self, runs: Sequence[int]) -> "WeightedScored":
-        return WeightedScored(**{name: values[runs] for name, values in vars(self).items()})
 
 
 class WeightedRanking(Ranking):
@@ -140,9 +129,13 @@ def for_calibrators(logits: NDArray, labels: NDArray, row_weights: NDArray) -> W
     ).for_calibrators()
 
 
-def evaluate_weighted(
-    *, validation: WeightedScored, test: WeightedScored, evaluation: Evaluation
-) -> Evaluated:
+def evaluate_either(*, validation: Scored, test: Scored, evaluation: Evaluation) -> Evaluated:
+    """`evaluate`, or `evaluate_weighted` where rows have weights."""
+    measure = evaluate if test.row_weights is None else evaluate_weighted
+    return measure(validation=validation, test=test, evaluation=evaluation)
+
+
+def evaluate_weighted(*, validation: Scored, test: Scored, evaluation: Evaluation) -> Evaluated:
     """`harness.metrics.evaluate.evaluate` of weighted rows; all values are (runs,), as there."""
     runs = [
         _evaluated(_Run(validation, run), _Run(test, run), evaluation)
@@ -163,13 +156,14 @@ def evaluate_weighted(
 class _Run:
     """One run of a part."""
 
-    part: WeightedScored
+    part: Scored
     run: int
 
     def rows(self, scores: np.ndarray | None = None) -> _Rows:
         """Its valid rows under ``scores`` (n,); the raw ones where none are given."""
         valid = self.part.valid[self.run]
         logits = self.raw[0] if scores is None else scores
+        assert self.part.row_weights is not None
         weights = self.part.row_weights[self.run, valid].astype(np.float64)
         return _Rows(
             logits[valid].astype(np.float64),
@@ -196,15 +190,12 @@ def _evaluated(validation: _Run, test: _Run, evaluation: Evaluation) -> Evaluate
     )
     metrics = _measured("validation", validation, chosen, evaluation)
     metrics |= _measured("test", test, chosen, evaluation)
-    facts = {threshold_fact(rule): cut for rule, cut in chosen.thresholds.items()}
-    for fitted in chosen.calibrators.values():
-        facts |= fitted.parameters
     calibrated = {}
     if evaluation.calibrator is not None:
         apply = chosen.calibrators[evaluation.calibrator].apply
         with np.errstate(invalid="ignore"):
             calibrated = {"validation": apply(validation.raw), "test": apply(test.raw)}
-    return Evaluated(metrics, facts, calibrated)
+    return Evaluated(metrics, chosen.facts, calibrated)
 
 
 def _threshold(criterion: Criterion, ranking: WeightedRanking, settings: Evaluation) -> Array:
@@ -308,13 +299,8 @@ def _values(
     unmeasured = UNMEASURED if not version else UNMEASURED[:1]
     plain |= {name: np.full(ranking.num_runs, np.nan) for name in unmeasured}
     values = {named(metric): v for metric, v in ranking.where_usable(plain).items()}  # type: ignore[arg-type]
-    stated = {"0.5": 0.5, **evaluation.stated}
-    for rule, cuts in thresholds.items():
-        confusion = decide(ranking, cuts)
-        decided = decision_metrics(confusion, beta=evaluation.beta, costs=evaluation.costs)
-        if rule in stated:
-            decided["net_benefit"] = net_benefit(confusion, probability=stated[rule])
-        values |= {named(metric, rule=rule): value for metric, value in decided.items()}  # type: ignore[arg-type]
+    for rule, decided in decisions(ranking, thresholds, evaluation):
+        values |= {named(metric, rule=rule): value for metric, value in decided.items()}
     return values
 
 

@@ -16,10 +16,10 @@ from harness.data.run_data import RunData
 from harness.identity import described_metrics, numerics
 from harness.metrics.calibration import prior_shift, shift_prior
 from harness.metrics.definitions import METRICS
-from harness.metrics.evaluate import Scored, by_evaluation, evaluate
+from harness.metrics.evaluate import Scored, by_evaluation
 from harness.metrics.names import MetricName
 from harness.metrics.own import OwnMetric
-from harness.metrics.weighted import WeightedScored, evaluate_weighted
+from harness.metrics.weighted import evaluate_either
 from harness.record.schema import CURVES, Predictions, Record, rows_fingerprint
 from harness.run import Run
 from harness.watching import epochs_a_point
@@ -54,23 +54,17 @@ def collect(
     # A run without one finite epoch has no model to score.
     untrained = outcome.best_epoch[:num_runs] == 0
     shifts = [_shift(own) for own in data]
-    scored: dict[str, Scored] = {}
+    scored = {}
     for part in rows:
         raw = np.where(untrained[:, None], np.nan, logits[part])
-        arrays: dict[str, Any] = dict(
+        scored[part] = Scored(
             logits=raw,
             labels=dataset.labels[rows[part]],
             valid=np.arange(rows[part].shape[1]) < _sizes(splits, part)[:, None],
             corrected=_corrected(runs, data, raw, shifts, outcome.best_epoch),
+            row_weights=None if dataset.row_weights is None else dataset.row_weights[rows[part]],
         )
-        if dataset.row_weights is None:
-            scored[part] = Scored(**arrays)
-        else:
-            scored[part] = WeightedScored(**arrays, row_weights=dataset.row_weights[rows[part]])
-    if dataset.row_weights is None:
-        evaluated = _evaluate(runs, scored)
-    else:
-        evaluated = [_evaluate_weighted(run, scored, i) for i, run in enumerate(runs)]
+    evaluated = _evaluate(runs, scored)
     created = datetime.now(UTC)
     return [
         Record(
@@ -137,7 +131,7 @@ def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> list[_Evaluated
     groups = by_evaluation([run.config.evaluation for run in runs])
     for evaluation, at in groups.items():
         parts = {part: all_.of(at) for part, all_ in scored.items()}
-        measured = evaluate(**parts, evaluation=evaluation)
+        measured = evaluate_either(**parts, evaluation=evaluation)
         for place, position in enumerate(at):
             chosen = {name: float(values[place]) for name, values in measured.facts.items()}
             whole[position] = _Evaluated(
@@ -150,22 +144,6 @@ def _evaluate(runs: Sequence[Run], scored: dict[str, Scored]) -> list[_Evaluated
                 },
             )
     return [whole[position] for position in range(len(runs))]
-
-
-def _evaluate_weighted(run: Run, scored: dict[str, Scored], i: int) -> _Evaluated:
-    """`_evaluate` of one run, whose rows have weights."""
-    parts: Any = {part: of.of([i]) for part, of in scored.items()}
-    measured = evaluate_weighted(**parts, evaluation=run.config.evaluation)
-    chosen = {name: float(values[0]) for name, values in measured.facts.items()}
-    return _Evaluated(
-        metrics={name: float(values[0]) for name, values in measured.metrics.items()},
-        threshold_logit=chosen.pop("threshold_logit"),
-        chosen=chosen,
-        calibrated={
-            part: measured.calibrated[part][0] if part in measured.calibrated else None
-            for part in scored
-        },
-    )
 
 
 def _extra(run: Run, scored: dict[str, Scored], i: int) -> dict[str, float]:

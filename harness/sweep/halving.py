@@ -7,7 +7,7 @@ differently.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import jax
 import numpy as np
@@ -52,28 +52,15 @@ class Halved:
         self.numerics = "" if is_whole else f"lanes={devices}x{width}"
         self._program = program
         mesh = Mesh(np.array(jax.devices()[:devices]), ("lanes",))
-        own, shared = PartitionSpec("lanes"), PartitionSpec()
-        self._by_lane, self._everywhere = NamedSharding(mesh, own), NamedSharding(mesh, shared)
-        weighted = program.has_row_weights
-        train, of_rows = (lanes._train_weighted, 3) if weighted else (lanes._train_lanes, 2)
-        self._train = jax.jit(
-            jax.shard_map(
-                partial(train, program=program),
-                mesh=mesh,
-                in_specs=(own, *[shared] * of_rows),
-                out_specs=own,
-                check_vma=False,  # lanes never talk to each other
-            )
-        )
+        self._by_lane = NamedSharding(mesh, PartitionSpec("lanes"))
+        self._everywhere = NamedSharding(mesh, PartitionSpec())
+        self._train = jax.jit(lanes.sharded(program, mesh))
 
     def __call__(self, runs: Sequence[Run], dataset: Dataset) -> Outcome:
         """The outcome of at most `num_lanes` runs, in their own sizes, of numpy arrays."""
         stacked = stack([run.lane(dataset) for run in runs], self._program, width=self.num_lanes)
         data = lanes.put(dataset, self._program)
-        given = [data.features, data.labels]
-        if self._program.has_row_weights:
-            given.append(data.row_weights)
-        rows = jax.device_put(given, self._everywhere)
+        rows = jax.device_put(data.arrays, self._everywhere)
         outcome = self._train(jax.device_put(stacked, self._by_lane), *rows)
         return trimmed(jax.tree.map(np.asarray, outcome), self._program, runs[0].sizes)
 

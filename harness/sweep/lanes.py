@@ -7,7 +7,7 @@ that are short repeat a run to fill the width.
 """
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -109,6 +109,12 @@ class DeviceData:
     labels: Any
     row_weights: Any = None  # where rows count differently
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """Those that there are, as a program takes them."""
+        there = (self.features, self.labels, self.row_weights)
+        return tuple(array for array in there if array is not None)
+
 
 class Trainer:
     """A program compiled for its number of lanes, over all devices."""
@@ -120,13 +126,6 @@ class Trainer:
         self._compiled = compiled(program, self._lowered, width=self.width)
 
     def _lowered(self) -> Any:
-        sharded = jax.shard_map(
-            partial(_train_lanes, program=self.program),
-            mesh=_mesh(),
-            in_specs=(PartitionSpec("lanes"), PartitionSpec(), PartitionSpec()),
-            out_specs=PartitionSpec("lanes"),
-            check_vma=False,  # lanes never talk to each other
-        )
         lanes = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(
                 (self.width, *leaf.shape), leaf.dtype, sharding=self._sharding
@@ -134,17 +133,9 @@ class Trainer:
             lane_shapes(self.program),
         )
         rows, features = self.program.sizes.rows, self.program.sizes.features
-        if self.program.has_row_weights:
-            weighted = jax.shard_map(
-                partial(_train_weighted, program=self.program),
-                mesh=_mesh(),
-                in_specs=(PartitionSpec("lanes"), *[PartitionSpec()] * 3),
-                out_specs=PartitionSpec("lanes"),
-                check_vma=False,
-            )
-            shared = self._shaped(rows, features), self._shaped(rows), self._shaped(rows)
-            return jax.jit(weighted).lower(lanes, *shared)
-        return jax.jit(sharded).lower(lanes, self._shaped(rows, features), self._shaped(rows))
+        shared = [self._shaped(rows, features), self._shaped(rows)]
+        shared += [self._shaped(rows)] if self.program.has_row_weights else []
+        return jax.jit(sharded(self.program, _mesh())).lower(lanes, *shared)
 
     def _shaped(self, *shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(
@@ -159,31 +150,37 @@ class Trainer:
     def __call__(self, stacked: Lane, data: DeviceData) -> Outcome:
         """Starts training `stack`ed lanes and returns at once; reading the result waits."""
         placed = jax.device_put(stacked, self._sharding)
-        if self.program.has_row_weights:
-            return self._compiled(placed, data.features, data.labels, data.row_weights)
-        return self._compiled(placed, data.features, data.labels)
+        return self._compiled(placed, *data.arrays)
+
+
+def sharded(program: Program, mesh: Mesh) -> Callable[..., Outcome]:
+    """Training of `stack`ed lanes over the devices of ``mesh``, on `DeviceData.arrays`."""
+    own, shared = PartitionSpec("lanes"), PartitionSpec()
+    return jax.shard_map(
+        partial(_train_lanes, program=program),
+        mesh=mesh,
+        in_specs=(own, *[shared] * (3 if program.has_row_weights else 2)),
+        out_specs=own,
+        check_vma=False,  # lanes never talk to each other
+    )
 
 
 def _train_lanes(
-    stacked: Lane, features: jax.Array, labels: jax.Array, *, program: Program
-) -> Outcome:
-    """The lanes of one device, in step."""
-    one = partial(train_run, program=program, steps_per_epoch=stacked.steps_per_epoch[0])
-    return jax.vmap(one, in_axes=(0, None, None))(stacked, features, labels)
-
-
-def _train_weighted(
     stacked: Lane,
     features: jax.Array,
     labels: jax.Array,
-    row_weights: jax.Array,
+    row_weights: jax.Array | None = None,
     *,
     program: Program,
 ) -> Outcome:
-    """`_train_lanes` on rows that count differently."""
-    one = partial(train_run, program=program, steps_per_epoch=stacked.steps_per_epoch[0])
-    mapped = jax.vmap(partial(one, row_weights=row_weights), in_axes=(0, None, None))
-    return mapped(stacked, features, labels)
+    """The lanes of one device, in step."""
+    one = partial(
+        train_run,
+        program=program,
+        steps_per_epoch=stacked.steps_per_epoch[0],
+        row_weights=row_weights,
+    )
+    return jax.vmap(one, in_axes=(0, None, None))(stacked, features, labels)
 
 
 def train_alone(run: Run, dataset: Dataset) -> Outcome:
@@ -191,10 +188,8 @@ def train_alone(run: Run, dataset: Dataset) -> Outcome:
     program = run.exact_program
     lane = jax.tree.map(lambda leaf: leaf[0], stack([run.lane(dataset)], program, width=1))
     labels = dataset.labels.astype(np.float32)
-    if dataset.row_weights is not None:
-        weights = dataset.row_weights.astype(np.float32)
-        return _train_alone(lane, dataset.features, labels, program=program, row_weights=weights)
-    return _train_alone(lane, dataset.features, labels, program=program)
+    weights = None if dataset.row_weights is None else dataset.row_weights.astype(np.float32)
+    return _train_alone(lane, dataset.features, labels, program=program, row_weights=weights)
 
 
 _train_alone = jax.jit(train_run, static_argnames="program")

@@ -26,9 +26,9 @@ from harness.data.reading import Reader, open_reader
 from harness.data.table_file import CsvFormat, TableFile, table_at
 from harness.data.target import labels_of, spelled
 from harness.errors import UserError, listed, shown
-from harness.metrics.evaluate import Scored, evaluate
+from harness.metrics.evaluate import Scored
 from harness.metrics.settings import Evaluation
-from harness.metrics.weighted import WeightedScored, evaluate_weighted
+from harness.metrics.weighted import evaluate_either
 from harness.record.schema import FACTS, Columns, rows_fingerprint
 
 MAX_ROWS = 100_000_000  # after rows are repeated by their weight
@@ -459,9 +459,7 @@ def _batches(examples: Sequence[_Example]) -> Iterator[list[int]]:
 def _measured(batch: Sequence[_Example], evaluation: Evaluation) -> Mapping[str, np.ndarray]:
     """The metrics; the tuned threshold becomes a fact."""
     parts = {part: _scored([one.parts[part] for one in batch]) for part in ("validation", "test")}
-    weighted = isinstance(parts["test"], WeightedScored)
-    measure: Any = evaluate_weighted if weighted else evaluate
-    measured = measure(**parts, evaluation=evaluation)
+    measured = evaluate_either(**parts, evaluation=evaluation)
     for one, found in zip(batch, measured.facts["threshold_logit"], strict=True):
         if one.parts["validation"].height:
             one.facts |= {"threshold_logit": float(found), "threshold": float(expit(found))}
@@ -477,15 +475,12 @@ def _scored(parts: Sequence[pl.DataFrame]) -> Scored:
         labels[place, : own.height] = own["label"].to_numpy()
     valid = np.arange(width) < np.array([[own.height] for own in parts])
     # What their training did to the prior is not known: there are no corrected scores.
-    arrays: dict[str, Any] = dict(
-        logits=logits, labels=labels, valid=valid, corrected=np.full(shape, np.nan)
-    )
-    if not parts[0]["weight"].dtype.is_float():
-        return Scored(**arrays)
-    weights = np.ones(shape)
-    for place, own in enumerate(parts):
-        weights[place, : own.height] = own["weight"].to_numpy()
-    return WeightedScored(**arrays, row_weights=weights)
+    corrected, weights = np.full(shape, np.nan), None
+    if parts[0]["weight"].dtype.is_float():
+        weights = np.ones(shape)
+        for place, own in enumerate(parts):
+            weights[place, : own.height] = own["weight"].to_numpy()
+    return Scored(logits, labels, valid, corrected, weights)
 
 
 def _predictions(examples: Iterable[_Example]) -> pl.LazyFrame:
