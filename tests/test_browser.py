@@ -235,6 +235,18 @@ def test_tables_scroll_and_show_scores_first(chromium, decided, width):
     page.close()
 
 
+def test_a_long_override_is_broken_on_a_phone(chromium, decided):
+    """Such as the learning rates that `harness choose` says to try next."""
+    page = Open(
+        chromium, decided / "analysis" / "report.html", viewport={"width": 375, "height": 800}
+    ).page
+    page.eval_on_selector_all(
+        "p", "all => all.forEach(p => p.textContent = `(key=${Array(40).fill('0.001')})`)"
+    )
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    page.close()
+
+
 @pytest.mark.parametrize("width", [1280, 375])
 def test_small_multiples_fit_their_place(chromium, decided, width):
     report = Open(
