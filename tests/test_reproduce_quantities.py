@@ -15,7 +15,7 @@ from harness.data.synthetic import Cue, TwoGaussians
 from harness.errors import UserError
 from harness.record.schema import Columns
 from harness.reproduce import gaussians
-from harness.reproduce.computed import correlations, scored
+from harness.reproduce.computed import correlations, row_scores, scored
 from harness.reproduce.quantities import MEASURES, Rows
 
 NOISY = Cue(
@@ -203,3 +203,20 @@ def test_correlations_by_group(tmp_path):
     given = {"by": ["g"], "pairs": {"xy": ["x", "y"]}, "where": "loss = focal"}
     few = correlations(tmp_path, Rows(table), **given)
     assert few["num_runs"].to_list() == [3, 3]
+
+
+def test_row_scores_are_means_over_the_runs_that_tested_a_row(tmp_path):
+    numbers = np.arange(400)
+    labels, logits = NOISY.load().labels, np.linspace(-4, 4, 400).astype(np.float32)
+    rows = predicted(NOISY, numbers, logits)  # two runs that score alike
+    rows = Rows(rows.table.with_columns(arm=pl.lit("x")), rows.runs)
+    found = row_scores(tmp_path, rows, by=["arm"], score="accuracy")
+    assert found["row"].to_list() == numbers.tolist() and set(found["num_runs"]) == {2}
+    np.testing.assert_array_equal(found["value"], (logits >= 0) == (labels == 1))
+    p = expit(logits.astype(float))
+    references = {"log_loss": sklearn_metrics.log_loss, "brier": sklearn_metrics.brier_score_loss}
+    for score, mean in references.items():
+        found = row_scores(tmp_path, rows, by=["arm"], score=score)
+        assert found["value"].mean() == pytest.approx(mean(labels, p))
+    with pytest.raises(UserError, match="row_scores.score: one of accuracy, .*, got 'auroc'"):
+        row_scores(tmp_path, rows, by=["arm"], score="auroc")

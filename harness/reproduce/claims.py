@@ -23,7 +23,7 @@ from harness.metrics.names import parse
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]*$")]
 Words = Annotated[str, MinLen(1)]
 Value = str | int | float | bool | None
-Test = Literal["exact", "repeats", "draws", "share", "datasets"]
+Test = Literal["exact", "repeats", "rows", "draws", "share", "datasets"]
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -86,6 +86,9 @@ class Claim:
     - `exact`: nothing is left to chance; every unit must lie in the region, or the machinery or
       the theory is broken. Such a claim is an anchor.
     - `repeats`: repeated splits of one data set; t with Nadeau and Bengio's correction.
+    - `rows`: rows of one data set, each with its mean over the runs that it was a test row of
+      (the table `row_scores`); Student's t. It is conditional on the models that were trained: about
+      new rows for these, not about what other rows would have trained.
     - `draws`: data drawn afresh for each unit; Student's t.
     - `share`: `of` is 0 or 1 and `than` a number; exact binomial.
     - `datasets`: data sets; Wilcoxon's signed-rank test. Those made from the same rows are one.

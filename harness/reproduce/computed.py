@@ -150,6 +150,37 @@ def scored(
     return pl.DataFrame(found)
 
 
+_ROW_SCORES: dict[str, Callable[[NDArray[np.float64], NDArray[np.int8]], NDArray[np.float64]]] = {
+    "accuracy": lambda logits, labels: ((logits >= 0) == (labels == 1)).astype(np.float64),
+    "log_loss": lambda logits, labels: np.logaddexp(0, logits) - labels * logits,
+    "brier": lambda logits, labels: (expit(logits) - labels) ** 2,
+}
+
+
+def row_scores(
+    folder: Path, rows: Rows, *, by: list[str], score: str, where: str = ""
+) -> pl.DataFrame:
+    """Each row of a data set with its mean score over the runs that it was a test row of.
+
+    ``score`` is `accuracy` (of the decision at .5), `log_loss` or `brier`. Rows (by..., row: its
+    number in the data set, value, num_runs), runs of equal ``by`` counted as one; rows that no
+    split tested on are not there.
+    """
+    if score not in _ROW_SCORES:
+        raise UserError(f"row_scores.score: one of {', '.join(_ROW_SCORES)}, got {score!r}")
+    runs = rows_where(rows.table, where)
+    keys = runs.select("run_id", *by)
+    scored_rows = [
+        pl.DataFrame({"row": numbers, "value": _ROW_SCORES[score](logits, labels)}).with_columns(
+            run_id=pl.lit(run)
+        )
+        for run, numbers, logits, labels in test_rows(Rows(runs, rows.runs))
+    ]
+    joined = pl.concat(scored_rows).join(keys, on="run_id")
+    grouped = joined.group_by(*by, "row").agg(pl.col("value").mean(), num_runs=pl.len())
+    return grouped.sort(*by, "row")
+
+
 TABLES: dict[str, Table] = {
     "loss_curves": loss_curves,
     "precision": precision,
@@ -157,4 +188,5 @@ TABLES: dict[str, Table] = {
     "rejections": rejections,
     "correlations": correlations,
     "scored": scored,
+    "row_scores": row_scores,
 }

@@ -34,6 +34,7 @@ Word = Literal["supported", "refuted", "undecided", "not judged"]
 _UNITS = {
     "exact": "rows",
     "repeats": "splits",
+    "rows": "rows",
     "draws": "data draws",
     "share": "trials",
     "datasets": "data sets",
@@ -284,6 +285,7 @@ def _binomial(pairs: Pairs) -> _Evidence:
 
 _EVIDENCE: dict[str, Callable[[Pairs], _Evidence]] = {
     "repeats": _t,
+    "rows": _t,
     "draws": _t,
     "share": _binomial,
     "datasets": _signed_rank,
