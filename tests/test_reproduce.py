@@ -313,6 +313,10 @@ def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
 def test_thousands_of_runs_are_not_listed_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "MOST_RUNS", 5)
     monkeypatch.setattr(results, "MOST_FINGERPRINTS", 0)
+    earlier = tmp_path / "results" / "made"
+    earlier.mkdir(parents=True)
+    for name in ("runs.csv", "renamed.svg"):  # of other runs than the verdicts are
+        (earlier / name).write_text("old")
     done = fabricated(tmp_path, of_losses(), {"bce": 0.0, "focal": 2.0}, monkeypatch)
     assert {path.name for path in done.folder.iterdir()} == {
         "README.md", "verdicts.json", "provenance.json",

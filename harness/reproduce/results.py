@@ -53,7 +53,11 @@ class Made:
 
 
 def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: Made) -> list[str]:
-    """Writes all files of one experiment; returns what differs from what lay there before."""
+    """Writes all files of one experiment; returns what differs from what lay there before.
+
+    Figures and tables that lay there and that it does not have are taken away: they are of other
+    runs than its verdicts.
+    """
     experiment = observed.experiment
     folder.mkdir(parents=True, exist_ok=True)
     table = _as_data(observed, verdicts, made.size)
@@ -64,12 +68,13 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     if moved:
         provenance["moved"] = moved
         provenance["moved_from"] = {k: source.get(k) for k in ("versions", "numerics", "finished")}
-    pictures = {f"{figure.name}.svg": svg(observed, figure) for figure in experiment.figures}
-    for name, picture in pictures.items():
-        write_whole(folder / name, picture)
     listed = {n: f for n, f in observed.tables.items() if n != RUNS or f.height <= MOST_RUNS}
-    for name, frame in listed.items():
-        write_whole(folder / f"{name}.csv", _csv(observed, name, frame))
+    shown = {f"{figure.name}.svg": svg(observed, figure) for figure in experiment.figures}
+    shown |= {f"{name}.csv": _csv(observed, name, frame) for name, frame in listed.items()}
+    for name, content in shown.items():
+        write_whole(folder / name, content)
+    for left in {*folder.glob("*.svg"), *folder.glob("*.csv")} - {folder / name for name in shown}:
+        left.unlink()
     write_whole(folder / VERDICTS, _json(table))
     write_whole(folder / "README.md", _page(observed, verdicts, provenance).encode())
     write_whole(folder / PROVENANCE, _json(provenance))
