@@ -93,8 +93,9 @@ def _share(
         finally:
             handed_out.close()
             # Of units without an answer, as where the user stops the sweep.
-            for unit in waiting.values():
-                recorder.took([run for run in unit if run.key in stored_results(unit, columns)])
+            left = [run for unit in waiting.values() for run in unit]
+            stored = stored_results(left, columns)
+            recorder.took([run for run in left if run.key in stored])
 
 
 def _taken(
