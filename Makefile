@@ -22,8 +22,8 @@ slow: $(VENV)/ready $(VENV)/docs  ## the long proofs
 browser: $(VENV)/ready  ## the report in Chromium: every control, the explorer's numbers, axe-core
 	$(BIN)/pytest -m browser tests/test_browser.py
 
-engines: $(ENGINES)/ready  ## Ray, and submitit's stand-in for Slurm, in an environment of their own; Python up to 3.13
-	$(ENGINES)/bin/pytest -m engines tests/test_engines.py
+engines: $(ENGINES)/ready  ## Ray, and stand-ins for Slurm, S3 and GCS, in an environment of their own; Python up to 3.13
+	$(ENGINES)/bin/pytest -m engines tests/test_engines.py tests/test_clusters.py
 
 soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds, and a sweep killed at 50 moments
 	SOAK=20000 $(BIN)/pytest -s -m slow tests/test_soak.py \
@@ -96,8 +96,9 @@ LOCKED := uv pip compile --universal --python-version 3.11 --fork-strategy requi
 
 lock:  ## renew the lock files; needs uv
 	$(LOCKED) pyproject.toml --extra dev --output-file requirements.lock
-	$(LOCKED) pyproject.toml --extra dev --extra ray --extra slurm \
-	  --constraint requirements.lock --output-file requirements-engines.lock
+	sed '/^python-dateutil/,/[^\\]$$/d' requirements.lock | $(LOCKED) pyproject.toml \
+	  --extra dev --extra ray --extra slurm --extra remote --group engines \
+	  --constraint /dev/stdin --output-file requirements-engines.lock  # botocore has an older one
 	$(LOCKED) --resolution lowest-direct pyproject.toml --group smoke --output-file requirements-lowest.lock
 	$(LOCKED) --group docs --constraint requirements.lock --output-file docs/requirements.lock
 	$(LOCKED) --group audit --output-file requirements-audit.lock

@@ -69,8 +69,8 @@ ALLOWED = {
     },
     "overrides": {"errors", "files", "config", "plugins", "project"},
     "engines": {
-        "errors", "files", "devices", "config", "data", "identity", "overrides", "record", "run",
-        "sweep",
+        "errors", "files", "devices", "config", "checkpoints", "data", "identity", "overrides",
+        "record", "run", "sweep",
     },
     "interface": {
         "errors", "engines", "overrides", "devices", "config", "checkpoints", "data", "losses",
@@ -95,6 +95,7 @@ HOLDERS = {
     "joblib": set(),
     "ray": {"engines"},
     "submitit": {"engines"},
+    "fsspec": {"engines"},
 }
 
 

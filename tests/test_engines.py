@@ -25,7 +25,7 @@ from harness.record import store
 from harness.record.wandb_form import is_of_a_sweep
 from harness.record.wandb_read import read_log
 from harness.sweep import compiled, engine
-from harness.sweep.engine import Result, run_sweep
+from harness.sweep.engine import Result, run_sweep, stored_results
 from harness.sweep.recorder import Recorder
 from tests.conftest import TINY
 from tests.runs import config, runs_of
@@ -182,6 +182,25 @@ def test_processes_that_are_stopped_have_stored_what_had_finished(tmp_path, monk
     assert not any(one.error for one in train(long, tmp_path, Processes(workers=2)))
     stored = set(store.stored(tmp_path / "default"))
     assert len(stored) == len(long) and logged(tmp_path / "default").keys() == stored
+
+
+def test_a_sweep_that_is_stopped_looks_once_for_what_workers_stored(tmp_path, monkeypatch):
+    """Not once for each of its runs, which made the end of a large sweep a matter of hours."""
+    looks = []
+
+    def stopped(texts, engine, folder):
+        raise KeyboardInterrupt
+        yield
+
+    def looked(runs, columns):
+        looks.append(len(runs))
+        return stored_results(runs, columns)
+
+    monkeypatch.setattr(sharing, "_run", stopped)
+    monkeypatch.setattr(sharing, "stored_results", looked)
+    with pytest.raises(KeyboardInterrupt):
+        train(sweep(), tmp_path, Processes(workers=2))
+    assert looks == [NUM_SEEDS, NUM_SEEDS]  # as it begins, and as it ends
 
 
 def test_work_whose_workers_are_always_lost_says_what_the_last_one_said(tmp_path, monkeypatch):

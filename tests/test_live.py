@@ -17,7 +17,7 @@ from harness.record import live
 from harness.record.mirror import Mirror, Patience
 from harness.record.wandb_access import Labels
 from harness.record.wandb_read import read_log
-from harness.sweep.recorder import Recorder
+from harness.sweep.recorder import Part, Recorder
 from tests.conftest import TINY
 from tests.runs import config, runs_of
 from tests.wandb_client import DEAD
@@ -174,7 +174,7 @@ def test_labels_that_runs_differ_in_are_not_the_sweep_s() -> None:
 
     Recorder(both).show(runs_of(*both), {}, Shown())  # type: ignore[arg-type]
     Recorder(both[:1]).show(runs_of(*both[:1]), {}, Shown())  # type: ignore[arg-type]
-    Recorder(both, is_part=True).show(runs_of(*both), {}, Shown())  # type: ignore[arg-type]
+    Recorder(both, part=Part([])).show(runs_of(*both), {}, Shown())  # type: ignore[arg-type]
     assert [(one.group, one.tags) for one in told] == [("g", ()), ("g", ("s0",))]
 
 

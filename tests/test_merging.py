@@ -19,7 +19,7 @@ from harness.record.schema import Record
 from harness.record.tables import tables
 from harness.sweep import merging
 from harness.sweep.merging import merge
-from harness.sweep.recorder import Recorder
+from harness.sweep.recorder import Part, Recorder
 from harness.sweep.removal import remove
 from tests.fabricated import Sweep, fabricate
 from tests.runs import config, runs_of
@@ -257,7 +257,7 @@ def test_who_asks_again_for_logs_reads_new_shards_alone(folder, monkeypatch):
 
 def test_a_sweep_merges_what_it_finds_and_what_it_leaves(folder, whole):
     one = replace(config(), root=str(folder.parent), name=folder.name)
-    Recorder([one], is_part=True).finish()  # a worker leaves it to who shares out the work
+    Recorder([one], part=Part([])).finish()  # a worker leaves it to who shares out the work
     assert len(names(folder)) == NUM_SHARDS
     recorder = Recorder([one])
     assert len(names(folder)) == 1

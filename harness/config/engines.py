@@ -59,7 +59,9 @@ class Ray:
     """A Ray cluster: the one at ``address``, or one of ``workers`` started here for the sweep.
 
     ``workers`` also says into how many shares a sweep is cut. ``retries`` are of work whose worker
-    or node was lost.
+    or node was lost. Where workers do not see the sweep's folder they send their shards to
+    ``shards``, an address of fsspec's such as s3://bucket/folder, from which they are moved into
+    the store; each root has an address of its own.
     """
 
     name: Literal["ray"] = "ray"
@@ -68,6 +70,7 @@ class Ray:
     cpus: Cores = 1
     gpus: Annotated[float, Ge(0), Le(64)] = 0.0
     retries: Retries = 3
+    shards: Word | None = None
 
 
 ENGINES = (Local, Processes, Submitit, Ray)

@@ -1,14 +1,16 @@
 """A sweep by its engine: what is missing is cut into units and handed out, its answers gathered."""
 
 from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from harness import devices
-from harness.config import Config
+from harness.config import Config, folder_of
 from harness.config.engines import Local, Processes, Ray, Submitit
 from harness.data.in_memory import Memory
 from harness.engines import processes
+from harness.engines.parcels import Parcels, Unsent
 from harness.engines.units import Unit, answered, units
 from harness.errors import UserError
 from harness.record.live import session
@@ -30,24 +32,56 @@ def train(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
 
     Raises:
       UserError: as `run_sweep`; or jobs name several engines, or one cannot be had or has no use of
-        data in this process' memory.
+        data in this process' memory; or an address of shards cannot be used.
     """
     engine = _engine(configs)
     if isinstance(engine, Local):
         return here.run_sweep(configs, progress=progress)
     recorder = Recorder(configs)
     columns = objective_columns(configs)
+    parcels = _parcels(configs, engine)
     with timed("identify"):
         runs = plan.resolved(configs)
         recorder.plan(runs)
-        results = stored_results(runs, columns)
-        missing = [run for run in runs if run.key not in results]
-    with session() as shown:
-        recorder.show(runs, results, shown)
-        if missing:
-            _share(missing, engine, columns, results, recorder, progress)
+    results: dict[Key, Result] = {}
+    with closing(_missing(runs, columns, results, parcels)) as missing, session() as shown:
+        for part in missing:
+            recorder.show(runs, results, shown)
+            if part:
+                _share(part, engine, parcels, columns, results, recorder, progress)
     recorder.finish()
     return [results[run.key] for run in runs]
+
+
+def _parcels(configs: Sequence[Config], engine: Any) -> Parcels | None:
+    """Where workers send their shards; None where they write to the sweep's folder. What was sent
+    to a sweep that was killed is fetched."""
+    if not isinstance(engine, Ray) or engine.shards is None:
+        return None
+    if len(roots := sorted({config.root for config in configs})) > 1:
+        raise UserError(
+            f"engine.shards={engine.shards}: root is {' and '.join(roots)}: give one root to all "
+            "jobs whose shards are sent to one address"
+        )
+    parcels = Parcels(engine.shards)
+    parcels.check()
+    parcels.fetch({folder_of(config) for config in configs}, set())
+    return parcels
+
+
+def _missing(
+    runs: Sequence[Run],
+    columns: Sequence[str],
+    results: dict[Key, Result],
+    parcels: Parcels | None,
+) -> Generator[list[Run]]:
+    """What is to be trained; what is stored is added to ``results``."""
+    if parcels:  # workers cannot claim in a folder that they do not see
+        yield from here.claimed(runs, columns, results)
+        return
+    with timed("identify"):
+        results |= stored_results(runs, columns)
+    yield [run for run in runs if run.key not in results]
 
 
 def _engine(configs: Sequence[Config]) -> Any:
@@ -67,12 +101,34 @@ def _engine(configs: Sequence[Config]) -> Any:
 def _share(
     runs: Sequence[Run],
     engine: Any,
+    parcels: Parcels | None,
     columns: list[str],
     results: dict[Key, Result],
     recorder: Recorder,
     progress: Progress,
 ) -> None:
-    """Has workers train and store ``runs``, and adds what became of each to ``results``."""
+    """Has workers train and store ``runs``, and adds what became of each to ``results``.
+
+    What was trained and has not arrived is as lost as a worker: it is tried as often.
+    """
+    for _ in range(engine.retries + 1):
+        _hand_out(runs, engine, parcels, columns, results, recorder, progress)
+        runs = [run for run in runs if isinstance(results[run.key].error, Unsent)]
+        if not runs:
+            return
+
+
+def _hand_out(
+    runs: Sequence[Run],
+    engine: Any,
+    parcels: Parcels | None,
+    columns: list[str],
+    results: dict[Key, Result],
+    recorder: Recorder,
+    progress: Progress,
+) -> None:
+    awaited = {run.key for run in runs}
+    folders = {run.folder for run in runs}
     with timed("identify"):
         by_job = isinstance(engine, Submitit)
         number = engine.workers * (1 if by_job else SHARES)
@@ -80,7 +136,13 @@ def _share(
             enumerate(units(runs, number=number, most=len(runs) if by_job else MOST_RUNS))
         )
         texts = [
-            Unit.of(unit, devices=_devices(engine), recorder=recorder, columns=columns).text()
+            Unit.of(
+                unit,
+                devices=_devices(engine),
+                recorder=recorder,
+                columns=columns,
+                shards=parcels.address if parcels else None,
+            ).text()
             for unit in waiting.values()
         ]
     handed_out = _run(texts, engine, runs[0].folder)
@@ -88,19 +150,37 @@ def _share(
         try:
             for place, text in handed_out:
                 unit = waiting.pop(place)
-                results |= _taken(unit, text, columns, recorder)
+                found = {run.key: one for run, one in zip(unit, answered(unit, text), strict=True)}
+                if parcels:
+                    parcels.fetch(folders, awaited)
+                    found |= _not_arrived(found, awaited, parcels)
+                results |= _taken(unit, found, columns, recorder)
                 advance(len(unit))
         finally:
             handed_out.close()
+            if parcels and waiting:
+                with suppress(Unsent):  # it stays there
+                    parcels.fetch(folders, awaited)
             # Of units without an answer, as where the user stops the sweep.
-            for unit in waiting.values():
-                recorder.took([run for run in unit if run.key in stored_results(unit, columns)])
+            left = [run for unit in waiting.values() for run in unit]
+            stored = stored_results(left, columns)
+            recorder.took([run for run in left if run.key in stored])
+
+
+def _not_arrived(
+    found: dict[Key, Result], awaited: set[Key], parcels: Parcels
+) -> dict[Key, Result]:
+    lost = Unsent(f"engine.shards={parcels.address}: what a worker sent there has not arrived")
+    return {
+        key: Result(one.run_id, error=lost)
+        for key, one in found.items()
+        if key in awaited and not one.error
+    }
 
 
 def _taken(
-    unit: Sequence[Run], text: str, columns: Sequence[str], recorder: Recorder
+    unit: Sequence[Run], found: dict[Key, Result], columns: Sequence[str], recorder: Recorder
 ) -> dict[Key, Result]:
-    found = {run.key: one for run, one in zip(unit, answered(unit, text), strict=True)}
     if any(one.error for one in found.values()):  # what a worker stored before it was lost
         found |= stored_results([run for run in unit if found[run.key].error], columns)
     recorder.took([run for run in unit if not found[run.key].error])

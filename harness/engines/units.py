@@ -9,6 +9,7 @@ from math import ceil
 from typing import Any
 
 from harness.config import dump
+from harness.engines.parcels import Unsent
 from harness.errors import UserError
 from harness.run import Run
 from harness.sweep import plan
@@ -43,6 +44,7 @@ class Unit:
       run_ids: by which the worker tells that its runs are those that are meant.
       configs: as plain values.
       columns: the `objective_columns` of the whole sweep.
+      shards: the address to which they are sent; None where the worker sees the sweep's folder.
     """
 
     folder: str
@@ -51,10 +53,17 @@ class Unit:
     run_ids: list[str]
     configs: list[dict[str, Any]]
     columns: list[str]
+    shards: str | None
 
     @classmethod
     def of(
-        cls, runs: Sequence[Run], *, devices: int, recorder: Recorder, columns: list[str]
+        cls,
+        runs: Sequence[Run],
+        *,
+        devices: int,
+        recorder: Recorder,
+        columns: list[str],
+        shards: str | None = None,
     ) -> "Unit":
         """``recorder``: of the sweep."""
         return cls(
@@ -64,6 +73,7 @@ class Unit:
             run_ids=[run.run_id for run in runs],
             configs=[dump(recorder.recorded(run.config)) for run in runs],
             columns=columns,
+            shards=shards,
         )
 
     def text(self) -> str:
@@ -78,16 +88,17 @@ def answer(results: Iterable[Result]) -> str:
 
 
 def refusal(error: Exception | str) -> str:
-    """That nothing became of a unit's runs, and why."""
-    return json.dumps({"refused": str(error)})
+    """That nothing became of a unit's runs, and why; of `Unsent`, that it is to be done again."""
+    kind = "unsent" if isinstance(error, Unsent) else "refused"
+    return json.dumps({kind: str(error)})
 
 
 def answered(runs: Sequence[Run], text: str) -> Iterator[Result]:
     """What `answer` or `refusal` says of a unit's runs."""
     said = json.loads(text)
-    if "refused" in said:
-        for run in runs:
-            yield Result(run.run_id, error=UserError(said["refused"]))
-        return
+    for kind, error in (("refused", UserError), ("unsent", Unsent)):
+        if kind in said:
+            yield from (Result(run.run_id, error=error(said[kind])) for run in runs)
+            return
     for one in said["results"]:
         yield Result(**{**one, "error": one["error"] and UserError(one["error"])})

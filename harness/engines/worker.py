@@ -10,8 +10,10 @@ import queue
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from harness import devices
@@ -20,7 +22,7 @@ from harness.files import cache_dir
 
 
 def work(text: str) -> str:
-    """Trains a `Unit`, given as text, and stores it in the sweep's folder.
+    """Trains a `Unit`, given as text, and stores it in the sweep's folder, or sends it there.
 
     Stopped by a KeyboardInterrupt or the like, it stores what has finished.
 
@@ -54,15 +56,31 @@ def _settle(number: int, flags: str) -> None:
 def _trained(unit: Any) -> Any:
     from rich.console import Console
 
+    from harness.config import folder_of
     from harness.overrides.jobs import parsed
     from harness.sweep import plan
     from harness.sweep.engine import run_sweep
     from harness.sweep.progress import Progress
+    from harness.sweep.recorder import Part
 
-    os.chdir(unit.folder)
+    if unit.shards is None or os.path.isdir(unit.folder):  # another machine has it for its paths
+        os.chdir(unit.folder)
     configs = parsed(unit.configs)
     _check_same([run.run_id for run in plan.resolved(configs)], unit.run_ids)
-    return run_sweep(configs, progress=Progress(Console(quiet=True)), part_of=unit.columns)
+    quiet = Progress(Console(quiet=True))
+    if unit.shards is None:
+        return run_sweep(configs, progress=quiet, part=Part(unit.columns))
+
+    from harness.engines.parcels import Parcels
+
+    parcels = Parcels(unit.shards)
+    with tempfile.TemporaryDirectory(prefix="bce-harness-") as own:
+        placed = [replace(config, root=own) for config in configs]
+        part = Part(unit.columns, root=configs[0].root, stored=parcels.send)
+        results = run_sweep(placed, progress=quiet, part=part)
+        for folder in {folder_of(config) for config in placed}:
+            parcels.send(folder)  # what was found in data since the last shard
+    return results
 
 
 def _check_same(found: list[str], meant: list[str]) -> None:

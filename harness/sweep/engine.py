@@ -6,9 +6,9 @@ next program compiles while this one trains.
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from itertools import chain, zip_longest
@@ -34,7 +34,7 @@ from harness.sweep.claims import Claims
 from harness.sweep.failures import caught, is_out_of_memory
 from harness.sweep.plan import Batch
 from harness.sweep.progress import Progress
-from harness.sweep.recorder import Recorder
+from harness.sweep.recorder import Part, Recorder
 from harness.sweep.timings import timed
 from harness.training import Lane, Outcome, Program
 from harness.watching import scored
@@ -76,11 +76,11 @@ _one_trains = threading.Lock()  # two batches at once would need the memory of t
 
 
 def run_sweep(
-    configs: Sequence[Config], *, progress: Progress, part_of: Sequence[str] | None = None
+    configs: Sequence[Config], *, progress: Progress, part: Part | None = None
 ) -> list[Result]:
     """Trains every run that is not stored yet and returns one result a config, in order.
 
-    ``part_of``: where they are a worker's part of a sweep, the `objective_columns` of that sweep.
+    ``part``: what is to be known where they are a worker's part of a sweep.
 
     A job whose data cannot give what it asks, or that a library refuses, fails alone, with its
     `UserError` in its result. A program that cannot be compiled or trained fails its jobs.
@@ -88,30 +88,45 @@ def run_sweep(
     Raises:
       UserError: as `plan.resolved` does, before anything is trained.
     """
-    recorder = Recorder(configs, is_part=part_of is not None)
+    recorder = Recorder(configs, part=part)
     with timed("identify"):
         runs = plan.resolved(configs)
         recorder.plan(runs)
-    columns = objective_columns(configs) if part_of is None else part_of
+    columns = objective_columns(configs) if part is None else part.columns
     results: dict[Key, Result] = {}
+    with closing(claimed(runs, columns, results)) as claims, session() as shown:
+        for free in claims:
+            recorder.show(runs, results, shown)
+            if free:
+                _train_all(free, columns, results, recorder, progress)
+    recorder.finish()
+    return [results[run.key] for run in runs]
+
+
+def claimed(
+    runs: Sequence[Run], columns: Sequence[str], results: dict[Key, Result]
+) -> Generator[list[Run]]:
+    """Those of ``runs`` to be trained now, claimed until the next are asked for; ends when each has
+    a result.
+
+    What is stored, by then or by other sweeps meanwhile, is added to ``results``; what became of
+    those yielded is to be.
+    """
     waited = False
-    with Claims() as claims, session() as shown:
+    with Claims() as claims:
         while left := [run for run in runs if run.key not in results]:
             with timed("identify"), claims.deciding(left):
                 results |= stored_results(left, columns)
                 left = [run for run in left if run.key not in results]
                 free = claims.take(left)
-            recorder.show(runs, results, shown)
+            yield free
             if free:
-                _train_all(free, columns, results, recorder, progress)
                 claims.release()
             elif left:
                 if not waited:
                     say(f"another sweep is training {len(left):,} of these runs: waiting for it")
                     waited = True
                 claims.wait(left)
-    recorder.finish()
-    return [results[run.key] for run in runs]
 
 
 def objective_columns(configs: Sequence[Config]) -> list[str]:

@@ -3,8 +3,8 @@
 import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import checkpoints
@@ -36,17 +36,30 @@ SECONDS_PER_SHARD = 20.0
 _patience = Patience()
 
 
-class Recorder:
-    """The only writer of a sweep in this process.
+@dataclass(frozen=True)
+class Part:
+    """A worker's part of a sweep: it writes shards, and whoever handed out the work does the rest,
+    the mirror and what the folder is to have.
 
-    A worker's ``is_part`` of a sweep: it writes shards, and whoever handed out the work does the
-    rest, the mirror and what the folder is to have.
+    Attributes:
+      columns: the `objective_columns` of the whole sweep.
+      root: the sweep's, which is recorded, where a worker writes to one of its own.
+      stored: called with a sweep folder as a shard has been written in it.
     """
 
-    def __init__(self, configs: Iterable[Config], *, is_part: bool = False):
+    columns: Sequence[str]
+    root: str | None = None
+    stored: Callable[[Path], None] | None = None
+
+
+class Recorder:
+    """The only writer of a sweep in this process."""
+
+    def __init__(self, configs: Iterable[Config], *, part: Part | None = None):
         """For runs of ``configs``; raises `UserError` where W&B's settings make no sense."""
         configs = list(configs)
-        self._is_part = is_part
+        self._part = part
+        is_part = part is not None
         for folder in {folder_of(config) for config in configs}:
             check_folder(
                 folder, what=f"cannot store runs in {folder}", remedy="change root or name"
@@ -67,13 +80,13 @@ class Recorder:
     def plan(self, runs: Iterable[Run]) -> None:
         """Says in each folder, as its first shard is written, how many runs it is to have once
         ``runs`` are trained."""
-        for run in () if self._is_part else runs:
+        for run in () if self._part else runs:
             self._planned[run.folder].add(run.run_id)
 
     def show(self, runs: Sequence[Run], results: Mapping[Key, Became], shown: Session) -> None:
         """Shows the sweep of ``runs`` on W&B from now on, as ``results`` fills."""
         by_folder = defaultdict(list)
-        for run in () if self._is_part else runs:
+        for run in () if self._part else runs:
             by_folder[run.folder].append(run.key)
         for folder, keys in by_folder.items():
             mirrors = [one for one in self._mirrors.values() if one.folder == folder]
@@ -85,7 +98,7 @@ class Recorder:
     def recorded(self, config: Config) -> Config:
         """As it is recorded: without a mirror also where WANDB_MODE says so, since what is owed to
         W&B follows from the store."""
-        if self._is_part or self._mirrors[_mirror_key(config)].mode != "disabled":
+        if self._part or self._mirrors[_mirror_key(config)].mode != "disabled":
             return config
         return replace(config, wandb=replace(config.wandb, mode="disabled"))
 
@@ -116,7 +129,8 @@ class Recorder:
         ``model`` is kept beside it.
         """
         settings = {**record.config["wandb"], "mode": self.recorded(config).wandb.mode}
-        record = replace(record, config={**record.config, "wandb": settings})
+        own = {"root": self._part.root} if self._part and self._part.root is not None else {}
+        record = replace(record, config={**record.config, "wandb": settings, **own})
         folder, mirrored = _mirror_key(config)
         self._waiting[folder].append((record, mirrored))
         if model is not None:
@@ -148,10 +162,12 @@ class Recorder:
                     checkpoints.save(folder, run_id, **model.files())
                 self._write_plan(folder)
                 store.write_shard(folder, tables([record for record, _ in waiting]))
+            if self._part and self._part.stored:
+                self._part.stored(folder)
             del self._waiting[folder], self._models[folder]
             with timed("mirror"):
                 by_settings = defaultdict(list)
-                for record, settings in () if self._is_part else waiting:
+                for record, settings in () if self._part else waiting:
                     run = mirror_run(record, with_charts=settings.charts)
                     by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
