@@ -28,7 +28,9 @@ def intervals(*, logits, statistics, **given):
 def resampled(logits, labels, num_resamples, seed):
     """The ranking of all resamples, in one chunk."""
     (drawn,) = resampling._drawn(labels, num_resamples, seed)
-    return resampling._Groups.of(logits).ranking(drawn, labels)
+    groupings = resampling._groupings({"": logits})
+    ((_, ranking),) = resampling._rankings(groupings, {"": logits}, drawn, labels)
+    return ranking
 
 
 def decided(ranking):
@@ -41,7 +43,8 @@ def test_each_resample_is_scored_as_if_its_rows_stood_alone(decimals):
     logits, labels = rows(60, decimals=decimals)
     ranking = resampled(logits, labels, 5, seed=3)
     for i in range(5):
-        positives, negatives = ranking.group_positives[i], ranking.group_negatives[i]
+        positives = ranking.group_positives[i].astype(int)
+        negatives = ranking.group_negatives[i].astype(int)
         written = {
             "logits": np.repeat(ranking.logits[0], positives + negatives)[None],
             "labels": np.concatenate(
@@ -55,8 +58,9 @@ def test_each_resample_is_scored_as_if_its_rows_stood_alone(decimals):
             assert values[0] == decided(ranking)[name][i]
 
 
-def test_resampled_scores_match_scores_of_the_written_out_rows():
-    logits, labels = rows(60)
+@pytest.mark.parametrize("decimals", [8, 0])
+def test_resampled_scores_match_scores_of_the_written_out_rows(decimals):
+    logits, labels = rows(60, decimals=decimals)
     ranking = resampled(logits, labels, 4, seed=3)
     original = line_of(rank_rows(logits=[logits], labels=[labels], valid=[labels >= 0]))
     measured = probability_metrics(
@@ -66,15 +70,33 @@ def test_resampled_scores_match_scores_of_the_written_out_rows():
         ranking, max_fpr=0.1, alerts=0.05, min_precision=0.9, min_recall=0.9
     )
     for i in range(4):
-        sizes = ranking.group_positives[i] + ranking.group_negatives[i]
+        positives = ranking.group_positives[i].astype(int)
+        sizes = positives + ranking.group_negatives[i].astype(int)
         written = np.repeat(ranking.logits[0], sizes)[None]
-        of = [
-            [1] * p + [0] * (n - p) for p, n in zip(ranking.group_positives[i], sizes, strict=True)
-        ]
+        of = [[1] * p + [0] * (n - p) for p, n in zip(positives, sizes, strict=True)]
         targets = np.concatenate(of)[None].astype(int)
         alone = score_metrics(logits=written, labels=targets, valid=targets >= 0)
         for name, values in alone.items():
             np.testing.assert_allclose(measured[name][i], values[0], 1e-7, 1e-9, err_msg=name)
+
+
+def test_versions_that_share_an_order_are_measured_as_if_alone():
+    """A map of the scores, one with ties, the same ones in another scale, and one backwards."""
+    logits, labels = rows(60)
+    versions = {"raw": logits, "tied": np.round(logits), "platt": 2 * logits, "back": -logits}
+    groupings = resampling._groupings(versions)
+    assert groupings["platt"] is groupings["raw"] is not groupings["tied"]
+    assert groupings["tied"].order is groupings["raw"].order
+
+    def measured(ranking):
+        given = {"num_bins": 15, "line": False, "decompose": True}
+        return probability_metrics(ranking, **given) | {"auroc": auroc(ranking)} | decided(ranking)
+
+    given = {"labels": labels, "num_resamples": 100, "level": 0.9}
+    statistics = dict.fromkeys(versions, measured)
+    together = resampling.intervals(logits=versions, statistics=statistics, **given)
+    for version, scores in versions.items():
+        assert together[version] == intervals(logits=scores, statistics=measured, **given)
 
 
 def test_the_prevalence_stands_still():

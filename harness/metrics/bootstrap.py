@@ -1,17 +1,17 @@
 """Intervals of test metrics: how far they would move with other rows of the same kinds."""
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from harness.metrics.ranked_rows import Array, Counts, Ranking
+from harness.metrics.ranked_rows import Array, Bins, Ranking
 
-# Values held at once, so that memory does not grow with rows times resamples.
-_CHUNK = 1_000_000
+# Values of an array at once: so many stay in a core's cache from one step to the next.
+_CHUNK = 100_000
 
 Name = TypeVar("Name", bound=Hashable)
 Statistic = TypeVar("Statistic", bound=Hashable)
@@ -52,22 +52,23 @@ def intervals(
         Hesterberg, What teachers should know about the bootstrap (2015), on expanded percentiles.
     """
     tail = _tail(level, min(int((labels == label).sum()) for label in (0, 1)))
-    groups = {version: _Groups.of(scores) for version, scores in logits.items()}
-    parts: dict[Name, dict[Statistic, list[Array]]] = {version: {} for version in logits}
+    groupings = _groupings(logits)
+    parts: dict[Name, list[Mapping[Statistic, Array]]] = {version: [] for version in logits}
     for drawn in _drawn(labels, num_resamples, seed):
-        for version, of_version in groups.items():
-            for name, values in statistics[version](of_version.ranking(drawn, labels)).items():
-                parts[version].setdefault(name, []).append(values)
+        for version, ranking in _rankings(groupings, logits, drawn, labels):
+            parts[version].append(statistics[version](ranking))
     return {version: _ends(found, tail) for version, found in parts.items()}
 
 
-def _ends(parts: Mapping[Statistic, list[Array]], tail: float) -> dict[Statistic, Interval]:
+def _ends(parts: Sequence[Mapping[Statistic, Array]], tail: float) -> dict[Statistic, Interval]:
+    """Of chunks of resamples, which name the same statistics in the same order."""
+    names = parts[0]
     if np.isnan(tail):
-        return dict.fromkeys(parts, (tail, tail))
-    values = np.array([np.concatenate(chunks) for chunks in parts.values()])
+        return dict.fromkeys(names, (tail, tail))
+    values = np.concatenate([np.array(list(chunk.values())) for chunk in parts], axis=1)
     with np.errstate(invalid="ignore"):  # infinite slopes have no distance
         low, high = np.quantile(values, [tail, 1 - tail], axis=1)
-    return dict(zip(parts, zip(low.tolist(), high.tolist(), strict=True), strict=True))
+    return dict(zip(names, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
 def _tail(level: float, size: int) -> float:
@@ -82,14 +83,14 @@ def _tail(level: float, size: int) -> float:
     return float(ndtr(np.sqrt(size / (size - 1)) * stdtrit(size - 1, (1 - level) / 2)))
 
 
-def _drawn(labels: NDArray, num_resamples: int, seed: int) -> Iterator[Counts]:
+def _drawn(labels: NDArray, num_resamples: int, seed: int) -> Iterator[Array]:
     """Chunks of (resamples, n): how often each row was drawn; of each label as often as it has
     rows. A stream of random numbers a label, so that how many are held at once changes nothing."""
     streams = [np.random.default_rng([seed, label]) for label in (0, 1)]
     size = max(1, _CHUNK // len(labels))
     for first in range(0, num_resamples, size):
         num = min(size, num_resamples - first)
-        counts = np.zeros((num, len(labels)), dtype=np.int64)
+        counts = np.zeros((num, len(labels)))
         for label, stream in enumerate(streams):
             rows = np.flatnonzero(labels == label)
             at = stream.integers(0, max(1, len(rows)), size=(num, len(rows)))
@@ -99,34 +100,120 @@ def _drawn(labels: NDArray, num_resamples: int, seed: int) -> Iterator[Counts]:
         yield counts
 
 
-@dataclass(frozen=True)
-class _Groups:
-    """Rows by descending logit: their order, where each group of equal logits starts, its logit."""
+@dataclass(frozen=True, eq=False)
+class _Grouping:
+    """An order of rows by descending logit, and where in it each group of equal logits ends."""
 
     order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    logits: Array
+    ends: NDArray[np.int64]
 
     @classmethod
-    def of(cls, logits: Array) -> "_Groups":
-        order = np.argsort(-logits, kind="stable")
+    def of(cls, logits: Array, order: NDArray[np.int64]) -> "_Grouping":
         descending = logits[order]
-        starts = np.flatnonzero(np.append(True, descending[1:] != descending[:-1]))
-        return cls(order, starts, descending[starts])
+        return cls(order, np.flatnonzero(np.append(descending[1:] != descending[:-1], True)))
 
-    def ranking(self, drawn: Counts, labels: NDArray) -> Ranking:
-        """One column a group, none of them padding; some groups have no row."""
-        sorted_counts, positive = drawn[:, self.order], labels[self.order] == 1
-        positives = np.add.reduceat(sorted_counts * positive, self.starts, axis=1)
-        negatives = np.add.reduceat(sorted_counts * ~positive, self.starts, axis=1)
-        return Ranking(
-            logits=self.logits[None],
-            is_end=np.ones((1, len(self.logits)), dtype=bool),
-            true_positives=np.cumsum(positives, axis=1),
-            false_positives=np.cumsum(negatives, axis=1),
-            group_positives=positives,
-            group_negatives=negatives,
-            num_positives=positives.sum(axis=1),
-            num_negatives=negatives.sum(axis=1),
-            usable=np.ones(len(drawn), dtype=bool),
+    def ranking(self, positives: NDArray, negatives: NDArray) -> "_Resamples":
+        """Of running counts along the order, (resamples, n): a column a group, none of them
+        padding. Some groups have no row."""
+        if len(self.ends) < len(self.order):
+            positives, negatives = positives[:, self.ends], negatives[:, self.ends]
+        return _Resamples(
+            logits=np.zeros((1, len(self.ends))),
+            is_end=np.ones((1, len(self.ends)), dtype=bool),
+            true_positives=positives,
+            false_positives=negatives,
+            group_positives=np.diff(positives, axis=1, prepend=0),
+            group_negatives=np.diff(negatives, axis=1, prepend=0),
+            num_positives=positives[:, -1],
+            num_negatives=negatives[:, -1],
+            usable=np.ones(len(positives), dtype=bool),
         )
+
+
+def _groupings(logits: Mapping[Name, Array]) -> dict[Name, _Grouping]:
+    """Of each version of the scores. Most are maps of one another that keep the order, and often
+    its ties: those share a grouping, or the order at least."""
+    groupings: dict[Name, _Grouping] = {}
+    for version, scores in logits.items():
+        orders = (known.order for known in groupings.values())
+        order = next((one for one in orders if (np.diff(scores[one]) <= 0).all()), None)
+        if order is None:
+            order = np.argsort(-scores, kind="stable")
+        found = _Grouping.of(scores, order)
+        same = (
+            known
+            for known in groupings.values()
+            if known.order is order and np.array_equal(known.ends, found.ends)
+        )
+        groupings[version] = next(same, found)
+    return groupings
+
+
+def _rankings(
+    groupings: Mapping[Name, _Grouping], logits: Mapping[Name, Array], drawn: Array, labels: NDArray
+) -> Iterator[tuple[Name, "_Resamples"]]:
+    """The resamples of each version; whatever depends on the grouping alone is done once."""
+    running: dict[int, tuple[NDArray, NDArray]] = {}
+    ranked: dict[_Grouping, _Resamples] = {}
+    for version, grouping in groupings.items():
+        if grouping not in ranked:
+            order = grouping.order
+            if id(order) not in running:
+                counts, positive = drawn[:, order], labels[order] == 1
+                running[id(order)] = (
+                    np.cumsum(counts * positive, axis=1),
+                    np.cumsum(counts * ~positive, axis=1),
+                )
+            ranked[grouping] = grouping.ranking(*running[id(order)])
+        scores = logits[version][grouping.order[grouping.ends]]
+        yield version, replace(ranked[grouping], logits=scores[None])
+
+
+@dataclass(frozen=True)
+class _Resamples(Ranking):
+    """Resamples of one run's rows: counts are float64, which holds them exactly.
+
+    Sums are those of `einsum`, whose order depends on the number of groups alone.
+
+    Attributes:
+        binned: by number of bins: kept, as versions of the scores that have a grouping in common
+            have their bins in common.
+    """
+
+    binned: dict[int, Bins] = field(default_factory=dict)
+
+    def total(self, terms: Array) -> Array:
+        return np.einsum("rg->r", terms)
+
+    def weighed(self, of_positives: Array, of_negatives: Array) -> Array:
+        return np.einsum("rg,g->r", self.group_positives, of_positives[0]) + np.einsum(
+            "rg,g->r", self.group_negatives, of_negatives[0]
+        )
+
+    def bins(self, num_bins: int) -> Bins:
+        if num_bins not in self.binned:
+            self.binned[num_bins] = self._in_bins(num_bins)
+        return self.binned[num_bins]
+
+    def _in_bins(self, num_bins: int) -> Bins:
+        """Each bin is a stretch of groups: their sums are those of stretches."""
+        num_runs, width = self.group_positives.shape
+        above = self.true_positives + self.false_positives
+        doubled_ranks = 2 * above - (self.group_positives + self.group_negatives)
+        # Ranks of later resamples are raised over those before, so that one search finds all.
+        num_rows = int(self.num_rows[0])  # each label is drawn as often as it has rows
+        raised = (2 * num_rows + 1) * np.arange(num_runs)[:, None]
+        least = -(-2 * num_rows * np.arange(num_bins) // num_bins)
+        first = np.searchsorted((doubled_ranks + raised).ravel(), (least + raised).ravel())
+        # A bin may be empty, which `reduceat` has no name for.
+        is_empty = (np.append(first[1:], num_runs * width) == first).reshape(num_runs, num_bins)
+
+        def sums(values: NDArray) -> Array:
+            flat = values.ravel()
+            if first[-1] == len(flat):  # an empty last bin starts behind the last group
+                flat = np.append(flat, 0.0)
+            found = np.add.reduceat(flat, first).reshape(num_runs, num_bins)
+            return np.where(is_empty, 0.0, found)
+
+        sizes = self.group_positives + self.group_negatives
+        return Bins(sums(sizes), sums(self.group_positives), sums)

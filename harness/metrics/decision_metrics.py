@@ -1,6 +1,7 @@
 """Metrics of decisions: what becomes of the rows at or above a threshold."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,6 +78,30 @@ def decide(ranking: Ranking, threshold_logits: ArrayLike) -> Confusion:
     )
 
 
+def decide_all(ranking: Ranking, threshold_logits: Sequence[ArrayLike]) -> Confusion:
+    """`decide` at several thresholds: (thresholds x runs,), the runs of each after one another."""
+    if ranking.shares_logits and not any(map(np.ndim, threshold_logits)):
+        return _decide_shared(ranking, np.asarray(threshold_logits, dtype=np.float64)[:, None])
+    decided = [decide(ranking, cuts) for cuts in threshold_logits]
+    names = (field.name for field in fields(Confusion))
+    return Confusion(*(np.concatenate([getattr(one, k) for one in decided]) for k in names))
+
+
+def _decide_shared(ranking: Ranking, thresholds: Array) -> Confusion:
+    """Of runs that share their logits: a cut (cuts, 1) takes the same groups of all."""
+    num_taken = (ranking.logits >= thresholds).sum(axis=1)
+    none, last = num_taken[:, None] == 0, np.maximum(num_taken - 1, 0)
+    tp = np.where(none, 0, ranking.true_positives.T[last])
+    fp = np.where(none, 0, ranking.false_positives.T[last])
+    return Confusion(
+        tp=tp.ravel(),
+        fp=fp.ravel(),
+        fn=(ranking.num_positives - tp).ravel(),
+        tn=(ranking.num_negatives - fp).ravel(),
+        defined=(ranking.usable & ~np.isnan(thresholds)).ravel(),
+    )
+
+
 def decision_metrics(confusion: Confusion, *, beta: float, costs: Costs) -> dict[str, Array]:
     """`threshold_metrics` of rows already decided upon."""
     tp, fp, fn, tn = confusion.tp, confusion.fp, confusion.fn, confusion.tn
@@ -109,7 +134,7 @@ def decision_metrics(confusion: Confusion, *, beta: float, costs: Costs) -> dict
     return {name: np.where(confusion.defined, value, np.nan) for name, value in values.items()}
 
 
-def net_benefit(confusion: Confusion, *, probability: float) -> Array:
+def net_benefit(confusion: Confusion, *, probability: float | Array) -> Array:
     """TP/n - FP/n x t / (1 - t): what deciding at probability t is worth, in true positives.
 
     Whoever cuts at t holds a missed positive to be (1 - t) / t times as bad as a false alarm.

@@ -10,7 +10,7 @@ the rows it survived), or no valid row at all.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from math import log
 from typing import Literal
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from harness.metrics.bootstrap import intervals
 from harness.metrics.calibration import CALIBRATORS, Fitted
-from harness.metrics.decision_metrics import decide, decision_metrics, net_benefit
+from harness.metrics.decision_metrics import decide_all, decision_metrics, net_benefit
 from harness.metrics.names import ENDS, MetricName, threshold_fact
 from harness.metrics.probability_metrics import Line, line_of, probability_metrics
 from harness.metrics.ranked_rows import Array, Ranking, rank_rows
@@ -29,6 +29,8 @@ from harness.metrics.settings import Evaluation
 from harness.metrics.thresholds import choose_threshold_from_ranking
 
 Part = Literal["validation", "test"]
+At = tuple[str, str]
+"""A metric and the rule of its threshold, empty without one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,10 @@ def _measured(
     for version, scores, rows in _versions(scored, ranking, chosen):
         thresholds = stated if version else raw
         measure = partial(_values, part=part, version=version, evaluation=evaluation)
-        metrics |= {str(name): value for name, value in measure(scores, thresholds).items()}
+        metrics |= {
+            str(MetricName(metric, part, version, rule)): value
+            for (metric, rule), value in measure(scores, thresholds).items()
+        }
         if part == "test" and evaluation.bootstrap:
             resampled[version] = _Resampled(scores, rows(), thresholds, measure)
     metrics |= {str(name): value for name, value in _intervals(scored, resampled, evaluation)}
@@ -151,9 +156,9 @@ class _Resampled:
     scores: Ranking
     rows: Array
     thresholds: Mapping[str, ArrayLike]
-    measure: Callable[..., dict[MetricName, Array]]
+    measure: Callable[..., dict[At, Array]]
 
-    def of(self, run: int) -> Callable[[Ranking], dict[MetricName, Array]]:
+    def of(self, run: int) -> Callable[[Ranking], dict[At, Array]]:
         """What measures resamples of a run, at the run's own cuts."""
         cuts = {
             rule: values if np.ndim(values) == 0 else np.asarray(values)[run]
@@ -180,7 +185,7 @@ def _intervals(
     scored: Scored, resampled: Mapping[str, _Resampled], evaluation: Evaluation
 ) -> Iterator[tuple[MetricName, Array]]:
     """Bootstrap intervals of all versions, run by run; NaN where there is no model."""
-    columns: dict[MetricName, Array] = {}
+    columns: dict[tuple[str, At], Array] = {}
     num_runs = len(scored.logits)
     for run in range(num_runs):
         versions = {name: of for name, of in resampled.items() if of.scores.usable[run]}
@@ -197,11 +202,14 @@ def _intervals(
             num_resamples=evaluation.bootstrap,
             level=evaluation.bootstrap_level,
         )
-        for name, interval in (item for of in found.values() for item in of.items()):
-            for end, value in zip(ENDS, interval, strict=True):
-                column = columns.setdefault(replace(name, end=end), np.full(num_runs, np.nan))
-                column[run] = value
-    yield from columns.items()
+        for version, of_version in found.items():
+            for at, interval in of_version.items():
+                if (version, at) not in columns:
+                    columns[version, at] = np.full((num_runs, len(ENDS)), np.nan)
+                columns[version, at][run] = interval
+    for (version, (metric, rule)), column in columns.items():
+        for end, values in zip(ENDS, column.T, strict=True):
+            yield MetricName(metric, "test", version, rule, end), values
 
 
 def _values(
@@ -212,9 +220,8 @@ def _values(
     version: str,
     evaluation: Evaluation,
     original: Line | None = None,
-) -> dict[MetricName, Array]:
+) -> dict[At, Array]:
     """All metrics of one version of the scores of a part; ``original`` as in `calibration_line`."""
-    named = partial(MetricName, split=part, version=version)
     plain = probability_metrics(
         ranking,
         num_bins=evaluation.ece_bins,
@@ -230,23 +237,30 @@ def _values(
             min_precision=evaluation.min_precision,
             min_recall=evaluation.min_recall,
         )
-    values = {named(metric): value for metric, value in plain.items()}
-    for rule, decided in decisions(ranking, thresholds, evaluation):
-        values |= {named(metric, rule=rule): value for metric, value in decided.items()}
-    return values
+    values = {(metric, ""): value for metric, value in plain.items()}
+    return values | decisions(ranking, thresholds, evaluation)
 
 
 def decisions(
     ranking: Ranking, thresholds: Mapping[str, ArrayLike], evaluation: Evaluation
-) -> Iterator[tuple[str, dict[str, Array]]]:
+) -> dict[At, Array]:
     """The metrics of decisions at each of ``thresholds``, logits by rule."""
+    if not thresholds:
+        return {}
     stated = {"0.5": 0.5, **evaluation.stated}
-    for rule, cuts in thresholds.items():
-        confusion = decide(ranking, cuts)
-        decided = decision_metrics(confusion, beta=evaluation.beta, costs=evaluation.costs)
-        if rule in stated:
-            decided["net_benefit"] = net_benefit(confusion, probability=stated[rule])
-        yield rule, decided
+    # All in one: of few runs, a call costs more than its arithmetic.
+    confusion = decide_all(ranking, list(thresholds.values()))
+    together = decision_metrics(confusion, beta=evaluation.beta, costs=evaluation.costs)
+    probabilities = [stated.get(rule, np.nan) for rule in thresholds]
+    together["net_benefit"] = net_benefit(
+        confusion, probability=np.repeat(probabilities, ranking.num_runs)
+    )
+    return {
+        (metric, rule): of_rule
+        for metric, values in together.items()
+        for rule, of_rule in zip(thresholds, values.reshape(len(thresholds), -1), strict=True)
+        if metric != "net_benefit" or rule in stated
+    }
 
 
 def _logit(probability: float) -> float:

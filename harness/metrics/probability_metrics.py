@@ -4,7 +4,6 @@ All take a `Ranking` and give (runs,) values. With z a logit, p = sigmoid(z), n 
 which a share pi is positive.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -115,9 +114,8 @@ def _skill(score: Array, of_constant: Array) -> Array:
 def calibration_errors(ranking: Ranking, probs: Probs, *, num_bins: int) -> dict[str, Array]:
     """Expected calibration error of P(y=1), with equal-mass bins: as it is, and debiased.
 
-    A row goes to bin floor(num_bins x r / n), r its rank from the highest logit, counted at the
-    row's middle (1/2, 3/2, ...); rows with equal logits share their mean rank, hence a bin, so
-    that bins hold n / num_bins rows up to rounding and ties. With n_b rows in bin b, of mean
+    The bins are those of `Ranking.bins`: rows with equal logits share one, so that bins hold
+    n / num_bins rows up to rounding and ties. With n_b rows in bin b, of mean
     probability p_b and positive share y_b:
 
     - `ece`: sum of n_b/n |p_b - y_b|. Biased upwards: a perfect model shows about the sum of
@@ -132,9 +130,9 @@ def calibration_errors(ranking: Ranking, probs: Probs, *, num_bins: int) -> dict
         resolution of probability forecasts (2012), for the debiased sum of squares.
     """
     sizes = ranking.group_positives + ranking.group_negatives
-    per_bin = _binning(ranking, sizes, num_bins)
-    n, positives = per_bin(sizes), per_bin(ranking.group_positives)
-    gaps = per_bin(sizes * probs.probs) - positives
+    bins = ranking.bins(num_bins)
+    n, positives = bins.rows, bins.positives
+    gaps = bins.sums(sizes * probs.probs) - positives
     num_rows = np.maximum(ranking.num_rows, 1)
     several = np.maximum(n, 1)
     chance = positives * (n - positives) / (several * np.maximum(n - 1, 1))
@@ -145,29 +143,13 @@ def calibration_errors(ranking: Ranking, probs: Probs, *, num_bins: int) -> dict
     }
 
 
-def _binning(ranking: Ranking, sizes: NDArray, num_bins: int) -> Callable[[NDArray], Array]:
-    """A function that sums (runs, width) values by bin. `bincount` adds in the order of rows."""
-    num_runs = len(sizes)
-    doubled_ranks = 2 * (ranking.true_positives + ranking.false_positives) - sizes
-    bins = doubled_ranks * num_bins // (2 * np.maximum(ranking.num_rows, 1)[:, None])
-    bins = np.minimum(bins, num_bins - 1)  # only reached off the ends, where sizes are 0
-    bins += num_bins * np.arange(num_runs)[:, None]
-
-    def per_bin(values: NDArray) -> Array:
-        sums = np.bincount(bins.ravel(), weights=values.ravel(), minlength=num_runs * num_bins)
-        return sums.reshape(num_runs, num_bins).astype(np.float64)
-
-    return per_bin
-
-
 def _over_bins(terms: Array) -> Array:
     """Left to right, so that neither the number of runs nor their layout can matter."""
     return np.cumsum(terms, axis=1)[:, -1]
 
 
 def mean_over_rows(ranking: Ranking, *, of_positives: Array, of_negatives: Array) -> Array:
-    summed = ranking.group_positives * of_positives + ranking.group_negatives * of_negatives
-    return ranking.total(summed) / ranking.num_rows
+    return ranking.weighed(of_positives, of_negatives) / ranking.num_rows
 
 
 def label_entropy(ranking: Ranking) -> Array:
@@ -205,20 +187,10 @@ def decompositions(ranking: Ranking, scores: dict[str, Array]) -> dict[str, Arra
         Dimitriadis, Gneiting and Jordan, Stable reliability diagrams for probabilistic
         classifiers (2021).
     """
-    best = _recalibrated(ranking)
+    log_loss, brier = (_best_of_resamples if ranking.shares_logits else _best)(ranking)
     parts = {
-        "log_loss": (
-            ranking.total(
-                -xlogy(ranking.group_positives, best) - xlog1py(ranking.group_negatives, -best)
-            ),
-            label_entropy(ranking),
-        ),
-        "brier": (
-            ranking.total(
-                ranking.group_positives * (1 - best) ** 2 + ranking.group_negatives * best**2
-            ),
-            label_variance(ranking),
-        ),
+        "log_loss": (log_loss, label_entropy(ranking)),
+        "brier": (brier, label_variance(ranking)),
     }
     values: dict[str, Array] = {}
     for name, (summed, uncertainty) in parts.items():
@@ -243,6 +215,44 @@ def isotonic_fit(ranking: Ranking, run: int) -> tuple[Array, Array]:
     weights = np.maximum(sizes, 1e-9)
     logits = ranking.logits[0 if ranking.shares_logits else run, ends]
     return logits, isotonic_regression(positives / weights, weights=weights).x
+
+
+def _best(ranking: Ranking) -> tuple[Array, Array]:
+    """(runs,) sums of log loss and of Brier under each run's best isotonic shares."""
+    best = _recalibrated(ranking)
+    return (
+        ranking.total(
+            -xlogy(ranking.group_positives, best) - xlog1py(ranking.group_negatives, -best)
+        ),
+        ranking.total(
+            ranking.group_positives * (1 - best) ** 2 + ranking.group_negatives * best**2
+        ),
+    )
+
+
+def _best_of_resamples(ranking: Ranking) -> tuple[Array, Array]:
+    """`_best` of runs that share their logits: all fitted in one, which costs one call.
+
+    Each run's shares, in [0, 1], are set 2 below those before, so that no block of equal shares
+    can reach from one run into the next. Rows are then counted block by block.
+    """
+    from scipy.optimize import isotonic_regression
+
+    num_runs, width = ranking.group_positives.shape
+    positives, negatives = ranking.group_positives, ranking.group_negatives
+    weights = np.maximum(positives + negatives, 1e-9)  # as in `isotonic_fit`
+    lowered = positives / weights
+    lowered -= 2 * np.arange(num_runs)[:, None]
+    fitted = isotonic_regression(lowered.ravel(), weights=weights.ravel(), increasing=False)
+    blocks = fitted.blocks[:-1]
+    ones, zeros, weight = (
+        np.add.reduceat(values.ravel(), blocks) for values in (positives, negatives, weights)
+    )
+    share = ones / weight
+    first = np.searchsorted(blocks, width * np.arange(num_runs))
+    log_loss = -xlogy(ones, share) - xlog1py(zeros, -share)
+    brier = ones * (1 - share) ** 2 + zeros * share**2
+    return np.add.reduceat(log_loss, first), np.add.reduceat(brier, first)
 
 
 def _recalibrated(ranking: Ranking) -> Array:
@@ -289,7 +299,7 @@ def calibration_line(ranking: Ranking, original: Line | None = None) -> dict[str
     slope = np.full(ranking.num_runs, np.nan)
     both = _has_both(ranking)
     if both.any():
-        chosen = ranking.of(both)
+        chosen = ranking if both.all() else ranking.of(both)
         if original is None:
             intercept[both] = fit_intercept(groups_of(chosen))
         else:
@@ -314,7 +324,7 @@ def _slope(ranking: Ranking, original: Line | None) -> Array:
         centred, _, spread = standardised(groups.logits, groups)
         slope[mixed] = fit_logistic(groups, [centred])[:, 1] / spread
     else:
-        shared = shared_groups_of(ranking.of(mixed))
+        shared = shared_groups_of(ranking if mixed.all() else ranking.of(mixed))
         centred = (shared.logits - original.mean) / original.spread
         fitted = fit_logistic(shared, [centred], start=original.coefficients)
         slope[mixed] = fitted[:, 1] / original.spread

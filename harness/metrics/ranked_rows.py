@@ -9,7 +9,8 @@ counts are summed as integers, and floats by `Ranking.total`. `ndarray.sum` will
 pairwise, in an order that depends on the width of the padded array.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 
 import numpy as np
@@ -73,6 +74,28 @@ class Ranking:
         within = stretches[:-1] if stretches[-1] == terms.size else stretches
         return np.add.reduceat(np.ascontiguousarray(terms).ravel(), within)[::2]
 
+    def weighed(self, of_positives: Array, of_negatives: Array) -> Array:
+        """(runs,) sums over rows of what each label's count at a group: (runs, width) both."""
+        return self.total(self.group_positives * of_positives + self.group_negatives * of_negatives)
+
+    def bins(self, num_bins: int) -> "Bins":
+        """Rows by rank from the highest logit, in bins of as many rows as can be: group g lies in
+        bin floor(num_bins x r / n), with r the mean of its rows' ranks 1/2, 3/2, ..."""
+        sizes = self.group_positives + self.group_negatives
+        doubled_ranks = 2 * (self.true_positives + self.false_positives) - sizes
+        bins = doubled_ranks * num_bins // (2 * np.maximum(self.num_rows, 1)[:, None])
+        bins = np.minimum(bins, num_bins - 1)  # only reached off the ends, where sizes are 0
+        bins += num_bins * np.arange(self.num_runs)[:, None]
+
+        def sums(values: NDArray) -> Array:
+            # In the order of rows.
+            found = np.bincount(
+                bins.ravel(), weights=values.ravel(), minlength=self.num_runs * num_bins
+            )
+            return found.reshape(self.num_runs, num_bins).astype(np.float64)
+
+        return Bins(sums(sizes), sums(self.group_positives), sums)
+
     def mapped(self, logits: Array) -> "Ranking":
         """The same rows under non-decreasing maps of their logits, without sorting again.
 
@@ -107,12 +130,22 @@ class Ranking:
     def of(self, runs: NDArray) -> "Ranking":
         """Some runs of the batch, by position or mask."""
         shared = ("logits", "is_end") if self.shares_logits else ()
-        return Ranking(
-            **{
-                name: values if name in shared else values[runs]
-                for name, values in vars(self).items()
-            }
-        )
+        own = {field.name: getattr(self, field.name) for field in fields(Ranking)}
+        return Ranking(**{k: v if k in shared else v[runs] for k, v in own.items()})
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The rows of each run in bins of neighbouring ranks.
+
+    Attributes:
+        rows, positives: (runs, bins), how many lie in each.
+        sums: (runs, width) values of groups to their sums, (runs, bins).
+    """
+
+    rows: Array
+    positives: Array
+    sums: Callable[[NDArray], Array]
 
 
 def rank_rows(*, logits: ArrayLike, labels: ArrayLike, valid: ArrayLike) -> Ranking:

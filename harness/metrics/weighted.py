@@ -264,11 +264,11 @@ def _intervals(
     if usable:
         rarer = min(effective_rows(rows.weights[rows.labels == label]) for label in (0, 1))
         tail = bootstrap._tail(evaluation.bootstrap_level, int(rarer))
-        parts: dict[MetricName, list[Array]] = {}
+        parts: list[dict[MetricName, Array]] = []
         for drawn in bootstrap._drawn(rows.labels, evaluation.bootstrap, 0):
+            parts.append({})
             for own, measure in usable.values():
-                for name, values in measure(own.ranked(drawn)).items():
-                    parts.setdefault(name, []).append(values)
+                parts[-1] |= measure(own.ranked(drawn))
         found |= bootstrap._ends(parts, tail)
     for name, interval in found.items():
         for end, value in zip(ENDS, interval, strict=True):
@@ -299,8 +299,8 @@ def _values(
     unmeasured = UNMEASURED if not version else UNMEASURED[:1]
     plain |= {name: np.full(ranking.num_runs, np.nan) for name in unmeasured}
     values = {named(metric): v for metric, v in ranking.where_usable(plain).items()}  # type: ignore[arg-type]
-    for rule, decided in decisions(ranking, thresholds, evaluation):
-        values |= {named(metric, rule=rule): value for metric, value in decided.items()}
+    for (metric, rule), value in decisions(ranking, thresholds, evaluation).items():
+        values[named(metric, rule=rule)] = value
     return values
 
 

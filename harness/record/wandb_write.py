@@ -59,10 +59,10 @@ def _records(run: RunLog) -> Iterator[bytes]:
     for row in _history(_rows(run), latest):
         yield record(_HISTORY, row)
     # The client counts each key's last value as summary; what is set by name wins.
-    summary = [_field(1, _item(_NESTED, key, text)) for key, text in latest.items()]
+    summary = [_item(_NESTED, key, text) for key, text in latest.items()]
     texts = _texts([_without_nan(value) for value in run.summary.values()])
     pairs = zip(run.summary, texts, strict=True)
-    summary += [_field(1, _item(_KEY, key, text)) for key, text in pairs]
+    summary += [_item(_KEY, key, text) for key, text in pairs]
     path = _field(_NESTED, "_wandb") + _field(_NESTED, "runtime")
     summary.append(_field(1, path + _field(_JSON, str(int(run.seconds)))))
     yield record(_SUMMARY, b"".join(summary))
@@ -73,7 +73,6 @@ def _records(run: RunLog) -> Iterator[bytes]:
 # The numbers of fields in `wandb_internal.proto`: of a record, and of one value in any of them.
 _HISTORY, _SUMMARY, _RUN, _EXIT, _HEADER = 2, 3, 17, 18, 21
 _KEY, _NESTED, _JSON = 1, 2, 16
-_VALUE = b"\x82\x01"  # what comes before a value's length
 
 
 def _run_record(run: RunLog) -> bytes:
@@ -94,7 +93,7 @@ def _run_record(run: RunLog) -> bytes:
     telemetry = _field(3, _whole(4, 1))  # that it was offline
     telemetry += _field(4, platform.python_version()) + _field(5, _version())
     fields: dict[int, Sequence[str | bytes]] = {
-        4: [b"".join(_field(1, one) for one in config)],
+        4: [b"".join(config)],
         10: run.tags,
         17: [start],
         19: [telemetry],
@@ -105,21 +104,13 @@ def _run_record(run: RunLog) -> bytes:
 
 def _history(rows: Iterable[Row], latest: dict[str, str]) -> Iterator[bytes]:
     """The rows' records, and each key's last value that is not null in `latest`."""
-    known: Sequence[str] = ()
-    starts: list[bytes] = []
     for keys, texts in rows:
-        if keys != known:
-            known, starts = keys, [_key(_NESTED, key) + _VALUE for key in keys]
-        pairs = zip(keys, texts, strict=True)
+        pairs = list(zip(keys, texts, strict=True))
         if "null" in texts:
             latest.update(pair for pair in pairs if pair[1] != "null")
         else:
             latest.update(pairs)
-        # As `_field(1, _item(_NESTED, key, text))` each, without the calls: there are thousands.
-        row: list[bytes] = []
-        for start, text in zip(starts, texts, strict=True):
-            size = _VARINTS[len(text)]  # JSON is ASCII
-            row += (b"\n", _VARINTS[len(start) + len(size) + len(text)], start, size, text.encode())
+        row = [_before(_NESTED, key, len(text)) + text.encode() for key, text in pairs]
         row.append(_field(2, _whole(1, int(texts[keys.index(STEP)]))))
         yield b"".join(row)
 
@@ -140,13 +131,15 @@ def _whole(number: int, value: int) -> bytes:
 
 
 def _item(kind: int, key: str, text: str) -> bytes:
-    """One value: its key, and its JSON."""
-    return _key(kind, key) + _field(_JSON, text)
+    """One value among others: its key, and its JSON, which is ASCII."""
+    return _before(kind, key, len(text)) + text.encode()
 
 
-@lru_cache(maxsize=4096)
-def _key(kind: int, key: str) -> bytes:
-    return _field(kind, key)
+@lru_cache(maxsize=2**16)
+def _before(kind: int, key: str, size: int) -> bytes:
+    """All of a value but its JSON. Runs share keys, and a key's texts most of their lengths."""
+    start = _field(kind, key) + _VARINTS[_JSON << 3 | 2] + _VARINTS[size]
+    return _VARINTS[1 << 3 | 2] + _VARINTS[len(start) + size] + start
 
 
 class _Varints(dict[int, bytes]):
@@ -188,6 +181,8 @@ def _texts(column: Sequence[Any] | np.ndarray) -> list[str]:
     """Each value's JSON; one call for all numbers, whose JSON holds no comma of its own."""
     values = column.tolist() if isinstance(column, np.ndarray) else list(column)
     is_plain = [type(value) in _PLAIN for value in values]
+    if values and all(is_plain):
+        return _text(values)[1:-1].split(", ")
     numbers = iter(_text(list(compress(values, is_plain)))[1:-1].split(", "))
     return [
         next(numbers) if plain else _text(value)
