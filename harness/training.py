@@ -23,6 +23,7 @@ from harness import models
 from harness.losses import POINTWISE, Family, PackedLoss, mean_loss, mean_loss_and_gradient
 from harness.models import Inputs, Model
 from harness.optimizers import Optimizer, PlateauRule, PlateauState, plateau_start, plateau_update
+from harness.threefry import THREEFRY
 
 # Rows evaluated at once: bounds the activations of a large test part.
 EVALUATION_CHUNK = 2048
@@ -327,7 +328,7 @@ def _initial_network(lane: Lane, program: Program) -> models.Network:
     net = models.network(
         program.model,
         program.inputs,
-        jax.random.wrap_key_data(lane.init_key),
+        jax.random.wrap_key_data(lane.init_key, impl=THREEFRY),
         head_bias=lane.head_bias,
         head_scale=lane.head_scale,
     )

@@ -27,6 +27,7 @@ ALLOWED = {
     "keys": set(),
     "layout": set(),
     "memory": {"errors"},
+    "threefry": set(),
     "devices": {"errors", "files"},
     "losses": {"errors"},
     "signatures": {"errors"},
@@ -39,7 +40,7 @@ ALLOWED = {
     "optimizers": {"errors", "exact", "signatures"},
     "metrics": set(),
     "data": {"errors", "exact", "files", "layout", "memory", "signatures"},
-    "training": {"losses", "models", "optimizers"},
+    "training": {"losses", "models", "optimizers", "threefry"},
     "testing": {
         "errors", "layout", "losses", "models", "optimizers", "metrics", "data", "plugins",
     },

@@ -3,15 +3,23 @@
 import os
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
+import psutil
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
+from rich.console import Console
 
-from harness.sweep import compiled, lanes
+from harness.sweep import compiled, engine, lanes
+from harness.sweep.progress import Progress
 from tests.runs import config, prepared, train_together
 from tests.test_architecture import reached
 
@@ -45,7 +53,10 @@ def test_a_kept_program_is_not_traced_again_and_gives_the_same_bits(folder, monk
     (fresh,) = train_together(RUN)
     assert len(list(folder.iterdir())) == 1
     monkeypatch.setattr(lanes.Trainer, "_lowered", lambda self: unasked())
+    (place,) = folder.iterdir()
+    os.utime(place, (0, 0))
     (kept,) = train_together(RUN)
+    assert place.stat().st_mtime > 0  # the last to go
     for one, other in zip(jax.tree.leaves(fresh), jax.tree.leaves(kept), strict=True):
         assert np.asarray(one).tobytes() == np.asarray(other).tobytes()
     with pytest.raises(AssertionError, match="traced"):
@@ -112,6 +123,50 @@ def test_what_is_traced_is_all_that_training_imports():
         assert no_arithmetic or any(f"{inner}.".startswith(f"{one}.") for one in counted), module
 
 
+@pytest.mark.parametrize(
+    ("cores", "free", "number"), [(16, 64, 4), (2, 64, 2), (16, 3, 3), (1, 64, 1), (16, 0, 1)]
+)
+def test_programs_compile_side_by_side_as_cores_and_memory_allow(cores, free, number, monkeypatch):
+    memory = SimpleNamespace(available=free * 2**30)
+    monkeypatch.setattr(compiled, "available_cores", lambda: cores)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    assert compiled.at_once() == number
+
+
+def test_so_many_programs_compile_at_once_and_no_more(tmp_path, monkeypatch):
+    together, running, most = threading.Barrier(2, timeout=60), [], []
+
+    def refused(program):
+        running.append(program)
+        together.wait()  # where it was alone, this would break
+        most.append(len(running))
+        time.sleep(0.05)
+        running.remove(program)
+        raise RuntimeError("compiled beside another")
+
+    monkeypatch.setattr(compiled, "at_once", lambda: 2)
+    monkeypatch.setattr(engine, "_compile", refused)
+    logistic = config(model={"name": "logistic"}, root=str(tmp_path))
+    programs = [
+        replace(logistic, training=replace(logistic.training, num_epochs=number))
+        for number in (2, 3, 4, 5)
+    ]
+    results = engine.run_sweep(programs, progress=Progress(Console(quiet=True)))
+    assert all("compiled beside another" in str(one.error) for one in results)
+    assert len(most) == 4 and max(most) == 2
+
+
+def test_what_another_thread_found_is_no_hit_here():
+    """Else a program compiled beside one that JAX's cache has would not be kept."""
+    before = compiled._hits_here()
+    hit = partial(jax.monitoring.record_event, "/jax/compilation_cache/cache_hits")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hit).result()
+    assert compiled._hits_here() == before
+    hit()
+    assert compiled._hits_here() == before + 1
+
+
 def test_the_oldest_go(folder, monkeypatch):
     monkeypatch.setattr(compiled, "MOST", 2)
     for age, name in enumerate("abc"):
@@ -139,6 +194,6 @@ def test_another_process_finds_it(tmp_path):
 
     first = train("one")
     (kept,) = (tmp_path / "cache" / "programs").iterdir()
-    written = kept.stat().st_mtime_ns
+    written = kept.read_bytes()
     assert train("two") == first
-    assert kept.stat().st_mtime_ns == written
+    assert kept.read_bytes() == written

@@ -189,6 +189,7 @@ NO_ARITHMETIC = (
     "harness.data.standardise",
     "harness.data.streams._is_replicate",
     "harness.data.streams.replicate_fields",
+    "harness.devices.available_cores",  # how many programs compile at once
     "harness.files",
     "harness.data.describe",
     "harness.identity",
@@ -199,6 +200,7 @@ NO_ARITHMETIC = (
     "harness.sweep.claims",
     "harness.sweep.compiled",
     "harness.sweep.engine",
+    "harness.sweep.lanes.data_bytes",
     "harness.sweep.lanes.free_memory",  # whether a program fits
     "harness.sweep.lanes.pair_bytes",
     "harness.sweep.lanes.program_bytes",

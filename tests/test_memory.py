@@ -89,6 +89,19 @@ def test_a_table_is_there_once_for_all_devices_and_for_its_data_set():
 
 
 @on_cpus
+def test_a_plan_counts_a_table_as_often_as_it_is_there(monkeypatch):
+    one = prepared(config(model={"name": "logistic"}))
+    program = one.run.program
+    placed = lanes.put(one.dataset, program).arrays
+    there = {place: array.nbytes for array in placed for place in held_at(array)}
+    assert lanes.data_bytes(program) == sum(there.values())
+    weighted = replace(program, has_row_weights=True)
+    assert lanes.data_bytes(weighted) == lanes.data_bytes(program) + 4 * program.sizes.rows
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")  # a memory each
+    assert lanes.data_bytes(program) == lanes.num_devices() * sum(there.values())
+
+
+@on_cpus
 def test_lanes_are_not_copied_to_devices():
     one = prepared(config(model={"name": "logistic"}))
     stacked = lanes.stacked([one.lane], one.run.program)

@@ -4,6 +4,7 @@ from itertools import product
 
 import jax
 import numpy as np
+import pytest
 from scipy.stats import norm, t
 from sklearn.model_selection import train_test_split
 
@@ -13,6 +14,7 @@ from harness.errors import UserError
 from harness.metrics import bootstrap
 from harness.padding import stack
 from harness.sweep import lanes
+from harness.threefry import THREEFRY
 from tests.runs import config, prepared
 
 
@@ -79,3 +81,27 @@ def test_a_device_of_copies_alone_takes_no_step():
         outcomes = trainer(stacked, data), trainer(stack(own, program, width=16), data)
         for one, other in zip(*map(jax.tree.leaves, outcomes), strict=True):
             assert np.asarray(one)[:number].tobytes() == np.asarray(other)[:number].tobytes()
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (57, 64), (3, 3, 1, 8)], ids=str)
+def test_parameters_are_drawn_from_jaxs_bits(shape):
+    keys = np.random.default_rng(0).integers(2**32, size=(3, 2), dtype=np.uint32)
+
+    def drawn(impl):
+        def one(data):
+            key, other = jax.random.split(jax.random.wrap_key_data(data, impl=impl))
+            bits = jax.random.bits(jax.random.fold_in(key, 5), shape)
+            return bits, jax.random.bits(other, shape, np.uint8), jax.random.normal(other, shape)
+
+        return jax.jit(jax.vmap(one))(keys)
+
+    for ours, jaxs in zip(drawn(THREEFRY), drawn("threefry2x32"), strict=True):
+        assert np.asarray(ours).tobytes() == np.asarray(jaxs).tobytes()
+
+
+def test_parameters_are_drawn_as_jax_is_set_to():
+    jax.config.update("jax_threefry_partitionable", False)
+    try:
+        test_parameters_are_drawn_from_jaxs_bits((5, 4))
+    finally:
+        jax.config.update("jax_threefry_partitionable", True)

@@ -1,12 +1,14 @@
 """The Hydra applications: `train`, `plan` and `verify` over one configuration."""
 
 import argparse
+import gc
 import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from harness import devices
@@ -93,9 +95,21 @@ def run(command: str, arguments: Sequence[str]) -> None:
 
 def _one_session() -> AbstractContextManager[Any]:
     """All batches of jobs that a search trains are one sweep to W&B."""
+    _import_uncollected()
     from harness.record.live import session
 
     return session()
+
+
+@cache
+def _import_uncollected() -> None:
+    """Imports most of what training does: a million objects which stay, and are not gone through
+    for garbage, now or later."""
+    gc.disable()
+    import harness.record.live  # noqa: F401
+
+    gc.freeze()
+    gc.enable()
 
 
 # Hydra's own flags, but for `--experimental-rerun`: it unpickles a file, which can run anything.

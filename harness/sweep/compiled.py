@@ -8,6 +8,7 @@ executable: a pickle, so a folder to trust as one trusts installed code.
 """
 
 import hashlib
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import psutil
 from jax.experimental import serialize_executable
 from jax.extend.mlir import ir
 
 import harness
+from harness.devices import available_cores
 from harness.files import whole_file
 from harness.identity import environment, own_hash
 from harness.models import param_shapes
@@ -33,13 +36,17 @@ TRACED = (
     "layout.py",
     "memory.py",
     "signatures.py",
+    "threefry.py",
     "sweep/lanes.py",
     "losses",
     "models",
     "optimizers",
 )
 
-MOST = 256  # programs kept, of some 2 MB each; the oldest go
+MOST = 256  # programs kept, of some 2 MB each; those go that were longest of no use
+# Compilations side by side, whose tracing takes turns, and the free memory that is asked for each:
+# most take a quarter of a GB.
+MOST_AT_ONCE, BYTES_FREE = 4, 2**30
 
 # Whether any is kept: not where other code stands in for what the sources say, as in tests.
 keeping = True
@@ -51,14 +58,17 @@ def compiled(program: Program, lower: Callable[[], Any], *, width: int) -> Any:
     if place is None:
         return lower().compile()
     with suppress(Exception):  # none, damaged, or not for this JAX: made anew
-        return serialize_executable.deserialize_and_load(
+        found = serialize_executable.deserialize_and_load(
             place.read_bytes(), *_trees(program), execution_devices=jax.devices()
         )
-    hits, lowered = _Hits(), lower()
+        with suppress(OSError):  # of somebody else's
+            place.touch()
+        return found
+    lowered, hits = lower(), _hits_here()
     _name(lowered, place.name)
     fresh = lowered.compile()
     # What came out of JAX's cache cannot be written out again, so where ours was lost it is traced.
-    if not hits.any():
+    if _hits_here() == hits:
         with suppress(Exception):  # a full disk, or a backend that cannot: nothing is lost
             _keep(serialize_executable.serialize(fresh)[0], place)
     return fresh
@@ -72,25 +82,32 @@ def _name(lowered: Any, name: str) -> None:
         module.operation.attributes["sym_name"] = ir.StringAttr.get(f"train_{name}")
 
 
-class _Hits:
-    """Whether anything came out of JAX's cache since this was made."""
+class _Hits(threading.local):
+    """How often this thread has found something in JAX's cache: others compile beside it."""
 
-    _count = 0
+    count = 0
 
-    def __init__(self) -> None:
-        _listen()
-        self._before = _Hits._count
 
-    def any(self) -> bool:
-        return _Hits._count > self._before
+_hits = _Hits()
+
+
+def _hits_here() -> int:
+    _listen()
+    return _hits.count
 
 
 @cache
 def _listen() -> None:
     def heard(event: str, **_: Any) -> None:
-        _Hits._count += event == "/jax/compilation_cache/cache_hits"
+        _hits.count += event == "/jax/compilation_cache/cache_hits"
 
     jax.monitoring.register_event_listener(heard)
+
+
+def at_once() -> int:
+    """How many programs may compile side by side: as cores and free memory allow."""
+    room = psutil.virtual_memory().available // BYTES_FREE
+    return max(1, min(MOST_AT_ONCE, available_cores(), room))
 
 
 def is_kept(program: Program, *, width: int) -> bool:

@@ -1,17 +1,18 @@
 """Runs a sweep on this machine: resolve, compile, train, evaluate, record.
 
 Devices train one batch of lanes while the host evaluates and records the batch before, and the
-next program compiles while this one trains.
+next programs compile while this one trains, as many side by side as memory allows.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from itertools import chain, zip_longest
+from itertools import chain
 from typing import Any
 
 import jax
@@ -183,16 +184,17 @@ def _start(
     recorder: Recorder,
 ) -> Iterator[_Started]:
     """Starts batch after batch; each is training when it is yielded."""
-    # XLA compiles and runs without Python's lock, each on a thread of its own.
-    with _worker() as compiler, _worker() as devices:
-        compiling = [compiler.submit(_compile, program) for program, _ in programs[:1]]
-        for (program, batches), following in zip_longest(programs, programs[1:]):
+    # XLA compiles and runs without Python's lock, on threads of their own.
+    ahead = compiled.at_once()
+    with _workers(ahead) as compilers, _workers(1) as devices:
+        compiling = deque(compilers.submit(_compile, program) for program, _ in programs[:ahead])
+        for number, (program, batches) in enumerate(programs):
             first = _prepared(batches[0], program, results)  # while the program compiles
-            current = compiling.pop()
+            current = compiling.popleft()
             with timed("wait for compiler"):
                 _wait_for(current, recorder)
-            if following is not None:  # one program ahead: more would fill the memory
-                compiling.append(compiler.submit(_compile, following[0]))
+            for following, _ in programs[number + ahead : number + ahead + 1]:
+                compiling.append(compilers.submit(_compile, following))
             try:
                 trainer = current.result()
             except Exception as error:
@@ -207,9 +209,9 @@ def _start(
 
 
 @contextmanager
-def _worker() -> Iterator[ThreadPoolExecutor]:
-    """A thread that is not waited for: whoever stops a sweep has its finished runs stored first."""
-    pool, stopped = ThreadPoolExecutor(1), True
+def _workers(number: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads not waited for: whoever stops a sweep has its finished runs stored first."""
+    pool, stopped = ThreadPoolExecutor(number), True
     try:
         yield pool
         stopped = False

@@ -194,9 +194,10 @@ def _memory(groups: Sequence[Group], held: int, hosts: Sequence[Host]) -> int:
     """
     if not groups:
         return held
-    first, *later = (0 if group.is_kept else group.compile_bytes for group in groups)
+    each, ahead = [0 if one.is_kept else one.compile_bytes for one in groups], compiled.at_once()
     training = max(group.memory for group in groups) + max(host.bytes for host in hosts)
-    return held + max(first, training + max(later, default=0))
+    later = sum(sorted(each[1:])[-ahead:])
+    return held + max(sum(each[:ahead]), training + later)
 
 
 def _group(
@@ -222,11 +223,10 @@ def _group(
 
 
 def _program_memory(program: Program) -> int:
-    """The lanes in training, the next ones prepared, and the data set on each device."""
-    sizes = program.sizes
-    data = 4 * sizes.rows * (sizes.features + 1)
+    """The lanes in training, the next ones prepared, and their data set."""
     order = 4 * program.num_steps * program.batch_size * lanes.lanes_per_device(program)
-    return (lanes.program_bytes(program) + 2 * order + data) * lanes.num_devices()
+    held = (lanes.program_bytes(program) + 2 * order) * lanes.num_devices()
+    return held + lanes.data_bytes(program)
 
 
 def _batch_seconds(run: Run, rate: Rate) -> float:

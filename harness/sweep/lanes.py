@@ -71,6 +71,15 @@ def program_bytes(program: Program) -> int:
     return lanes_per_device(program) * lane_bytes(program) + pair_bytes(program)
 
 
+def data_bytes(program: Program) -> int:
+    """Bytes of a data set with the room of ``program``, on all devices: those of the host share
+    one copy."""
+    sizes = program.sizes
+    columns = sizes.features + (2 if program.has_row_weights else 1)
+    copies = 1 if jax.default_backend() == "cpu" else num_devices()
+    return 4 * sizes.rows * columns * copies
+
+
 @lru_cache(maxsize=1024)
 def lanes_per_device(program: Program) -> int:
     """The width: a power of two up to `MAX_LANES`, as many as the budgets hold, at least one.

@@ -162,10 +162,10 @@ def batches(runs: Iterable[Run]) -> Iterator[tuple[Program, list[Batch]]]:
 
 def _check_memory(program: Program) -> None:
     sizes = program.sizes
-    each = lanes.program_bytes(program) + 4 * sizes.rows * (sizes.features + 1)
+    needed = lanes.program_bytes(program) * lanes.num_devices() + lanes.data_bytes(program)
     num_params = cost(program.model, program.inputs).num_params
     check_fits(
-        each * lanes.num_devices(),
+        needed,
         what=f"training {num_params:,} parameters on {sizes.rows:,} rows, {program.num_steps:,} "
         f"steps of {program.batch_size:,},",
         remedy="a smaller model, training.batch_size or training.num_epochs needs less",
