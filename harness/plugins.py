@@ -450,15 +450,23 @@ def check_traced(made: Any) -> None:
     import jax
     import numpy as np
 
-    from harness.losses import mean_loss_and_gradient, pack
+    from harness.losses import Memory, mean_loss_and_gradient, pack, remembered, step_and_gradient
 
     try:
         fitted = made().fitted(num_negatives=95, num_positives=5)
     except TypeError:  # a hyperparameter without a default, which its config gives
         return
-    number, rows = jax.ShapeDtypeStruct((), np.float32), jax.ShapeDtypeStruct((4,), np.float32)
+
+    def shaped(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, np.float32)
+
     try:
-        jax.eval_shape(mean_loss_and_gradient, pack(fitted), number, rows, rows, rows)
+        batch = (pack(fitted), shaped(), *[shaped(4)] * 3)
+        jax.eval_shape(mean_loss_and_gradient, *batch)
+        if (numbers := remembered((made,))) is not None:
+            per_row, per_run = numbers
+            memory = Memory(shaped(4, per_row), shaped(per_run))
+            jax.eval_shape(step_and_gradient, *batch, memory)
     except UserError:
         raise
     except Exception as error:

@@ -20,7 +20,16 @@ from jax import Array
 from jaxtyping import Float32, Int32, UInt32
 
 from harness import models
-from harness.losses import POINTWISE, Family, PackedLoss, mean_loss, mean_loss_and_gradient
+from harness.losses import (
+    POINTWISE,
+    Family,
+    Memory,
+    PackedLoss,
+    mean_loss,
+    mean_loss_and_gradient,
+    remembered,
+    step_and_gradient,
+)
 from harness.models import Inputs, Model
 from harness.optimizers import Optimizer, PlateauRule, PlateauState, plateau_start, plateau_update
 from harness.threefry import THREEFRY
@@ -67,6 +76,12 @@ class Program:
     @property
     def num_steps(self) -> int:
         return self.num_epochs * self.sizes.steps_per_epoch
+
+    @property
+    def num_remembered(self) -> int:
+        """Numbers that its loss remembers of all rows."""
+        per_row, _ = remembered(self.losses) or (0, 0)
+        return (self.sizes.rows + self.sizes.synthetic) * per_row
 
 
 class Lane(NamedTuple):
@@ -136,6 +151,7 @@ class _State(NamedTuple):
     opt_state: Any
     diverged_step: Array
     plateau: PlateauState
+    memory: Memory | None  # where the loss has one; of all rows, the lane's own at the end
 
 
 class _Best(NamedTuple):
@@ -195,9 +211,9 @@ def train_run(
         mean_weight = visits / (num_steps * program.batch_size)
 
     def gradient(
-        params: Any, step: Array, rows: Array, key: Array
-    ) -> tuple[tuple[Array, Array], Any]:
-        """((loss, log loss), gradient of the loss) of a batch."""
+        params: Any, step: Array, rows: Array, key: Array, memory: Memory | None
+    ) -> tuple[tuple[Array, Array], Any, Memory | None]:
+        """(loss, log loss), gradient of the loss, and what is remembered after it, of a batch."""
 
         def logits_of_batch(params: Any) -> Array:
             return network(params)(standardised(rows, lane.synthetic), dropout_key=key)
@@ -205,37 +221,40 @@ def train_run(
         # The loss's gradient in the logits comes from the catalogue, the rest by the chain rule.
         batch_labels = _rows_of(labels, lane.synthetic_labels, rows)
         logits, pullback = jax.vjp(logits_of_batch, params)
+        of_rows = equal_weights if row_weights is None else row_weights[rows] / mean_weight
+        batch = (lane.loss, step / num_steps, logits, batch_labels, of_rows)
+        if memory is None:
+            loss, of_logits = mean_loss_and_gradient(*batch)
+        else:
+            places = jnp.where(rows < 0, features.shape[0] - 1 - rows, rows)
+            of_batch = memory._replace(rows=memory.rows[places])
+            (loss, of_batch), of_logits = step_and_gradient(*batch, of_batch)
+            memory = _kept(memory, places, of_batch)
         if row_weights is not None:
-            of_rows = row_weights[rows] / mean_weight
-            loss, of_logits = mean_loss_and_gradient(
-                lane.loss, step / num_steps, logits, batch_labels, of_rows
-            )
             share = jnp.mean(of_rows)
             log_loss = jnp.mean(of_rows * _log_losses(logits, batch_labels))
-            return (share * loss, log_loss), pullback(share * of_logits)[0]
-        loss, of_logits = mean_loss_and_gradient(
-            lane.loss, step / num_steps, logits, batch_labels, equal_weights
-        )
-        return (loss, jnp.mean(_log_losses(logits, batch_labels))), pullback(of_logits)[0]
+            return (share * loss, log_loss), pullback(share * of_logits)[0], memory
+        log_loss = jnp.mean(_log_losses(logits, batch_labels))
+        return (loss, log_loss), pullback(of_logits)[0], memory
 
     dropout_key = jax.random.wrap_key_data(lane.dropout_key)
 
     def train_step(state: _State, step_and_rows: tuple[Array, Array]) -> tuple[_State, Any]:
         step, rows = step_and_rows
         key = jax.random.fold_in(dropout_key, step) if program.model.is_random else dropout_key
-        (loss, log_loss), grads = gradient(state.params, step, rows, key)
+        (loss, log_loss), grads, memory = gradient(state.params, step, rows, key, state.memory)
         tx = lane.optimizer.transformation(lambda s: lane.learning_rates[s] * state.plateau.scale)
         updates, opt_state = tx.update(
             grads,
             state.opt_state,
             state.params,
-            grad_fn=lambda other, _: gradient(other, step, rows, key)[1],
+            grad_fn=lambda other, _: gradient(other, step, rows, key, state.memory)[1],
         )
         params = optax.apply_updates(state.params, updates)
         finite = jnp.isfinite(loss) & jnp.isfinite(optax.tree.norm(grads))
         first = (state.diverged_step == 0) & ~finite
         diverged_step = jnp.where(first, step + 1, state.diverged_step)
-        return _State(params, opt_state, diverged_step, state.plateau), (loss, log_loss)
+        return _State(params, opt_state, diverged_step, state.plateau, memory), (loss, log_loss)
 
     validation_labels = labels[lane.validation_rows]
     valid = (lane.validation_weights > 0).astype(jnp.float32)
@@ -284,7 +303,7 @@ def train_run(
     epochs = jnp.arange(1, program.num_epochs + 1, dtype=jnp.int32)
     opt_state = lane.optimizer.transformation(lambda s: lane.learning_rates[s]).init(params)
     start = (
-        _State(params, opt_state, zero, plateau_start()),
+        _State(params, opt_state, zero, plateau_start(), _no_memory(program)),
         _Best(params, jnp.float32(jnp.inf), zero, zero),
     )
     (state, best), curves = jax.lax.scan(train_epoch, start, epochs)
@@ -297,6 +316,27 @@ def train_run(
         test_logits=logits_of(best.params, lane.test_rows),
         params=models.named_params(network(best.params)),
     )
+
+
+def _no_memory(program: Program) -> Memory | None:
+    """What the loss remembers before the first step; None of losses that remember nothing."""
+    numbers = remembered(program.losses)
+    if numbers is None:
+        return None
+    per_row, per_run = numbers
+    rows = program.sizes.rows + program.sizes.synthetic
+    return Memory(jnp.zeros((rows, per_row)), jnp.zeros(per_run))
+
+
+def _kept(memory: Memory, places: Array, of_batch: Memory) -> Memory:
+    """The ``memory`` of all rows after a batch of those at ``places``.
+
+    A row that is there twice, of other logits under dropout, is remembered as it stands last:
+    writing both would leave it to the device which.
+    """
+    is_same = places[:, None] == places
+    last = jnp.max(jnp.where(is_same, jnp.arange(len(places)), 0), axis=1)
+    return Memory(memory.rows.at[places].set(of_batch.rows[last]), of_batch.run)
 
 
 def _mean_in_chunks(loss: PackedLoss, logits: Array, labels: Array, weights: Array) -> Array:

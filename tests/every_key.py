@@ -187,6 +187,7 @@ SWEPT: dict[str, tuple[Mapping[str, Any], Any, Any]] = {
     "loss.false_negative_weight": (of("loss", "tversky"), 0.3, 0.5),
     "loss.max_fpr": (of("loss", "partial_auc"), 0.1, 0.2),
     "loss.temperature": (of("loss", "smooth_ap"), 0.1, 0.2),
+    "loss.rate": (of("loss", "auc_min_max"), 0.1, 0.2),
     "model.name": ({}, {"name": "logistic"}, MLP["model"]),
     "model.head": ({}, "linear", "normalized"),
     "model.scale": (of("model", "logistic", head="normalized"), 5.0, 10.0),

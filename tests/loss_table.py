@@ -122,6 +122,11 @@ def pairs(surrogate, share=1.0):
     return loss
 
 
+def spreads(z, y):
+    positive, negative = expit(z)[y == 1], expit(z)[y == 0]
+    return positive.var() + negative.var() + max(0.0, negative.mean() - positive.mean()) ** 2
+
+
 def auc_margin(z, y):
     """The paper's min over a, b and max over alpha, done by a numerical optimiser."""
     h, positive = expit(z), y == 1
@@ -146,6 +151,15 @@ def smooth_ap(z, y):
         above = {j: expit((z[j] - z[i]) / 0.5) for j in others}
         among = 1 + sum(above[j] for j in others if y[j] == 1)
         terms.append(among / (1 + sum(above.values())))
+    return 1 - np.mean(terms)
+
+
+def soap(z, y):
+    """Of each positive, the share of positives in the squared hinges of all rows above it."""
+    terms = []
+    for i in z[y == 1]:
+        above = np.maximum(0, 0.7 - (i - z)) ** 2
+        terms.append(above[y == 1].sum() / above.sum())
     return 1 - np.mean(terms)
 
 
@@ -276,14 +290,7 @@ KNOWN = {
     ),
     "auc_margin": Known(
         # With nothing asked of the gap, only the spreads are left.
-        (
-            {"margin": 1e-9},
-            lambda z, y: (
-                expit(z)[y == 1].var()
-                + expit(z)[y == 0].var()
-                + max(0.0, expit(z)[y == 0].mean() - expit(z)[y == 1].mean()) ** 2
-            ),
-        ),
+        ({"margin": 1e-9}, spreads),
         ({"margin": 0.8}, auc_margin),
     ),
     "pairwise_logistic": Known(
@@ -303,6 +310,15 @@ KNOWN = {
     "partial_auc": Known(
         ({"max_fpr": 1.0}, pairs(lambda gap: max(0.0, 1.0 - gap) ** 2)),
         ({"max_fpr": 0.2, "margin": 2.0}, pairs(lambda gap: max(0.0, 2.0 - gap) ** 2, share=0.2)),
+    ),
+    "soap": Known(
+        # Wider than any gap, every row is as much above.
+        ({"margin": 1e7}, lambda z, y: 1 - y.mean()),
+        ({"margin": 0.7}, soap),
+    ),
+    "auc_min_max": Known(
+        ({"margin": 1e-9}, spreads),
+        ({"margin": 0.8}, auc_margin),
     ),
     "smooth_ap": Known(
         # As the temperature falls, the average precision itself.

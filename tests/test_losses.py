@@ -18,9 +18,10 @@ from harness import losses
 from harness.config import AnyLoss, parse_as
 from harness.errors import UserError
 from harness.losses import (
-    LOSSES,
     BatchLoss,
     PointwiseLoss,
+    catalogue,
+    family_of,
     mean_loss,
     mean_loss_and_gradient,
     pack,
@@ -258,7 +259,7 @@ def test_finite_on_extreme_logits(name):
 
 def fused(loss, z, y):
     """The loss and its gradient as lanes of a program compute them, beside other losses."""
-    family = [cls for cls in LOSSES if issubclass(cls, BatchLoss) == isinstance(loss, BatchLoss)]
+    family = family_of(type(loss))
     others = [pack(cls().fitted(**COUNTS)) for cls in family]
     packed = jax.tree.map(lambda *leaves: np.stack(leaves), pack(loss), *others)
     both = jax.vmap(mean_loss_and_gradient, in_axes=(0, None, None, None, None))
@@ -274,11 +275,13 @@ def test_gradients_by_finite_differences(name):
     check_grads(lambda z: value(loss, z, y), (z,), order=1, rtol=2e-2, atol=2e-2)
 
 
-@pytest.mark.parametrize("family", [POINTWISE, OF_A_BATCH], ids=["pointwise", "of a batch"])
+@pytest.mark.parametrize(
+    "family", [catalogue.POINTWISE, catalogue.OF_A_BATCH], ids=["pointwise", "of a batch"]
+)
 def test_lanes_of_all_losses_are_the_losses(sample, family):
     """One program, every loss a lane: values and gradients are those of the loss by itself."""
     z, y = sample
-    fitted = [make(name) for name in family]
+    fitted = [make(cls.name) for cls in family]
     packed = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pack, fitted))
     over_lanes = (0, None, None, None, None)
     both = jax.jit(jax.vmap(mean_loss_and_gradient, in_axes=over_lanes))

@@ -44,6 +44,7 @@ EVERY_RUN = (
 LOSS_FAMILIES: Mapping[str, Any] = {
     "harness.losses.catalogue.POINTWISE": POINTWISE,
     "harness.losses.catalogue.OF_A_BATCH": OF_A_BATCH,
+    "harness.losses.catalogue.STATEFUL": (),  # each has a program of its own
 }
 # What a choice that is not ours passes besides its own code, by its group.
 OWN = {

@@ -1,8 +1,8 @@
 """Binary losses of a logit. Every loss is a frozen dataclass: its fields are its hyperparameters.
 
-`base` says what a loss is; `likelihood`, `focusing`, `margin`, `overlap` and `ranking` hold the
-losses; `catalogue` lists them and lets one compiled program hold them all; `own` makes a loss of a
-function or dataclass of somebody else's.
+`base` says what a loss is; `likelihood`, `focusing`, `margin`, `overlap`, `ranking` and
+`remembering` hold the losses; `catalogue` lists them and lets one compiled program hold many;
+`own` makes a loss of a function or dataclass of somebody else's.
 
 Notation: z logit, y label in {0, 1}, p = sigmoid(z), s = 2y - 1, p_t = sigmoid(s z) the probability
 given to the true class, eta = P(y=1|x), pi the training prior, logit(pi) its log-odds.
@@ -14,7 +14,7 @@ given to the true class, eta = P(y=1|x), pi the training prior, logit(pi) its lo
 True
 """
 
-from harness.losses.base import BatchLoss, LossFn, PointwiseLoss
+from harness.losses.base import BatchLoss, LossFn, Memory, PointwiseLoss, StatefulLoss
 from harness.losses.catalogue import (
     LOSSES,
     POINTWISE,
@@ -25,6 +25,8 @@ from harness.losses.catalogue import (
     mean_loss_and_gradient,
     pack,
     packed_shapes,
+    remembered,
+    step_and_gradient,
 )
 from harness.losses.focusing import Asymmetric, Focal, GeneralizedCE, Poly1, SymmetricCE
 from harness.losses.likelihood import (
@@ -47,13 +49,16 @@ from harness.losses.ranking import (
     PartialAUC,
     SmoothAP,
 )
+from harness.losses.remembering import SOAP, AUCMinMax
 
 __all__ = [
     "BCE",
     "LDAM",
     "LOSSES",
     "POINTWISE",
+    "SOAP",
     "AUCMargin",
+    "AUCMinMax",
     "Asymmetric",
     "BatchLoss",
     "Brier",
@@ -67,6 +72,7 @@ __all__ = [
     "LabelSmoothing",
     "LogitAdjustment",
     "LossFn",
+    "Memory",
     "PackedLoss",
     "PairwiseHinge",
     "PairwiseLogistic",
@@ -76,6 +82,7 @@ __all__ = [
     "SmoothAP",
     "SquaredError",
     "SquaredHinge",
+    "StatefulLoss",
     "SymmetricCE",
     "Tversky",
     "VectorScaling",
@@ -86,4 +93,6 @@ __all__ = [
     "mean_loss_and_gradient",
     "pack",
     "packed_shapes",
+    "remembered",
+    "step_and_gradient",
 ]

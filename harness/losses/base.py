@@ -1,7 +1,7 @@
 """What a loss is: pointwise (a value for each example) or of a batch (one value for all of it)."""
 
 from dataclasses import field
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -106,6 +106,46 @@ class BatchLoss(LossFn):
     # Whether one number added to all logits changes nothing: the bias then has no gradient but
     # rounding, which an optimizer like Adam scales up to whole steps, and scores have no level.
     is_shift_invariant: ClassVar[bool] = False
+
+
+class Memory(NamedTuple):
+    """What a `StatefulLoss` remembers, at first all 0: of some rows, and of the run."""
+
+    rows: Float[Array, "n per_row"]
+    run: Float[Array, " per_run"]
+
+
+class StatefulLoss(BatchLoss):
+    """A loss of a batch that remembers: numbers of each training row, and of the run as a whole.
+
+    Training calls `step`; what looks back at a model, such as validation, calls `mean`, which
+    remembers nothing. A row that a sampler repeats has one set of numbers, and where a batch holds
+    it twice those of its last place are kept; a row that a sampler made has numbers of its own. An
+    optimizer that asks for a second gradient in a step, as SAM does, gets it of the memory before
+    the step. A model that is stored keeps no memory.
+    """
+
+    per_row: ClassVar[int] = 0  # how many numbers of a row
+    per_run: ClassVar[int] = 0  # and of the run
+
+    def step(
+        self, *, logits: Rows, labels: Rows, weights: Rows, memory: Memory
+    ) -> tuple[Scalar, Memory]:
+        """The loss of a training batch, and what is remembered after it.
+
+        Args:
+          logits, labels, weights: as of `LossFn.mean`; training follows the gradient in ``logits``.
+          memory: of the batch's rows, in their order, and of the run.
+        """
+        raise NotImplementedError
+
+    def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
+        """The loss of a first step."""
+        memory = Memory(
+            rows=jnp.zeros((*logits.shape, self.per_row), dtype=logits.dtype),
+            run=jnp.zeros(self.per_run, dtype=logits.dtype),
+        )
+        return self.step(logits=logits, labels=labels, weights=weights, memory=memory)[0]
 
 
 def check_shapes(logits: Array, labels: Array) -> None:

@@ -5,8 +5,8 @@ different losses run side by side without another compilation. Which loss it is 
 branch: lanes are taken one by one here, not mapped, so a lane pays for its own loss alone and no
 other loss's NaN can reach it. A few microseconds a step, whatever the length of the catalogue.
 Losses of a batch have a program of their own, since XLA sets aside memory for every branch, and
-theirs grows with the square of the batch. A loss that is not ours is alone in its program: what is
-plugged in changes no program of ours, nor of another plug-in.
+theirs grows with the square of the batch. A loss that remembers, or that is not ours, is alone in
+its program: what is plugged in changes no program of ours, nor of another plug-in.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float32, Int32
 
-from harness.losses import focusing, likelihood, margin, overlap, ranking
-from harness.losses.base import LossFn, Rows, Scalar
+from harness.losses import focusing, likelihood, margin, overlap, ranking, remembering
+from harness.losses.base import LossFn, Memory, Rows, Scalar, StatefulLoss
 
 Family = tuple[type[LossFn], ...]  # the losses of a compiled program
 
@@ -54,7 +54,8 @@ OF_A_BATCH: Family = (
     ranking.PartialAUC,
     ranking.SmoothAP,
 )
-LOSSES = (*POINTWISE, *OF_A_BATCH)
+STATEFUL: Family = (remembering.SOAP, remembering.AUCMinMax)  # each in a program of its own
+LOSSES = (*POINTWISE, *OF_A_BATCH, *STATEFUL)
 
 
 @jax.tree_util.register_dataclass
@@ -100,11 +101,16 @@ def _most_hyperparameters(family: Family) -> int:
     return max(1, *(len(_hyperparameters(cls)) for cls in family))
 
 
+def _unpacked(cls: Any, values: Array, progress: Scalar) -> Any:
+    loss = cls(**{name: values[i] for i, name in enumerate(_hyperparameters(cls))})
+    return loss.at(progress)
+
+
 def _mean(
     cls: Any, values: Array, progress: Scalar, logits: Rows, labels: Rows, weights: Rows
 ) -> Scalar:
-    loss = cls(**{name: values[i] for i, name in enumerate(_hyperparameters(cls))})
-    return loss.at(progress).mean(logits=logits, labels=labels, weights=weights)
+    loss = _unpacked(cls, values, progress)
+    return loss.mean(logits=logits, labels=labels, weights=weights)
 
 
 def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,3 +153,28 @@ def mean_loss_and_gradient(
     """
     branches = [jax.value_and_grad(partial(_mean, cls), argnums=2) for cls in packed.family]
     return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)
+
+
+def remembered(family: Family) -> tuple[int, int] | None:
+    """How many numbers losses of ``family`` keep of a row and of a run; None where they do not."""
+    first = family[0]
+    return (first.per_row, first.per_run) if issubclass(first, StatefulLoss) else None
+
+
+@_one_by_one
+def step_and_gradient(
+    packed: PackedLoss, progress: Scalar, logits: Rows, labels: Rows, weights: Rows, memory: Memory
+) -> tuple[tuple[Scalar, Memory], Rows]:
+    """The step of a `StatefulLoss`, and the gradient in the logits of its loss.
+
+    Args:
+      packed, progress, logits, labels, weights: as of `mean_loss_and_gradient`.
+      memory: of the batch's rows and of the run.
+    """
+    (cls,) = packed.family
+
+    def step(logits: Rows) -> tuple[Scalar, Memory]:
+        loss = _unpacked(cls, packed.values, progress)
+        return loss.step(logits=logits, labels=labels, weights=weights, memory=memory)
+
+    return jax.value_and_grad(step, has_aux=True)(logits)

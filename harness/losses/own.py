@@ -2,7 +2,7 @@
 
 A function takes logits and labels, and numbers with defaults, which are its hyperparameters. A
 dataclass is called with logits and labels and may have what our own losses have: `fitted`, `at`,
-`posterior_logits`, `is_shift_invariant`; see `harness.losses.base`.
+`posterior_logits`, `is_shift_invariant`, or a `step` with a memory; see `harness.losses.base`.
 
 >>> import jax, jax.numpy as jnp
 >>> def soft_hinge(logits, labels, temperature=1.0):
@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import jax.numpy as jnp
 
 from harness.errors import UserError
-from harness.losses.base import BatchLoss, LossFn, PointwiseLoss, static_name
+from harness.losses.base import BatchLoss, LossFn, Memory, PointwiseLoss, StatefulLoss, static_name
 from harness.losses.catalogue import LOSSES
 
 _NUMBERS = (float, int, bool)
@@ -69,7 +69,9 @@ def _of_class(given: Any, name: str, *, of_a_batch: bool) -> Any:
         raise UserError(f"loss={name}: {given.__name__} can change: write @dataclass(frozen=True)")
     bases: tuple[type, ...] = (given,)
     namespace: dict[str, Any] = {}
-    if not issubclass(given, LossFn):
+    if not issubclass(given, LossFn) and "step" in dir(given):
+        bases, namespace = (given, StatefulLoss), _stateful_form(given, name)
+    elif not issubclass(given, LossFn):
         of_a_batch = of_a_batch or getattr(given, "of_a_batch", False)
         bases = (given, BatchLoss if of_a_batch else PointwiseLoss)
         method = "mean" if of_a_batch else "__call__"
@@ -142,6 +144,38 @@ def _batch_form(function: Callable[..., Any], name: str) -> dict[str, Any]:
         return loss
 
     return {"mean": mean}
+
+
+def _stateful_form(given: Any, name: str) -> dict[str, Any]:
+    for key in ("per_row", "per_run"):
+        numbers = getattr(given, key, 0)
+        if type(numbers) is not int or numbers < 0:
+            raise UserError(
+                f"loss={name}: {key} = {numbers!r} is how many numbers the loss remembers: write a "
+                f"whole number, as in {key}: ClassVar[int] = 2"
+            )
+    call = _by_place(given.step)
+
+    def step(self: Any, *, logits: Any, labels: Any, weights: Any, memory: Any) -> Any:
+        result = call(self, logits, labels, weights, memory)
+        try:
+            loss, (rows, run) = result
+        except (TypeError, ValueError):
+            raise UserError(f"loss={name}: step is to return (loss, Memory(rows, run))") from None
+        _check_result(loss, (), name, "one number")
+        for key, array in (("rows", rows), ("run", run)):
+            was = getattr(memory, key)
+            if (jnp.shape(array), jnp.result_type(array)) != (was.shape, was.dtype):
+                raise UserError(
+                    f"loss={name} remembers {key} of shape {jnp.shape(array)}, "
+                    f"{jnp.result_type(array)}, where it was given {was.shape}, {was.dtype}: keep "
+                    "both, and say in per_row and per_run how many numbers there are"
+                )
+        return loss, Memory(rows, run)
+
+    if "mean" not in dir(given):
+        return {"step": step}
+    return {"step": step, **_batch_form(given.mean, name)}
 
 
 def _by_place(function: Callable[..., Any]) -> Callable[..., Any]:

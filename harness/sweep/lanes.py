@@ -37,8 +37,8 @@ def lane_bytes(program: Program) -> int:
     """Estimated bytes one lane needs on its device.
 
     Parameters and what hangs on them (gradients, two moments, best epoch, temporaries), the order
-    of its batches, the rows its sampler made, and the activations of a batch or of a chunk of
-    evaluation.
+    of its batches, the rows its sampler made, what its loss remembers, and the activations of a
+    batch or of a chunk of evaluation.
     """
     each, sizes = cost(program.model, program.inputs), program.sizes
     held_out = max(sizes.validation, sizes.test)
@@ -47,6 +47,7 @@ def lane_bytes(program: Program) -> int:
     floats = copies * each.num_params + 2 * rows_at_once * each.activations
     floats += 4 * (sizes.validation + sizes.test)
     floats += sizes.synthetic * (sizes.features + 1)
+    floats += 2 * program.num_remembered
     return 4 * (floats + program.num_steps * program.batch_size)
 
 

@@ -14,7 +14,16 @@ import numpy as np
 from jax import Array
 
 from harness.errors import UserError
-from harness.losses import BCE, LossFn, as_loss, mean_loss_and_gradient, pack
+from harness.losses import (
+    BCE,
+    LossFn,
+    Memory,
+    StatefulLoss,
+    as_loss,
+    mean_loss_and_gradient,
+    pack,
+    step_and_gradient,
+)
 from harness.plugins import check_traced, plugged
 
 COUNTS = {"num_negatives": 950, "num_positives": 50}
@@ -64,7 +73,8 @@ def loss_faults(given: Any, declared: Declared | None = None) -> Iterator[str]:
     if type(fitted) is not type(loss):
         yield f"fitted() returned a {type(fitted).__name__}: return dataclasses.replace(self, ...)"
         return
-    checks = [*_OF_ANY, *(_OF_A_BATCH if loss.of_a_batch else _POINTWISE), *_AT_LENGTH]
+    checks = [*_OF_ANY, *(_STATEFUL if isinstance(loss, StatefulLoss) else ())]
+    checks += [*(_OF_A_BATCH if loss.of_a_batch else _POINTWISE), *_AT_LENGTH]
     with jax.enable_x64(False):
         yield from _guarded(partial(_declared, declared=declared or Declared()), loss)
         for check in checks:
@@ -451,6 +461,97 @@ def _level(loss: Any) -> Iterator[str]:
 _OF_A_BATCH = (_one_class, _level)
 
 
+# Of a loss that remembers.
+
+
+def _steps(loss: Any, batches: Any, weights: Any = None) -> tuple[Any, Memory, Array]:
+    """Loss, memory and gradient after a step on each of ``batches`` of the same rows."""
+    memory = Memory(jnp.zeros((ROWS, loss.per_row)), jnp.zeros(loss.per_run))
+    for logits, labels in batches:
+        batch = logits, labels, jnp.ones(ROWS) if weights is None else weights
+        (value, memory), slopes = _one_step(pack(loss), jnp.float32(1.0), *batch, memory)
+    return value, memory, slopes
+
+
+_one_step = jax.jit(step_and_gradient)
+
+
+def _batches() -> list[tuple[Array, Array]]:
+    logits, labels = _sample()
+    return [(logits * scale, labels) for scale in (0.2, -0.1, 0.3)]
+
+
+def _memory_of_rows(loss: Any) -> Iterator[str]:
+    """what it remembers of each row."""
+    batches, order = _batches(), np.random.default_rng(1).permutation(ROWS)
+    _, memory, slopes = _steps(loss, batches)
+    _, moved, others = _steps(loss, [(z[order], y[order]) for z, y in batches])
+    if not (_same(moved.rows, memory.rows[order], share=1e-4) and _same(others, slopes[order])):
+        yield (
+            "rows in another order are remembered otherwise: memory.rows[i] is of row i of the "
+            "batch, wherever it stands"
+        )
+        return
+    weights = jnp.ones(ROWS).at[20:].set(0.0)
+    _, kept, _ = _steps(loss, batches, weights)
+    changed = [(z.at[20:].multiply(-2.0), y) for z, y in batches]
+    _, other, _ = _steps(loss, changed, weights)
+    if not (_same(kept.rows[:20], other.rows[:20]) and _same(kept.run, other.run)):
+        yield (
+            "rows of weight 0 change what it remembers of others: multiply by the weights wherever "
+            "rows are counted or summed"
+        )
+
+
+def _memory_is_finite(loss: Any) -> Iterator[str]:
+    """what it remembers of extreme logits and of batches of one class."""
+    extreme, (logits, labels) = _filled(EXTREMES), _sample()
+    for name, label in (("0", 0.0), ("1", 1.0)):
+        batches = [(extreme, jnp.full(ROWS, label)), (extreme, labels), (logits, labels)]
+        value, memory, slopes = _steps(loss, batches)
+        parts = (value, *memory, slopes)
+        if not all(np.isfinite(part).all() for part in parts):
+            yield (
+                f"after a batch of labels {name} and logits from -1e4 to 1e4 its loss, memory or "
+                "gradient is not finite, and would stay so: keep quotients away from 0, with "
+                "jnp.where before them and after"
+            )
+            return
+
+
+def _memory_in_lanes(loss: Any) -> Iterator[str]:
+    """what it remembers under jit, and as a lane of a fused program."""
+    batches = _batches()
+    value, memory, slopes = _steps(loss, batches)
+    alone = (value, *memory, slopes)
+    eager: Any = Memory(jnp.zeros((ROWS, loss.per_row)), jnp.zeros(loss.per_run))
+    for logits, labels in batches:
+        given = {"logits": logits, "labels": labels, "weights": jnp.ones(ROWS)}
+        found, eager = loss.at(1.0).step(**given, memory=eager)
+    if not all(
+        _same(one, other, share=1e-4) for one, other in zip((found, *eager), alone[:3], strict=True)
+    ):
+        yield (
+            "under jax.jit it remembers other numbers: keep nothing outside of `memory`, and let "
+            "no Python `if`, global or isinstance depend on what is computed"
+        )
+        return
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf] * 2), pack(loss))
+    lanes = jax.jit(jax.vmap(step_and_gradient, in_axes=(0, None, 0, None, None, 0)))
+    shared = Memory(jnp.zeros((2, ROWS, loss.per_row)), jnp.zeros((2, loss.per_run)))
+    for logits, labels in batches:
+        both = jnp.stack([logits[::-1] * 2.0, logits])
+        (values, shared), of_both = lanes(
+            stacked, jnp.float32(1.0), both, labels, jnp.ones(ROWS), shared
+        )
+    lane = (values[1], shared.rows[1], shared.run[1], of_both[1])
+    if not all(_same(one, other, share=1e-4) for one, other in zip(lane, alone, strict=True)):
+        yield "as a lane it remembers other numbers than alone: keep nothing outside of `memory`"
+
+
+_STATEFUL = (_memory_of_rows, _memory_is_finite, _memory_in_lanes)
+
+
 # What it is said to be.
 
 
@@ -460,6 +561,8 @@ def _hyperparameters(loss: Any) -> Iterator[str]:
     rows, one_step = (*_sample(), jnp.ones(ROWS)), jax.jit(mean_loss_and_gradient)
 
     def shown(one: Any) -> np.ndarray:
+        if isinstance(one, StatefulLoss):
+            return np.asarray(_steps(one.fitted(**COUNTS), _batches())[2])
         packed = pack(one.fitted(**COUNTS))
         return np.stack([one_step(packed, jnp.float32(at), *rows)[1] for at in (0, 0.5, 0.9, 1)])
 
