@@ -25,7 +25,7 @@ from harness.data import sources
 from harness.data.named import Catalogue
 from harness.files import conf_dir
 from harness.identity.families import CHOICES
-from harness.losses import LOSSES, POINTWISE, LossFn
+from harness.losses import LOSSES, POINTWISE, LossFn, StatefulLoss
 from harness.record import schema
 
 NEGATIVES, POSITIVES = 900, 100  # the class counts that losses are drawn for
@@ -167,6 +167,11 @@ def _loss(cls: type[LossFn]) -> Iterator[str]:
     kind = "an example" if cls in POINTWISE else "a whole batch"
     yield f"## {cls.name}\n"
     yield documented(cls)
+    if issubclass(cls, StatefulLoss):
+        kind += (
+            f" that remembers numbers from step to step, {cls.per_row} of each training row and "
+            f"{cls.per_run} of the run (the picture is of `mean`, which remembers nothing)"
+        )
     yield f"`loss={cls.name}`, a loss of {kind}; [its file](conf-loss.md#loss{cls.name}).\n"
     yield f"![Loss, slope and probability of {cls.name} against the logit](loss-{cls.name}.svg)\n"
     recovered = cls.posterior_logits

@@ -76,6 +76,12 @@ class Program:
     def num_steps(self) -> int:
         return self.num_epochs * self.sizes.steps_per_epoch
 
+    @property
+    def num_remembered(self) -> int:
+        """Numbers that its loss remembers of all rows."""
+        per_row, _ = remembered(self.losses) or (0, 0)
+        return (self.sizes.rows + self.sizes.synthetic) * per_row
+
 
 class Lane(NamedTuple):
     """One run's arrays. Rows are row numbers of the data set.
@@ -222,7 +228,7 @@ def train_run(
             places = jnp.where(rows < 0, features.shape[0] - 1 - rows, rows)
             of_batch = memory._replace(rows=memory.rows[places])
             (loss, of_batch), of_logits = step_and_gradient(*batch, of_batch)
-            memory = Memory(memory.rows.at[places].set(of_batch.rows), of_batch.run)
+            memory = _kept(memory, places, of_batch)
         if row_weights is not None:
             share = jnp.mean(of_rows)
             log_loss = jnp.mean(of_rows * _log_losses(logits, batch_labels))
@@ -319,6 +325,17 @@ def _no_memory(program: Program) -> Memory | None:
     per_row, per_run = numbers
     rows = program.sizes.rows + program.sizes.synthetic
     return Memory(jnp.zeros((rows, per_row)), jnp.zeros(per_run))
+
+
+def _kept(memory: Memory, places: Array, of_batch: Memory) -> Memory:
+    """The ``memory`` of all rows after a batch of those at ``places``.
+
+    A row that is there twice, of other logits under dropout, is remembered as it stands last:
+    writing both would leave it to the device which.
+    """
+    is_same = places[:, None] == places
+    last = jnp.max(jnp.where(is_same, jnp.arange(len(places)), 0), axis=1)
+    return Memory(memory.rows.at[places].set(of_batch.rows[last]), of_batch.run)
 
 
 def _mean_in_chunks(loss: PackedLoss, logits: Array, labels: Array, weights: Array) -> Array:

@@ -44,6 +44,7 @@ def families() -> dict[str, Config]:
         for family, loss in LOSSES.items()
         for name, model in MODELS.items()
     }
+    found |= {f"remembers-{name}": tiny(loss={"name": name}) for name in ("soap", "auc_min_max")}
     for optimizer in OPTIMIZERS:
         own = {"name": optimizer.name, "learning_rate": 0.1, "weight_decay": 0.1, "clip_norm": 0.5}
         # Without it a gradient that is all rounding would be scaled up to a full step.

@@ -1,4 +1,4 @@
-"""Models, samplers and splits of the user's own, as docs/plugins.md shows them."""
+"""Losses, models, samplers and splits of the user's own, as docs/plugins.md shows them."""
 
 import importlib
 import re
@@ -21,7 +21,7 @@ from harness.overrides.plugging import load
 from harness.record import collect
 from harness.sweep import compiled
 from tests.conftest import TINY
-from tests.runs import config, groups, prepared
+from tests.runs import config, groups, prepared, train_together
 from tests.stored import stored_tables
 
 pytestmark = pytest.mark.usefixtures("nothing_stays")
@@ -114,6 +114,23 @@ def test_sources_are_of_the_runs_that_use_them_alone(parts):
 
 
 USUAL = {"model": "mlp", "sampler": "smote", "split": "kfold"}
+
+
+def test_a_loss_that_remembers_is_fused_over_its_numbers(parts):
+    """Which is BCE where nothing fades."""
+    plugins.load("my_parts.py")
+    small = {"model": {"name": "logistic"}, "training__num_epochs": 2}
+    runs = [config(loss={"name": "Fading", "fade": fade}, **small) for fade in (0.0, 0.8)]
+    assert list(map(len, groups(*runs))) == [2]
+    none, much = train_together(*runs)
+    (bce,) = train_together(config(loss={"name": "bce"}, **small))
+    np.testing.assert_allclose(none.test_logits, bce.test_logits, rtol=1e-3, atol=1e-4)
+    assert np.abs(much.test_logits - bce.test_logits).max() > 0.01
+
+
+@pytest.mark.slow
+def test_the_loss_that_remembers_has_no_fault(harness, parts):
+    assert "nothing found" in harness("check", "loss", "my_parts.py:Fading").out
 
 
 @pytest.mark.slow

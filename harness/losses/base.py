@@ -119,8 +119,10 @@ class StatefulLoss(BatchLoss):
     """A loss of a batch that remembers: numbers of each training row, and of the run as a whole.
 
     Training calls `step`; what looks back at a model, such as validation, calls `mean`, which
-    remembers nothing. Rows that a sampler made have numbers of their own, and a row that a batch
-    holds twice has one set of them.
+    remembers nothing. A row that a sampler repeats has one set of numbers, and where a batch holds
+    it twice those of its last place are kept; a row that a sampler made has numbers of its own. An
+    optimizer that asks for a second gradient in a step, as SAM does, gets it of the memory before
+    the step. A model that is stored keeps no memory.
     """
 
     per_row: ClassVar[int] = 0  # how many numbers of a row

@@ -33,7 +33,8 @@ class SOAP(StatefulLoss):
     A positive's precision is u+ / u, the means over positives and over all rows j of the squared
     hinge max(0, margin - (z - z_j))^2. Of one batch both are noisy and their ratio is biased, so
     each positive keeps averages of both, of which a new batch is the share ``gamma``; the gradient
-    is that of the ratio at these averages. As LibAUC's APLoss, of scores as they are.
+    is that of the ratio at these averages, as in LibAUC's APLoss, and the value the ratio itself.
+    Scores are logits, so ``margin`` is one of logits; LibAUC's trainer takes their sigmoid first.
     """
 
     name: Literal["soap"] = static_name("soap")
@@ -78,7 +79,7 @@ class AUCMinMax(StatefulLoss):
     With h = p: mean (h+ - a)^2 + mean (h- - b)^2 + 2 alpha (margin + mean h- - mean h+) - alpha^2,
     up to the factor pi (1 - pi). The run remembers a, b and alpha >= 0: after each batch a and b
     descend and alpha ascends by ``rate``, as in PESG, whose momentum, clipping and pull towards an
-    earlier stage belong to an optimizer. LibAUC's ``lr`` is ``rate`` over pi (1 - pi).
+    earlier stage of the weights belong to an optimizer. The factor is no part of ``rate``.
     """
 
     name: Literal["auc_min_max"] = static_name("auc_min_max")

@@ -17,7 +17,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from harness.data.dataset import Dataset
-from harness.losses import remembered
 from harness.memory import shareable
 from harness.models import cost
 from harness.padding import lane_shapes, stack
@@ -48,8 +47,7 @@ def lane_bytes(program: Program) -> int:
     floats = copies * each.num_params + 2 * rows_at_once * each.activations
     floats += 4 * (sizes.validation + sizes.test)
     floats += sizes.synthetic * (sizes.features + 1)
-    if (numbers := remembered(program.losses)) is not None:
-        floats += 2 * (sizes.rows + sizes.synthetic) * numbers[0]
+    floats += 2 * program.num_remembered
     return 4 * (floats + program.num_steps * program.batch_size)
 
 

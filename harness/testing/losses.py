@@ -73,8 +73,8 @@ def loss_faults(given: Any, declared: Declared | None = None) -> Iterator[str]:
     if type(fitted) is not type(loss):
         yield f"fitted() returned a {type(fitted).__name__}: return dataclasses.replace(self, ...)"
         return
-    checks = [*_OF_ANY, *(_OF_A_BATCH if loss.of_a_batch else _POINTWISE), *_AT_LENGTH]
-    checks += _STATEFUL if isinstance(loss, StatefulLoss) else ()
+    checks = [*_OF_ANY, *(_STATEFUL if isinstance(loss, StatefulLoss) else ())]
+    checks += [*(_OF_A_BATCH if loss.of_a_batch else _POINTWISE), *_AT_LENGTH]
     with jax.enable_x64(False):
         yield from _guarded(partial(_declared, declared=declared or Declared()), loss)
         for check in checks:
@@ -520,9 +520,22 @@ def _memory_is_finite(loss: Any) -> Iterator[str]:
 
 
 def _memory_in_lanes(loss: Any) -> Iterator[str]:
-    """what it remembers as a lane of a fused program."""
+    """what it remembers under jit, and as a lane of a fused program."""
     batches = _batches()
     value, memory, slopes = _steps(loss, batches)
+    alone = (value, *memory, slopes)
+    eager: Any = Memory(jnp.zeros((ROWS, loss.per_row)), jnp.zeros(loss.per_run))
+    for logits, labels in batches:
+        given = {"logits": logits, "labels": labels, "weights": jnp.ones(ROWS)}
+        found, eager = loss.at(1.0).step(**given, memory=eager)
+    if not all(
+        _same(one, other, share=1e-4) for one, other in zip((found, *eager), alone[:3], strict=True)
+    ):
+        yield (
+            "under jax.jit it remembers other numbers: keep nothing outside of `memory`, and let "
+            "no Python `if`, global or isinstance depend on what is computed"
+        )
+        return
     stacked = jax.tree.map(lambda leaf: np.stack([leaf] * 2), pack(loss))
     lanes = jax.jit(jax.vmap(step_and_gradient, in_axes=(0, None, 0, None, None, 0)))
     shared = Memory(jnp.zeros((2, ROWS, loss.per_row)), jnp.zeros((2, loss.per_run)))
@@ -532,7 +545,6 @@ def _memory_in_lanes(loss: Any) -> Iterator[str]:
             stacked, jnp.float32(1.0), both, labels, jnp.ones(ROWS), shared
         )
     lane = (values[1], shared.rows[1], shared.run[1], of_both[1])
-    alone = (value, *memory, slopes)
     if not all(_same(one, other, share=1e-4) for one, other in zip(lane, alone, strict=True)):
         yield "as a lane it remembers other numbers than alone: keep nothing outside of `memory`"
 
