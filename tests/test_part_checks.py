@@ -12,8 +12,11 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
+from jaxtyping import Float, Int
 
 from harness import plugins
+from harness.layout import parts_of
+from harness.models import as_model
 from harness.overrides.plugging import load
 from harness.reproduce import read
 from harness.testing import (
@@ -27,6 +30,7 @@ from harness.testing import (
     check_source,
     check_split,
 )
+from harness.testing.parts import _fitting
 from tests.test_own_kinds import parts as parts
 
 pytestmark = pytest.mark.usefixtures("nothing_stays")
@@ -368,6 +372,40 @@ def test_sound_parts_have_none():
         check_metric(hit_rate, low=0, high=0.1)
     with pytest.raises(AssertionError, match="of='scores' is said of what ranks"):
         check_metric(margin, of="scores")
+
+
+class Sized(nnx.Module):
+    """Of images and texts of one size alone, whose shares of a row its layers know."""
+
+    def __init__(self, inputs, *, rngs):
+        self.image = nnx.Linear(6 * 5 * 2, 3, rngs=rngs)
+        self.text = nnx.Embed(inputs.vocabularies["words"], 3, rngs=rngs)
+        assert inputs.shapes["words"] == (7,)
+
+    def __call__(self, scan, words):
+        return self.image(scan.reshape(len(scan), 60)) + self.text(words).sum(1)
+
+
+class Said(Sized):
+    def __call__(
+        self, scan: Float[jax.Array, "batch 6 5 2"], words: Int[jax.Array, "batch length=7"]
+    ):
+        return super().__call__(scan, words)
+
+
+def test_a_network_is_tried_on_the_arrays_that_it_asks_for():
+    (told,) = FAULTS_OF["model"](Sized)
+    assert "nor does it take any of 35 other kinds of rows: annotate" in told
+    found = _fitting(as_model(Said)(), None)
+    assert {part.name: part.shape for part in parts_of(found.cardinalities)} == {
+        "scan": (6, 5, 2),
+        "words": (7,),
+    }
+
+
+@pytest.mark.slow
+def test_a_network_of_arrays_of_its_own_has_no_fault():
+    check_model(Said)
 
 
 @pytest.mark.slow

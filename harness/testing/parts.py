@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from itertools import product
 from math import prod
-from typing import Any
+from typing import Any, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -30,13 +30,18 @@ Faults = Iterator[str]
 
 # What a model is tried on: a small image, a table of numbers, and one of numbers and codes.
 INPUTS = (Inputs(64), Inputs(7), Inputs(7, (3, 5)))
-# What an array may be that it takes by name: grey and coloured images, series, token ids.
-ARRAYS: tuple[tuple[tuple[int, ...], int | None], ...] = (
+# What an array may be that it takes by name: grey and coloured images, series, token ids, a larger
+# image and a vector. An annotation of its shape says more.
+Kind = tuple[tuple[int, ...], int | None]  # the shape of a row's, and how many ids there are
+ARRAYS: tuple[Kind, ...] = (
     ((8, 8, 1), None),
     ((8, 8, 3), None),
     ((8, 4), None),
     ((12,), 20),
+    ((28, 28, 1), None),
+    ((12,), None),
 )
+FREE = 8  # an axis that an annotation leaves open
 ROWS = 24
 # Times as many rows as a training part had, from which on a sampler is at fault: balance takes 2.
 MOST_ROWS = 4
@@ -48,7 +53,8 @@ def check_model(given: Any, /, *, inputs: Inputs | None = None) -> None:
     """Raises AssertionError with a line for each fault of a network; see `harness.models.as_model`.
 
     ``inputs`` are what it is made for; else the first that it takes of `INPUTS`, or of rows with
-    the arrays that its ``__call__`` names, each of one of the kinds in `ARRAYS`.
+    the arrays that its ``__call__`` names, each of the shape that jaxtyping annotates it with, such
+    as ``Float[Array, "batch 32 32 3"]`` or ``Int[Array, "batch 40"]``, or of a kind in `ARRAYS`.
     """
     _raise(model_faults(given, inputs=inputs))
 
@@ -167,7 +173,7 @@ def model_faults(given: Any, *, inputs: Inputs | None = None) -> Faults:
 
 
 def _fitting(model: Model, inputs: Inputs | None) -> Inputs:
-    """The inputs that ``model`` takes; raises what it says of the first."""
+    """The inputs that ``model`` takes; raises what it says of them, where it takes none."""
     refused: list[UserError] = []
     for one in _tried(model) if inputs is None else (inputs,):
         try:
@@ -175,7 +181,13 @@ def _fitting(model: Model, inputs: Inputs | None) -> Inputs:
             return one
         except UserError as error:
             refused.append(error)
-    raise refused[0]
+    if len(refused) == 1:
+        raise refused[0]
+    raise UserError(
+        f"{refused[-1]}; nor does it take any of {len(refused) - 1} other kinds of rows: annotate "
+        'what __call__ takes, as in image: Float[Array, "batch 32 32 3"] by jaxtyping, or give '
+        "harness.testing.check_model its inputs"
+    )
 
 
 def _tried(model: Model) -> Iterator[Inputs]:
@@ -183,8 +195,20 @@ def _tried(model: Model) -> Iterator[Inputs]:
     if len(names) < 2:
         yield from INPUTS
     named = [name for name in names if name != TABLE]
-    for kinds in product(ARRAYS, repeat=len(named)):
+    call = getattr(type(model), "given", type(model)).__call__
+    for kinds in product(*(_kinds(call, name) for name in named)):
         yield _inputs(dict(zip(named, kinds, strict=True)), num_numbers=5 * (TABLE in names))
+
+
+def _kinds(call: Any, name: str) -> tuple[Kind, ...]:
+    """What the array called ``name`` may be: as ``call`` annotates it, else any of `ARRAYS`."""
+    try:
+        hint: Any = get_type_hints(call)[name]
+        shape = tuple(getattr(axis, "size", FREE) for axis in hint.dims[1:])
+        is_of_ids = not any("float" in dtype for dtype in hint.dtypes)
+    except (KeyError, NameError, AttributeError):  # none, or one of another kind
+        return ARRAYS
+    return ((shape, 20 if is_of_ids else None),) if shape else ARRAYS
 
 
 def _inputs(kinds: Mapping[str, tuple[tuple[int, ...], int | None]], *, num_numbers: int) -> Inputs:
