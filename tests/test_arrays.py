@@ -116,7 +116,7 @@ def test_digits_are_images_and_what_they_were():
     assert not dataset.cardinalities and dataset.fingerprint.startswith("912df027de9e926c")
 
 
-def test_lists_of_a_file_are_arrays(tmp_path):
+def test_lists_and_arrays_of_a_file_are_arrays(tmp_path):
     here = loaded()
     frame = pl.DataFrame({
         "image": pl.Series(IMAGE), "plan": PLAN, "text": TEXT.tolist(), "age": AGE,
@@ -124,9 +124,34 @@ def test_lists_of_a_file_are_arrays(tmp_path):
     })  # fmt: skip
     frame.write_parquet(tmp_path / "all.parquet")
     frame.write_ipc(tmp_path / "all.arrow")
-    for name in ("all.parquet", "all.arrow"):
+    np.savez(tmp_path / "all.npz", **ALL, target=LABEL)
+    for name in ("all.parquet", "all.arrow", "all.npz"):
         there = Table(path=str(tmp_path / name), target="target").load()
         assert there.fingerprint == here.fingerprint and there.columns == here.columns
+
+
+NO_ARRAYS = {
+    "no archive": (b"not a file of NumPy's", "cannot be read"),
+    "one array": ({"array": AGE}, "write arrays of numbers and texts by numpy.savez"),
+    "objects": ({"age": np.array([{1}, {2}])}, "Object arrays cannot be loaded"),
+    "a number": ({"rows": np.array(3)}, "rows has shape (): give one value a row"),
+    "other rows": ({"image": IMAGE, "age": AGE[:5]}, "columns of different lengths"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "said"), NO_ARRAYS.values(), ids=NO_ARRAYS)
+def test_a_file_that_is_none_of_arrays_is_one_line(arrays, said, tmp_path):
+    path = tmp_path / "rows.npz"
+    if isinstance(arrays, bytes):
+        path.write_bytes(arrays)
+    elif "array" in arrays:
+        with path.open("wb") as file:
+            np.save(file, arrays["array"])
+    else:
+        np.savez(path, **arrays)
+    with pytest.raises(UserError, match=re.escape(said)) as refused:
+        Table(path=str(path), target="age").load()
+    assert "\n" not in str(refused.value) and "rows.npz" in str(refused.value)
 
 
 def changed(array, place, value):

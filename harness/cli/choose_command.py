@@ -21,7 +21,7 @@ def choose(arguments: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("file", help="a table: .csv, .tsv, .parquet or .arrow")
+    add("file", help="a table: .csv, .tsv, .parquet, .arrow or .npz")
     add("--target", required=True, help="its column of labels")
     add("--positive", help="the label that is positive (default: 1, yes, true, else the rarer)")
     add("--cost-fp", type=float, help="what a false alarm costs")

@@ -18,7 +18,9 @@ def predict(arguments: list[str]) -> None:
     parser = Parser(prog="harness predict", description=predict.__doc__)
     where = "a model's folder, that of `harness choose`, or a sweep's that kept its models"
     parser.add_argument("model", metavar="MODEL", help=where)
-    parser.add_argument("file", metavar="FILE", help="a table: .csv, .tsv, .parquet or .arrow")
+    parser.add_argument(
+        "file", metavar="FILE", help="a table: .csv, .tsv, .parquet, .arrow or .npz"
+    )
     otherwise = "how FILE is written, such as encoding=latin-1; plugins=[...]"
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=otherwise)
     place = "a .csv or .parquet file; by default FILE's name with .scores.csv, beside it"

@@ -333,7 +333,7 @@ class OwnTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Table(OwnTable, CsvTable):
-    """A table file: .csv, .tsv, .parquet or .arrow. `~` in ``path`` is the home folder.
+    """A table file: .csv, .tsv, .parquet, .arrow or .npz. `~` in ``path`` is the home folder.
 
     An empty ``name`` is that of the file.
     """

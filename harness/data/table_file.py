@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, NoReturn
+from zipfile import BadZipFile, ZipFile
 
+import numpy as np
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
@@ -25,6 +27,7 @@ MAX_LINE = 64 * 2**20
 DELIMITERS = {".csv": ",", ".dat": ",", ".tsv": "\t"}
 PARQUET = (".parquet", ".pq")
 ARROW = (".arrow", ".feather", ".ipc")
+NUMPY = ".npz"
 
 
 @dataclass(frozen=True)
@@ -302,6 +305,8 @@ def table_at(path: str, format: CsvFormat) -> TableFile:
     _check_delimiter(format)
     file = _regular(path)
     suffix = file.suffix.lower()
+    if suffix == NUMPY:
+        return TableFile(str(file), _arrays(file), kind="NumPy")
     if suffix not in DELIMITERS:
         return TableFile(str(file), file, kind=_kind(suffix))
     content = None if _is_utf8(format, str(file)) else file.read_bytes()
@@ -317,6 +322,26 @@ def table_in(content: bytes, name: str, *, place: str, format: CsvFormat) -> Tab
     if suffix in (*PARQUET, *ARROW):
         return TableFile(place, content, kind=_kind(suffix))
     return _csv(place, content, suffix, format)
+
+
+def _arrays(file: Path) -> pl.DataFrame:
+    """The arrays of a file of NumPy's, each by its name, as of a Python session."""
+    from harness.data.frames import table_of  # for which few files take a library more
+
+    try:
+        with ZipFile(file):  # else NumPy would look for one array, or for objects
+            pass
+        with np.load(file, allow_pickle=False) as read:
+            arrays = dict(read)
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(
+            f"{file}: cannot be read ({str(error).partition(chr(10))[0]}): write arrays of numbers "
+            "and texts by numpy.savez(file, name=array, ...)"
+        ) from None
+    try:
+        return table_of(arrays, called="its arrays")
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
 
 
 def _csv(place: str, source: Path | bytes, suffix: str, format: CsvFormat) -> TableFile:
@@ -400,7 +425,7 @@ def _check_delimiter(format: CsvFormat) -> None:
 
 def _regular(path: str) -> Path:
     """The path of a file that can be opened and is not empty."""
-    known = (*DELIMITERS, *PARQUET, *ARROW)
+    known = (*DELIMITERS, *PARQUET, *ARROW, NUMPY)
     try:
         file = Path(path).expanduser()
         is_known = file.suffix.lower() in known or file.is_dir()

@@ -23,7 +23,7 @@ from scipy.special import expit
 from harness import checkpoints, models
 from harness.config import AnyLoss, AnyModel, parse_as
 from harness.data.columns import Column, NewRows, features_of
-from harness.data.in_memory import table_of
+from harness.data.frames import table_of
 from harness.data.table_file import TableFile
 from harness.errors import UserError, listed
 from harness.losses import LossFn
