@@ -30,6 +30,7 @@ PACKAGE = Path(harness.__file__).parent
 SPREAD = {
     "usual": {},
     "dice": {"loss": {"name": "dice"}},
+    "soap": {"loss": {"name": "soap"}},
     "focal": {"loss": {"name": "focal"}},
     "logistic": {"model": {"name": "logistic"}},
     "cnn": {"model": {"name": "cnn"}},
@@ -40,11 +41,18 @@ SPREAD = {
     "cosine": {"schedule": {"name": "warmup_cosine"}},
 }
 EVERY = frozenset(SPREAD)
-POINTWISE = EVERY - {"dice"}
+POINTWISE = EVERY - {"dice", "soap"}
 
 # An edit (file, what stands there, what instead) and the runs whose ids it changes.
 ARITHMETIC = {
     "a batch loss": ("losses/overlap.py", "positives + wrong", "positives - wrong", {"dice"}),
+    "a loss that remembers": (
+        "losses/remembering.py",
+        "(1.0 - self.gamma)",
+        "(2.0 - self.gamma)",
+        {"soap"},
+    ),
+    "another that remembers": ("losses/remembering.py", "moved[2], 0.0", "moved[2], 0.1", set()),
     "a pointwise loss": ("losses/focusing.py", "exp(-self.gamma", "exp(self.gamma", POINTWISE),
     "what losses share": ("losses/base.py", "(2.0 * labels - 1.0)", "(2.0 * labels)", POINTWISE),
     "an optimizer": ("optimizers/first_order.py", "sgd(schedule)", "sgd(0.1)", {"sgd"}),

@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,15 @@ import numpy as np
 import pytest
 
 from harness.errors import UserError
-from harness.losses import SOAP, AUCMinMax, Memory, as_loss, pack, step_and_gradient
+from harness.losses import (
+    SOAP,
+    AUCMinMax,
+    Memory,
+    PointwiseLoss,
+    as_loss,
+    pack,
+    step_and_gradient,
+)
 from harness.losses.catalogue import OF_A_BATCH
 from harness.sweep.lanes import lane_bytes
 from harness.testing.losses import loss_faults
@@ -94,7 +101,8 @@ def test_training_by_hand_gives_the_same(sampler):
     np.testing.assert_allclose(np.ravel(start), weights, rtol=2e-3, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", ["soap", pytest.param("auc_min_max", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["soap", "auc_min_max"])
 def test_company_and_room_change_nothing(name):
     runs = [config(**{**SOAP_RUN, "loss": {"name": name}}, seed=seed) for seed in range(3)]
     together = train_together(*runs)
@@ -117,8 +125,8 @@ def test_what_is_remembered_of_rows_counts_in_a_lanes_memory():
 class Fading:
     """A row counts less the better it was learned when it was last seen."""
 
-    per_row: ClassVar[int] = 1
     fade: float = 0.5
+    per_row = 1
 
     def step(self, logits, labels, weights, memory):
         losses = jnp.logaddexp(0.0, -(2 * labels - 1) * logits)
@@ -185,6 +193,26 @@ def test_a_planted_fault_is_found(result, told):
 def test_numbers_that_are_no_numbers_are_refused():
     with pytest.raises(UserError, match="per_row = 'two' is how many"):
         as_loss(planted(rows(lambda _, m: m), per_row="two"))
+
+
+def test_how_many_numbers_there_are_is_no_hyperparameter():
+    @dataclass(frozen=True)
+    class Annotated(Fading):
+        per_row: int = 2
+
+    with pytest.raises(UserError, match="no annotation, as in per_row = 2"):
+        as_loss(Annotated)
+
+
+def test_a_hyperparameter_may_be_called_step():
+    @dataclass(frozen=True)
+    class Stepped:
+        step: float = 0.5
+
+        def __call__(self, logits, labels):
+            return self.step * jnp.logaddexp(0.0, -(2 * labels - 1) * logits)
+
+    assert issubclass(as_loss(Stepped), PointwiseLoss)
 
 
 def test_a_row_that_a_batch_holds_twice_is_remembered_as_it_stands_last():

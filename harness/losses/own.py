@@ -69,7 +69,7 @@ def _of_class(given: Any, name: str, *, of_a_batch: bool) -> Any:
         raise UserError(f"loss={name}: {given.__name__} can change: write @dataclass(frozen=True)")
     bases: tuple[type, ...] = (given,)
     namespace: dict[str, Any] = {}
-    if not issubclass(given, LossFn) and "step" in dir(given):
+    if not issubclass(given, LossFn) and isinstance(getattr(given, "step", None), FunctionType):
         bases, namespace = (given, StatefulLoss), _stateful_form(given, name)
     elif not issubclass(given, LossFn):
         of_a_batch = of_a_batch or getattr(given, "of_a_batch", False)
@@ -149,10 +149,11 @@ def _batch_form(function: Callable[..., Any], name: str) -> dict[str, Any]:
 def _stateful_form(given: Any, name: str) -> dict[str, Any]:
     for key in ("per_row", "per_run"):
         numbers = getattr(given, key, 0)
-        if type(numbers) is not int or numbers < 0:
+        is_hyperparameter = any(one.name == key for one in fields(given))
+        if type(numbers) is not int or numbers < 0 or is_hyperparameter:
             raise UserError(
                 f"loss={name}: {key} = {numbers!r} is how many numbers the loss remembers: write a "
-                f"whole number, as in {key}: ClassVar[int] = 2"
+                f"whole number and no annotation, as in {key} = 2"
             )
     call = _by_place(given.step)
 
