@@ -35,13 +35,14 @@ def _random_bits(key: Array, bit_width: int, shape: tuple[int, ...]) -> Array:
 
     def one_round(number: Array, words: tuple[Array, Array]) -> tuple[Array, Array]:
         first, second = words
+        number = jnp.uint32(number)  # a number of Python's where nothing is compiled
         left = rotations[number % 8]
         first = first + second
         second = first ^ ((second << left) | (second >> (32 - left)))
         # A key is added after every fourth round.
         group = number // 4 + 1
-        adds = (number % 4 == 3).astype(jnp.uint32)
-        more = keys[(group + 1) % 3] + group.astype(jnp.uint32)
+        adds = jnp.uint32(number % 4 == 3)
+        more = keys[(group + 1) % 3] + group
         return first + adds * keys[group % 3], second + adds * more
 
     counts = jax.lax.iota(jnp.uint32, prod(shape)).reshape(shape)

@@ -23,11 +23,19 @@ UNUSED = {
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """What `harness train` of a run, mirrored offline, has loaded as it ends."""
+    """What `harness train` of a run, mirrored offline, has loaded as it ends, what is frozen then,
+    and whether garbage was looked for as Flax was imported, and is at the end."""
     folder = tmp_path_factory.mktemp("lone")
     script = (
         "import atexit, gc, json, sys\n"
-        "said = lambda: print(json.dumps([sorted(sys.modules), gc.get_freeze_count()]))\n"
+        "collects = []\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'flax': collects.append(gc.isenabled())\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        "def said():\n"
+        "    collects.append(gc.isenabled())\n"
+        "    print(json.dumps([sorted(sys.modules), gc.get_freeze_count(), collects]))\n"
         "atexit.register(said)\n"
         "from harness.cli import main; main()"
     )
@@ -40,15 +48,20 @@ def trained(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     assert len(list(folder.glob("runs/*/wandb/offline-run-*/run-*.wandb"))) == 1
-    modules, frozen = json.loads(done.stdout.splitlines()[-1])
-    return set(modules), frozen
+    modules, frozen, collects = json.loads(done.stdout.splitlines()[-1])
+    return set(modules), frozen, collects
 
 
 def test_a_run_imports_nothing_that_it_has_no_use_for(trained):
-    modules, _ = trained
+    modules, _, _ = trained
     assert {"jax", "hydra", "polars"} <= modules and modules & UNUSED == set()
 
 
 def test_the_interpreter_ends_without_a_search_for_garbage(trained):
-    _, frozen = trained
+    _, frozen, _ = trained
     assert frozen > 100_000
+
+
+def test_imports_are_not_gone_through_for_garbage(trained):
+    _, _, collects = trained
+    assert collects == [False, True]
