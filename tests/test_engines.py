@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -9,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +23,7 @@ from harness.data import in_memory
 from harness.engines import processes, sharing, submitted, worker
 from harness.engines.units import Unit, answered
 from harness.errors import UserError
+from harness.interface.sweeps import load
 from harness.record import store
 from harness.record.wandb_form import is_of_a_sweep
 from harness.record.wandb_read import read_log
@@ -111,13 +114,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def assert_same_sweep(folder: Path, whole: Path) -> None:
-    """The same tables, to the bit, none twice; the same plan and findings; the same W&B runs."""
+    """The same tables, to the bit, none twice; the same plan and findings, W&B runs and report."""
     assert store.runs(folder)[0]["run_id"].is_unique().all()
     assert_same_runs(stored_tables(folder), stored_tables(whole))
     for file in (store.PLAN, *(path.relative_to(whole) for path in whole.glob("data/*"))):
         assert (folder / file).read_text() == (whole / file).read_text()
     assert not [path.name for path in folder.glob(".*")]
     assert logged(folder) == logged(whole)
+    assert reported(folder) == reported(whole)
+
+
+def reported(folder: Path) -> str:
+    """The page of a sweep, but for when it was trained and for how long."""
+    with TemporaryDirectory() as place:
+        page = load(folder).report(Path(place)).read_text(encoding="utf-8")
+    return re.sub(r"<dt>train(ed|ing time)</dt><dd>[^<]*</dd>", "", page)
 
 
 def logged(folder: Path) -> dict[str, str]:
