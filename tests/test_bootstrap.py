@@ -58,8 +58,9 @@ def test_each_resample_is_scored_as_if_its_rows_stood_alone(decimals):
             assert values[0] == decided(ranking)[name][i]
 
 
-@pytest.mark.parametrize("decimals", [8, 0])
+@pytest.mark.parametrize("decimals", [8, 0, -2])
 def test_resampled_scores_match_scores_of_the_written_out_rows(decimals):
+    """Without ties, with some, and with nothing else: most bins are empty then."""
     logits, labels = rows(60, decimals=decimals)
     ranking = resampled(logits, labels, 4, seed=3)
     original = line_of(rank_rows(logits=[logits], labels=[labels], valid=[labels >= 0]))
