@@ -484,6 +484,7 @@ def test_a_sampler_that_knows_no_categories_says_so(harness, write):
 # F. A path is a path.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ablation[2]", "what?*", "{a,b}", "[!x]"])
 def test_a_folder_with_signs_of_patterns_works_everywhere(harness, write, name):
     write(rows_of([0, 1] * 30))

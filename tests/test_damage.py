@@ -167,7 +167,7 @@ def altered_stores(place: Path) -> list[tuple[str, str]]:
     return [(name, what) for name, frame in frames.items() for what, _ in changes(frame)]
 
 
-@pytest.mark.parametrize("step", [29, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [89, pytest.param(3, marks=pytest.mark.slow)])
 def test_an_altered_store_is_analyzed_or_refused_in_one_line(step: int, tmp_path: Path) -> None:
     sweep = Sweep(seeds=(0, 1), num_rows=60, num_epochs=2)
     base = fabricate(tmp_path / "base", sweep, num_shards=1)

@@ -546,9 +546,11 @@ def test_settings_that_change_arithmetic_count(name, value):
 
 def test_settings_are_named_as_jax_names_them_and_usual():
     """A setting that JAX renames would be left out without a word."""
-    for name, usual in machine.SETTINGS.items():
+    gone = machine.SETTINGS.keys() - jax.config.values.keys()
+    assert gone <= {"jax_exec_time_optimization_effort"}  # JAX 0.12 has nothing in its place
+    for name in machine.SETTINGS.keys() - gone:
         value = jax.config.values[name]
-        assert getattr(value, "value", value) == usual, name
+        assert getattr(value, "value", value) == machine.SETTINGS[name], name
 
 
 def with_devices(monkeypatch, kind, count, backend="gpu"):

@@ -62,6 +62,7 @@ def test_python_and_the_command_line_share_runs(trained, harness, tmp_path):
     assert set(package.load("runs/one").table()["run_id"]) == trained.run_ids
 
 
+@pytest.mark.slow
 def test_the_readmes_lines_run(tmp_path, monkeypatch, capsys):
     pytest.importorskip("safetensors")
     readme = (Path(__file__).parent.parent / "README.md").read_text()
@@ -74,6 +75,7 @@ def test_the_readmes_lines_run(tmp_path, monkeypatch, capsys):
     assert said["model"].predict_proba(frame_of().head(2)).shape == (2, 2)
 
 
+@pytest.mark.slow
 def test_jobs_are_those_of_hydras_application(hydra_sweep):
     jobs = jobs_of(["loss=bce,focal", "experiment=demo", "seed=range(3)"])
     assert len(jobs.configs) == 2 * 4 * 5 * 3  # losses, learning rates, folds, seeds

@@ -107,6 +107,7 @@ def shown(value: Any, key: str) -> str:
     return f"= {str(value).lower()}" if isinstance(value, bool | int | float) else f"= '{value}'"
 
 
+@pytest.mark.slow
 def test_how_missing_values_are_filled_is_a_setting_like_any_other(harness, tmp_path):
     every_key.write_patients(tmp_path)
     data = ("dataset=table", "dataset.path=patients.csv", "dataset.target=ill", "dataset.drop=old")

@@ -31,12 +31,17 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     "launcher_name, overrides",
-    [("fused", []), ("fused", ["hydra/sweeper=fused"]), ("basic", ["hydra/sweeper=fused"])],
+    [
+        ("fused", ["hydra/sweeper=fused"]),
+        pytest.param("fused", [], marks=pytest.mark.slow),
+        pytest.param("basic", ["hydra/sweeper=fused"], marks=pytest.mark.slow),
+    ],
 )
 class TestAnyTask(LauncherTestSuite):
     """Hydra's own suite, with tasks that know nothing of sweeps."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "launcher_name, overrides",
     [("fused", ["hydra/sweeper=basic", "hydra.sweeper.max_batch_size=2"])],

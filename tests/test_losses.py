@@ -34,6 +34,9 @@ from tests.test_resume import trained
 POINTWISE = [name for name, cls in NAMES.items() if issubclass(cls, PointwiseLoss)]
 OF_A_BATCH = [name for name, cls in NAMES.items() if issubclass(cls, BatchLoss)]
 GRID = (0.02, 0.05, 0.3, 0.5, 0.7, 0.95)
+# Compiled once for all losses of a kind, not for each test.
+OVER_LANES = (0, None, None, None, None)
+LANES = jax.jit(jax.vmap(mean_loss_and_gradient, in_axes=OVER_LANES))
 
 
 @pytest.fixture
@@ -100,14 +103,17 @@ def minimiser(loss, eta, at_most=25.0):
     with jax.enable_x64(True):
 
         def risk(z):
-            pair = loss(logits=jnp.array([z, z]), labels=jnp.array([1.0, 0.0]))
-            return float(eta * pair[0] + (1 - eta) * pair[1])
+            z = jnp.atleast_1d(z)
+            of_class = [loss(logits=z, labels=jnp.full_like(z, label)) for label in (0, 1)]
+            return np.asarray(eta * of_class[1] + (1 - eta) * of_class[0])
 
         # A coarse grid first: some of these risks have flat ends.
         grid = np.linspace(-at_most, at_most, 401)
-        best = grid[np.argmin([risk(z) for z in grid])]
-        bounds = (best - 0.2, best + 0.2)
-        return minimize_scalar(risk, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x
+        best = grid[np.argmin(risk(grid))]
+        bounds, options = (best - 0.2, best + 0.2), {"xatol": 1e-10}
+        return minimize_scalar(
+            lambda z: risk(z).item(), bounds=bounds, method="bounded", options=options
+        ).x
 
 
 @pytest.mark.parametrize("counts", [(950, 50), (50, 950)])
@@ -262,8 +268,7 @@ def fused(loss, z, y):
     family = family_of(type(loss))
     others = [pack(cls().fitted(**COUNTS)) for cls in family]
     packed = jax.tree.map(lambda *leaves: np.stack(leaves), pack(loss), *others)
-    both = jax.vmap(mean_loss_and_gradient, in_axes=(0, None, None, None, None))
-    values, slopes = jax.jit(both)(packed, 1.0, z, y, jnp.ones_like(z))
+    values, slopes = LANES(packed, 1.0, z, y, jnp.ones_like(z))
     return values[0], slopes[0]
 
 
@@ -283,10 +288,8 @@ def test_lanes_of_all_losses_are_the_losses(sample, family):
     z, y = sample
     fitted = [make(cls.name) for cls in family]
     packed = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pack, fitted))
-    over_lanes = (0, None, None, None, None)
-    both = jax.jit(jax.vmap(mean_loss_and_gradient, in_axes=over_lanes))
-    values, slopes = both(packed, 1.0, z, y, jnp.ones_like(z))
-    alone = jax.jit(jax.vmap(mean_loss, in_axes=over_lanes))(packed, 1.0, z, y, jnp.ones_like(z))
+    values, slopes = LANES(packed, 1.0, z, y, jnp.ones_like(z))
+    alone = jax.jit(jax.vmap(mean_loss, in_axes=OVER_LANES))(packed, 1.0, z, y, jnp.ones_like(z))
     np.testing.assert_allclose(alone, values, rtol=1e-6)
     for i, loss in enumerate(fitted):
         plain, slope = jax.value_and_grad(

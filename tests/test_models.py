@@ -207,6 +207,7 @@ def test_convolutions_are_flaxs(height, width, channels):
     np.testing.assert_allclose(net(x), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_cnn_learns_digits_better_than_a_line():
     digits = {"kind": "sklearn", "name": "digits", "positive": "8"}
     epochs = {"num_epochs": 8, "batch_size": 64}

@@ -137,6 +137,7 @@ def unchecked(name: str) -> Dataset:
     return replace(source(name), rows=None, features=None, positives=None).load()
 
 
+@pytest.mark.slow
 def test_all_of_keel_is_there_with_its_published_figures(kept):
     ours = {name.removeprefix("keel/") for name in WHEELS if name.startswith("keel/")}
     assert ours == KEEL.keys() and len(ours) == 100
@@ -150,6 +151,7 @@ def test_all_of_keel_is_there_with_its_published_figures(kept):
     assert wrong == {}
 
 
+@pytest.mark.slow
 def test_the_other_packaged_sets_have_their_published_figures(kept):
     assert {name for name in WHEELS if not name.startswith("keel/")} == PUBLISHED.keys()
     assert {name: counts(unchecked(name)) for name in PUBLISHED} == PUBLISHED
@@ -176,6 +178,7 @@ def text(name: str) -> str:
     return (conf_dir() / "dataset" / f"{name}.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_packaged_sets_load_as_their_configs_say(kept):
     for name in WHEELS:
         dataset = source(name).load()  # checks the recorded counts itself

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import nbclient
 import nbformat
+import pytest
 
 from tests.fabricated import Sweep, fabricate
 
 NOTEBOOK = Path(__file__).parent.parent / "docs" / "notebook.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_and_shows_what_it_says(tmp_path):
     effects = {"bce": 0.0, "weighted_bce": 0.0, "focal": 0.4}
     sweep = Sweep(

@@ -78,6 +78,7 @@ def test_trials_train_in_fused_batches_and_the_best_is_found(harness, tmp_path, 
     assert best["validation/auroc"] == found["best_value"]
 
 
+@pytest.mark.slow
 def test_the_other_direction_finds_the_smallest(harness, tmp_path):
     runs, found = search(
         harness,

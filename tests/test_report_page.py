@@ -208,6 +208,7 @@ def test_bands_stay_within_what_a_metric_can_be(tmp_path):
     assert losses["low"].to_list() == pytest.approx(even)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", ["reliability", "histogram"])
 def test_charts_of_many_methods_have_a_panel_each(tmp_path, chart):
     names = [*PLANTED, "dice"]
@@ -354,6 +355,7 @@ def test_nothing_is_shown_of_a_level_that_is_noise(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_where_nobody_has_a_threshold_none_is_explained(tmp_path):
     sweep = Sweep({"pairwise_hinge": 0.0, "smooth_ap": 0.0}, seeds=range(3))
     folder = fabricate(tmp_path / "s", sweep, changed=shiftless)

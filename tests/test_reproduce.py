@@ -11,10 +11,12 @@ import pytest
 import yaml
 from scipy import stats
 
+from harness.config import parse
+from harness.config.composing import Composer
 from harness.errors import UserError
 from harness.losses import BCE
 from harness.metrics import probability_metrics
-from harness.reproduce import Request, judging, observed, read, reproduce, results
+from harness.reproduce import Request, judging, observed, read, reproduce, results, running
 from harness.reproduce.claims import Claim, Side, experiments
 from harness.reproduce.judging import Pairs, finding, judge
 from tests.fabricated import Sweep, fabricate
@@ -310,6 +312,7 @@ def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
     assert header == "run_id,status,dataset.name,dataset.positive_rate"
 
 
+@pytest.mark.slow
 def test_thousands_of_runs_are_not_listed_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "MOST_RUNS", 5)
     monkeypatch.setattr(results, "MOST_FINGERPRINTS", 0)
@@ -517,12 +520,15 @@ def test_a_folder_without_expectations_is_refused(tmp_path):
         read(folder)
 
 
-@pytest.mark.parametrize("name", experiments(ROOT))
-def test_every_experiment_is_sound(name, hydra_sweep):
-    """Its files are read, and the first job of each of its sweeps composes and parses."""
-    from harness.config import parse
-    from harness.reproduce import running
+@pytest.fixture(scope="module")
+def composer(hydra_sweep):
+    """What Hydra composes (tests/test_compose.py), assembled: most sweeps make the same choices."""
+    return Composer(hydra_sweep.loader, hydra_sweep.config)
 
+
+@pytest.mark.parametrize("name", experiments(ROOT))
+def test_every_experiment_is_sound(name, composer):
+    """Its files are read, and the first job of each of its sweeps composes and parses."""
     experiment = read(ROOT / name)
     for sweep_name, sweep in experiment.sweeps.items():
         for quick in (False, True):
@@ -531,7 +537,7 @@ def test_every_experiment_is_sound(name, hydra_sweep):
             folder = Path("runs") / sweep_name
             texts = running.overrides(sized, folder, num_seeds=1, starts=starts)
             first = [_first(text) for text in texts]
-            parse(hydra_sweep.compose(first))
+            parse(composer.job(first))
 
 
 def _first(override):

@@ -189,6 +189,7 @@ def test_made_rows_count_in_a_lanes_memory():
     assert more == 4 * sizes.synthetic * (sizes.features + 1)
 
 
+@pytest.mark.slow
 def test_company_changes_no_bit_of_runs_on_made_rows():
     losses = ("bce", "focal", "hinge", "brier")
     runs = [

@@ -114,6 +114,7 @@ LOSSES = ["bce"] + [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_whole_weight_trains_as_the_row_so_many_times(loss):
     weighted = replace(in_parts(), row_weights=WEIGHTS / WEIGHTS.mean())

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import models
@@ -52,6 +52,7 @@ CUTS = [
 ]
 
 
+@settings(max_examples=30)
 @given(rows=st.integers(40, 9000), batch=st.integers(1, 300), split=st.sampled_from(CUTS))
 def test_what_is_rounded_has_room_for_what_is_there(rows, batch, split):
     one = config(split=split, training__batch_size=batch)

@@ -123,12 +123,18 @@ class _Described:
             self._values(one.name, [x for x in defaults if x is not dataclasses.MISSING])
         for name, value in sorted(vars(cls).items()):
             value = _unwrapped(value)
-            written = isinstance(value, FunctionType) and value.__code__.co_filename == "<string>"
-            if name in _WRITTEN or written:
+            if name in _WRITTEN or _is_dataclasses_own(value):
                 continue
             self.text += f"{name}="
             for part in _parts(value):
                 self.definition(part)
+
+
+def _is_dataclasses_own(value: Any) -> bool:
+    """Made from a text, or, as `__replace__` since Python 3.13, that module's."""
+    return isinstance(value, FunctionType) and (
+        value.__code__.co_filename == "<string>" or value.__module__ == "dataclasses"
+    )
 
 
 def _parts(value: Any) -> Iterator[Any]:
