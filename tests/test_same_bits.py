@@ -100,9 +100,6 @@ def test_parameters_are_drawn_from_jaxs_bits(shape):
     assert drawn(THREEFRY, shape) == drawn("threefry2x32", shape)
 
 
-@pytest.mark.parametrize(
-    "setting", [jax.threefry_partitionable(False), jax.disable_jit()], ids=["older", "eager"]
-)
-def test_parameters_are_drawn_as_jax_is_set_to(setting):
-    with setting:
+def test_parameters_are_drawn_as_jax_is_set_to():
+    with jax.threefry_partitionable(False):
         assert drawn(THREEFRY, (5, 4)) == drawn("threefry2x32", (5, 4))
