@@ -32,6 +32,7 @@ soak: $(VENV)/ready  ## 20,000 runs with a fault every few seconds, and a sweep 
 lowest: $(LOWEST)/ready  ## a wheel built, installed and run, under the oldest versions that pyproject.toml allows
 	$(LOWEST)/bin/pytest -m slow tests/test_release.py
 
+# Under pyenv those are here that PYENV_VERSION names, such as 3.11.7:3.12.1:3.13.0.
 pythons:  ## the same under each Python from 3.11 to 3.13 that is here, with the versions of the lock
 	@for python in python3.11 python3.12 python3.13; do \
 	  $$python -c "" 2>/dev/null || { echo "no $$python here"; continue; }; \
