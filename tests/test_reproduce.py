@@ -316,16 +316,33 @@ def test_what_a_name_implies_is_left_out_of_the_runs(tmp_path):
 def test_thousands_of_runs_are_not_listed_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "MOST_RUNS", 5)
     monkeypatch.setattr(results, "MOST_FINGERPRINTS", 0)
-    earlier = tmp_path / "results" / "made"
-    earlier.mkdir(parents=True)
-    for name in ("runs.csv", "renamed.svg"):  # of other runs than the verdicts are
-        (earlier / name).write_text("old")
     done = fabricated(tmp_path, of_losses(), {"bce": 0.0, "focal": 2.0}, monkeypatch)
     assert {path.name for path in done.folder.iterdir()} == {
         "README.md", "verdicts.json", "provenance.json",
     }  # fmt: skip
     prints = json.loads((done.folder / "provenance.json").read_text())["data_fingerprints"]
     assert list(prints) == ["all 1 together"]
+
+
+@pytest.mark.parametrize(
+    ("listed", "left"),
+    [
+        ({"figures": ["renamed.svg"], "tables": ["gone.csv"]}, {"mine.csv", "mine.svg"}),
+        ({}, {"mine.csv", "mine.svg", "renamed.svg", "gone.csv"}),  # results older than the lists
+    ],
+    ids=["listed", "not listed"],
+)
+def test_what_earlier_results_list_goes_and_nobodys_own_file(tmp_path, monkeypatch, listed, left):
+    folder = tmp_path / "results" / "made"
+    folder.mkdir(parents=True)
+    for name in ("gone.csv", "renamed.svg", "mine.csv", "mine.svg"):
+        (folder / name).write_text("old")
+    (folder / "verdicts.json").write_text(json.dumps(listed))
+    fabricated(tmp_path, of_losses(), {"bce": 0.0, "focal": 2.0}, monkeypatch)
+    written = json.loads((folder / "verdicts.json").read_text())
+    assert written["tables"] == ["runs.csv"] and written["figures"] == []
+    ours = {"README.md", "verdicts.json", "provenance.json", "runs.csv"}
+    assert {path.name for path in folder.iterdir()} == ours | left
 
 
 @pytest.mark.slow

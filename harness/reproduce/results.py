@@ -55,12 +55,15 @@ class Made:
 def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: Made) -> list[str]:
     """Writes all files of one experiment; returns what differs from what lay there before.
 
-    Figures and tables that lay there and that it does not have are taken away: they are of other
-    runs than its verdicts.
+    Figures and tables that ``verdicts.json`` lists from before and that it does not have are taken
+    away: they are of other runs than its verdicts. Whatever else lies there is somebody's own.
     """
     experiment = observed.experiment
     folder.mkdir(parents=True, exist_ok=True)
-    table = _as_data(observed, verdicts, made.size)
+    listed = {n: f for n, f in observed.tables.items() if n != RUNS or f.height <= MOST_RUNS}
+    pictures = {f"{figure.name}.svg": svg(observed, figure) for figure in experiment.figures}
+    tables = {f"{name}.csv": _csv(observed, name, frame) for name, frame in listed.items()}
+    table = _as_data(observed, verdicts, made.size, tables)
     before, source = read_json(folder / VERDICTS), read_json(folder / PROVENANCE)
     same_question = all(before.get(key) == table[key] for key in ("size", "definition"))
     moved = _moved(before, table) if same_question else []
@@ -68,20 +71,21 @@ def write(folder: Path, observed: Observed, verdicts: Sequence[Verdict], made: M
     if moved:
         provenance["moved"] = moved
         provenance["moved_from"] = {k: source.get(k) for k in ("versions", "numerics", "finished")}
-    listed = {n: f for n, f in observed.tables.items() if n != RUNS or f.height <= MOST_RUNS}
-    shown = {f"{figure.name}.svg": svg(observed, figure) for figure in experiment.figures}
-    shown |= {f"{name}.csv": _csv(observed, name, frame) for name, frame in listed.items()}
-    for name, content in shown.items():
+    for name, content in (pictures | tables).items():
         write_whole(folder / name, content)
-    for left in {*folder.glob("*.svg"), *folder.glob("*.csv")} - {folder / name for name in shown}:
-        left.unlink()
+    earlier = {*before.get("figures", []), *before.get("tables", [])} - {*pictures, *tables}
+    for path in list(folder.iterdir()):  # names of the folder's own: a list may hold any
+        if path.name in earlier:
+            path.unlink()
     write_whole(folder / VERDICTS, _json(table))
     write_whole(folder / "README.md", _page(observed, verdicts, provenance).encode())
     write_whole(folder / PROVENANCE, _json(provenance))
     return moved
 
 
-def _as_data(observed: Observed, verdicts: Sequence[Verdict], size: str) -> dict[str, Any]:
+def _as_data(
+    observed: Observed, verdicts: Sequence[Verdict], size: str, tables: Iterable[str]
+) -> dict[str, Any]:
     experiment = observed.experiment
     return {
         "experiment": experiment.name,
@@ -114,6 +118,7 @@ def _as_data(observed: Observed, verdicts: Sequence[Verdict], size: str) -> dict
         ],
         "trained": [finding.sentence for finding in observed.trained],
         "figures": [f"{figure.name}.svg" for figure in experiment.figures],
+        "tables": sorted(tables),
     }
 
 
