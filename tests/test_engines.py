@@ -196,7 +196,7 @@ def test_processes_that_are_stopped_have_stored_what_had_finished(tmp_path, monk
 
 
 def test_a_sweep_that_is_stopped_looks_once_for_what_workers_stored(tmp_path, monkeypatch):
-    """Not once for each of its runs, which made the end of a large sweep a matter of hours."""
+    """Not once for each run that is left, of which there may be thousands."""
     looks = []
 
     def stopped(texts, engine, folder):
