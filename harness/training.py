@@ -334,8 +334,7 @@ def _kept(memory: Memory, places: Array, of_batch: Memory) -> Memory:
     A row that is there twice, of other logits under dropout, is remembered as it stands last:
     writing both would leave it to the device which.
     """
-    is_same = places[:, None] == places
-    last = jnp.max(jnp.where(is_same, jnp.arange(len(places)), 0), axis=1)
+    last = jnp.full(len(memory.rows), -1).at[places].max(jnp.arange(len(places)))[places]
     return Memory(memory.rows.at[places].set(of_batch.rows[last]), of_batch.run)
 
 

@@ -1,10 +1,12 @@
 """Images, token ids and several inputs at once: from arrays to a network, a model, its scores."""
 
+import io
 import json
 import pickle
 import re
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from functools import reduce
 from operator import getitem
@@ -130,10 +132,21 @@ def test_lists_and_arrays_of_a_file_are_arrays(tmp_path):
         assert there.fingerprint == here.fingerprint and there.columns == here.columns
 
 
+def _damaged() -> bytes:
+    """An archive whose array says what it is in brackets that do not close."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        one = io.BytesIO()
+        np.save(one, AGE)
+        archive.writestr("age.npy", one.getvalue().replace(b"}", b"("))
+    return content.getvalue()
+
+
 NO_ARRAYS = {
     "no archive": (b"not a file of NumPy's", "cannot be read"),
     "one array": ({"array": AGE}, "write arrays of numbers and texts by numpy.savez"),
     "objects": ({"age": np.array([{1}, {2}])}, "Object arrays cannot be loaded"),
+    "a damaged header": (_damaged(), "cannot be read"),
     "a number": ({"rows": np.array(3)}, "rows has shape (): give one value a row"),
     "other rows": ({"image": IMAGE, "age": AGE[:5]}, "columns of different lengths"),
 }
@@ -397,7 +410,7 @@ class Narrow(nnx.Module):
 
 FAULTS = {
     "too few ids": (Leaky, "not finite on ordinary rows"),
-    "fits none": (Narrow, "model=Narrow fails on image 8 x 8 x 1, text 8 x 8 x 1"),
+    "fits none": (Narrow, "nor does it take any of 35 other kinds of rows"),
 }
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -154,6 +154,19 @@ def test_so_many_programs_compile_at_once_and_no_more(tmp_path, monkeypatch):
     results = engine.run_sweep(programs, progress=Progress(Console(quiet=True)))
     assert all("compiled beside another" in str(one.error) for one in results)
     assert len(most) == 4 and max(most) == 2
+
+
+def test_a_program_that_memory_did_not_hold_beside_others_is_compiled_alone(monkeypatch):
+    compiled_alone, failed, beside = [], Future(), Future()
+    failed.set_exception(MemoryError("no room"))
+    beside.set_result(None)
+    monkeypatch.setattr(engine, "_compile", compiled_alone.append)
+    engine._compiled(failed, [beside], "program")
+    assert compiled_alone == ["program"]
+    broken = Future()
+    broken.set_exception(ValueError("no program"))
+    with pytest.raises(ValueError, match="no program"):
+        engine._compiled(broken, [beside], "program")
 
 
 def test_what_another_thread_found_is_no_hit_here():

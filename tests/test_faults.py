@@ -23,7 +23,7 @@ from harness.record import collect, store
 from harness.record.mirror import LEDGER_FILE, Ledger, mirror_run
 from harness.record.replay import Sync
 from harness.record.tables import tables
-from harness.sweep import compiled, merging
+from harness.sweep import compiled, merging, recorder
 from harness.sweep.merging import merge
 from tests.conftest import TINY
 from tests.fabricated import Sweep, fabricate
@@ -219,6 +219,26 @@ class Scaled:
 
 
 @pytest.mark.slow
+def test_runs_whose_writer_is_stopped_after_the_rename_are_there_once(tmp_path, monkeypatch):
+    """A signal comes between the rename of a shard and the word that it was written."""
+    write, stopped = store.write_shard, []
+
+    def then_stopped(*given, **named):
+        shard = write(*given, **named)
+        if not stopped:
+            stopped.append(shard)
+            raise KeyboardInterrupt
+        return shard
+
+    monkeypatch.setattr(store, "write_shard", then_stopped)
+    monkeypatch.setattr(recorder, "RUNS_PER_SHARD", 1)
+    runs = [config(**LOGISTIC, seed=seed) for seed in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        train(runs, tmp_path)
+    table, _ = store.runs(tmp_path / "default")
+    assert stopped and table["run_id"].is_unique().all()
+
+
 def test_a_loss_beyond_all_reason_changes_no_other_lane(tmp_path, monkeypatch, nothing_stays):
     (tmp_path / "mine.py").write_text(SCALED)
     monkeypatch.syspath_prepend(str(tmp_path))

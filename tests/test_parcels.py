@@ -200,3 +200,21 @@ def test_two_sweeps_that_send_train_no_run_twice(tmp_path, whole, sent, monkeypa
     monkeypatch.setattr(worker, "work", watched)
     swept(tmp_path, whole)
     assert len(sent) == 1 and not free
+
+
+def test_sweeps_that_fetch_at_once_do_not_end_each_other(tmp_path, whole, sent, monkeypatch):
+    """What one has listed another may have taken by then."""
+    parcels = Parcels(ADDRESS)
+    put("/shards/default-" + "0" * 64 + ".tar", b"")
+    listed = parcels._sent_for(tmp_path / "default")
+    fsspec.filesystem("memory").store.clear()
+    monkeypatch.setattr(parcels, "_sent_for", lambda folder: listed)
+    awaited = {(whole, run_id) for run_id in store.stored(whole)} | {(whole, "else")}
+    parcels.fetch([whole], awaited)
+    assert len(listed) == 1 and awaited == {(whole, "else")}
+
+
+def test_a_model_is_named_by_its_folder_where_workers_do_not_see_the_sweeps(tmp_path, sent):
+    given = config(**TINY, init={"params": "0123456789abcdef"}, root=str(tmp_path))
+    with pytest.raises(UserError, match=r"init.params=0123456789abcdef: .* give the model's own"):
+        sharing._parcels([given], Ray(shards=ADDRESS))

@@ -106,10 +106,11 @@ def _import_uncollected() -> None:
     """Imports most of what training does: a million objects which stay, and are not gone through
     for garbage, now or later."""
     gc.disable()
-    import harness.record.live  # noqa: F401
-
-    gc.freeze()
-    gc.enable()
+    try:
+        import harness.record.live  # noqa: F401
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 # Hydra's own flags, but for `--experimental-rerun`: it unpickles a file, which can run anything.

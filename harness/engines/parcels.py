@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import polars as pl
@@ -100,12 +100,16 @@ class Parcels:
                 with tempfile.TemporaryDirectory(prefix="bce-harness-") as own:
                     packed, unpacked = Path(own, "tar"), Path(own, "folder")
                     with self._in_use():
-                        self._files.get_file(place, str(packed))
+                        try:
+                            self._files.get_file(place, str(packed))
+                        except FileNotFoundError:  # another sweep into this folder was first
+                            awaited.difference_update((folder, one) for one in store.stored(folder))
+                            continue
                     if told := _unpack(packed, digest, unpacked):
                         say(f"{place} is damaged ({told}): passed over, its runs are trained again")
                     else:
                         _keep(unpacked, folder, awaited)
-                with self._in_use():
+                with self._in_use(), suppress(FileNotFoundError):
                     self._files.rm_file(place)
 
     def _sent_for(self, folder: Path) -> list[tuple[str, str]]:

@@ -63,6 +63,12 @@ def _parcels(configs: Sequence[Config], engine: Any) -> Parcels | None:
             f"engine.shards={engine.shards}: root is {' and '.join(roots)}: give one root to all "
             "jobs whose shards are sent to one address"
         )
+    for params in sorted({config.init.params or "" for config in configs}):
+        if params and Path(params).name == params:
+            raise UserError(
+                f"init.params={params}: a worker that sends its shards (engine.shards) has no "
+                "sweep's folder to look in: give the model's own, such as runs/NAME/models/ID"
+            )
     parcels = Parcels(engine.shards)
     parcels.check()
     parcels.fetch({folder_of(config) for config in configs}, set())

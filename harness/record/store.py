@@ -53,13 +53,27 @@ _LONGEST = 2**20  # bytes of a file of JSON: one that is longer is nobody's but 
 _ROW_GROUP = {"predictions": 128}  # who wants one run of many reads the scores of 64
 
 
-def write_shard(folder: Path, tables: Mapping[str, pl.DataFrame]) -> Path:
+def new_name() -> str:
+    """A name that no other shard has."""
+    return uuid.uuid4().hex
+
+
+def write_shard(
+    folder: Path, tables: Mapping[str, pl.DataFrame], *, name: str | None = None
+) -> Path:
     """Adds one shard holding ``tables`` (one frame for each of `TABLES`) and returns its folder.
+
+    Args:
+      name: its `new_name`. Whoever is stopped in the midst and begins again with the same name
+        has it there once.
 
     Raises:
       OSError: it cannot be written; nothing of it is there then.
     """
-    return _write(folder, {**tables, "runs": file_form.packed(tables["runs"])}, {})
+    shard = folder / "shards" / (name or new_name())
+    if shard.exists():
+        return shard
+    return _write(shard, {**tables, "runs": file_form.packed(tables["runs"])}, {})
 
 
 def write_merged(
@@ -75,11 +89,10 @@ def write_merged(
       OSError: as `write_shard`.
     """
     names = " ".join(sorted(one.name for one in replaces))
-    return _write(folder, tables, {REPLACES: names})
+    return _write(folder / "shards" / new_name(), tables, {REPLACES: names})
 
 
-def _write(folder: Path, written: Mapping[str, pl.DataFrame], about: Mapping[str, str]) -> Path:
-    shard = folder / "shards" / uuid.uuid4().hex
+def _write(shard: Path, written: Mapping[str, pl.DataFrame], about: Mapping[str, str]) -> Path:
     with whole_folder(shard) as temporary:
         for name in TABLES:
             write_table(

@@ -7,7 +7,7 @@ next programs compile while this one trains, as many side by side as memory allo
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -196,7 +196,7 @@ def _start(
             for following, _ in programs[number + ahead : number + ahead + 1]:
                 compiling.append(compilers.submit(_compile, following))
             try:
-                trainer = current.result()
+                trainer = _compiled(current, compiling, program)
             except Exception as error:
                 for batch in batches:
                     _fail(batch, error, "compiling a job's program", results)
@@ -228,6 +228,19 @@ def _wait_for(future: Future[Any], recorder: Recorder) -> None:
 def _fail(runs: Batch, error: Exception, doing: str, results: dict[Key, Result]) -> None:
     for run in runs:
         results[run.key] = Result(run.run_id, error=caught(error, run.config, doing=doing))
+
+
+def _compiled(
+    current: Future[lanes.Trainer], others: Iterable[Future[lanes.Trainer]], program: Program
+) -> lanes.Trainer:
+    """What compiled beside ``others``; alone and once more where memory did not hold them all."""
+    try:
+        return current.result()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    wait(others)
+    return _compile(program)
 
 
 def _compile(program: Program) -> lanes.Trainer:

@@ -4,7 +4,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from harness import checkpoints
@@ -52,6 +52,15 @@ class Part:
     stored: Callable[[Path], None] | None = None
 
 
+@dataclass
+class _Waiting:
+    """What is to be one shard, which a stopped `Recorder.flush` may have written already."""
+
+    runs: list[tuple[Record, Wandb]] = field(default_factory=list)
+    models: dict[str, Model] = field(default_factory=dict)
+    shard: str = field(default_factory=store.new_name)
+
+
 class Recorder:
     """The only writer of a sweep in this process."""
 
@@ -67,8 +76,7 @@ class Recorder:
             store.set_aside(folder)
             if not is_part:
                 merge(folder)
-        self._waiting: dict[Path, list[tuple[Record, Wandb]]] = defaultdict(list)
-        self._models: dict[Path, dict[str, Model]] = defaultdict(dict)
+        self._waiting: dict[Path, _Waiting] = defaultdict(_Waiting)
         keys = set() if is_part else {_mirror_key(one) for one in configs}
         self._mirrors = {key: _mirror(*key) for key in keys}
         self._planned: dict[Path, set[str]] = defaultdict(set)
@@ -132,11 +140,11 @@ class Recorder:
         own = {"root": self._part.root} if self._part and self._part.root is not None else {}
         record = replace(record, config={**record.config, "wandb": settings, **own})
         folder, mirrored = _mirror_key(config)
-        self._waiting[folder].append((record, mirrored))
+        self._waiting[folder].runs.append((record, mirrored))
         if model is not None:
-            self._models[folder][record.run_id] = model
+            self._waiting[folder].models[record.run_id] = model
         self._waiting_since = min(self._waiting_since, time.monotonic())
-        waiting = [one for members in self._waiting.values() for one, _ in members]
+        waiting = [one for members in self._waiting.values() for one, _ in members.runs]
         if len(waiting) >= RUNS_PER_SHARD or sum(map(_size, waiting)) >= BYTES_PER_SHARD:
             self.flush()
         self.flush_if_due()
@@ -158,16 +166,17 @@ class Recorder:
             folder, waiting = next(iter(self._waiting.items()))
             with timed("store"):
                 # Before the runs: a stored run that is to keep its model has it.
-                for run_id, model in self._models[folder].items():
+                for run_id, model in waiting.models.items():
                     checkpoints.save(folder, run_id, **model.files())
                 self._write_plan(folder)
-                store.write_shard(folder, tables([record for record, _ in waiting]))
+                records = [record for record, _ in waiting.runs]
+                store.write_shard(folder, tables(records), name=waiting.shard)
             if self._part and self._part.stored:
                 self._part.stored(folder)
-            del self._waiting[folder], self._models[folder]
+            del self._waiting[folder]
             with timed("mirror"):
                 by_settings = defaultdict(list)
-                for record, settings in () if self._part else waiting:
+                for record, settings in () if self._part else waiting.runs:
                     run = mirror_run(record, with_charts=settings.charts)
                     by_settings[settings].append(run)
                 for settings, runs in by_settings.items():
