@@ -360,14 +360,24 @@ def _set(kind: str, name: str, made: Any, place: str) -> None:
     """Keeps what is plugged in; raises UserError where something else is called so."""
     global _generation
     before = _PLUGGED[kind].get(name)
-    there = place
-    if before is not None:
-        there = before.reference if kind in ("metric", "calibrator") else _place(before)
+    there = place if before is None else _defined(kind, before)
     if there != place:
         called = f"{kind}={name}" if kind in GROUPS else f"{kind} {name}"
         raise UserError(f"{called} is defined by {there} and by {place}: rename one")
     _PLUGGED[kind][name] = made
     _generation += 1
+
+
+def forget(kind: str, name: str) -> None:
+    """Takes out what failed; its module is read anew where it is named again."""
+    place = _defined(kind, _PLUGGED[kind].pop(name))
+    _SOURCES.update({one: "" for one in _SOURCES if place.startswith(f"{one}.")})
+
+
+def _defined(kind: str, made: Any) -> str:
+    """The place of what is plugged in."""
+    place: str = made.reference if kind in ("metric", "calibrator") else _place(made)
+    return place
 
 
 @cache

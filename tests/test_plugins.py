@@ -15,6 +15,7 @@ from harness import plugins
 from harness.errors import UserError
 from harness.identity import numerics_named, own_hash, run_id
 from harness.losses import POINTWISE, as_loss
+from harness.overrides.plugging import with_plugins
 from harness.sweep import compiled, plan
 from tests.conftest import TINY
 from tests.runs import config, groups, prepared, runs_of
@@ -350,6 +351,22 @@ def test_the_readme_shows_a_loss_that_trains(harness, tmp_path):
     first, _ = re.findall(r"harness train -m (plugins=.*)", section)
     sweep = first.replace("'seed=range(5)'", "seed=0").split()
     assert harness("train", "-m", *TINY, *sweep).out.startswith("3 trained")
+
+
+def test_one_that_fails_stops_no_other(package, tmp_path):
+    """In a session, that is: each is tried as it is named, and read anew when it is named again."""
+    file = tmp_path / "mixed.py"
+    file.write_text(
+        "from harness.plugins import loss\n\n\n"
+        "@loss\ndef broken(logits, labels):\n    return logits.sum()\n"
+    )
+    for _ in range(2):
+        with pytest.raises(UserError, match="loss=broken returned"):
+            with_plugins([f"plugins=[{file}]"])
+        with_plugins(["loss=bce"])
+    file.write_text(file.read_text().replace("logits.sum()", "logits * labels"))
+    with_plugins([f"plugins=[{file}]"])
+    assert "broken" in plugins.plugged("loss")
 
 
 def test_two_of_one_name_are_refused(package):

@@ -190,6 +190,23 @@ def test_a_planted_fault_is_found(result, told):
     assert found is not None and "\n" not in found
 
 
+def test_a_first_step_is_of_no_memory():
+    (said,) = loss_faults(planted(rows(lambda _, m: m / jnp.zeros_like(m))))
+    assert "its memory is all 0" in said
+
+
+def test_what_remembers_has_a_step():
+    @dataclass(frozen=True)
+    class Forgetful:
+        per_row = 1
+
+        def __call__(self, logits, labels):
+            return jnp.logaddexp(0.0, -(2 * labels - 1) * logits)
+
+    with pytest.raises(UserError, match="loss=Forgetful: what remembers numbers"):
+        as_loss(Forgetful)
+
+
 def test_numbers_that_are_no_numbers_are_refused():
     with pytest.raises(UserError, match="per_row = 'two' is how many"):
         as_loss(planted(rows(lambda _, m: m), per_row="two"))

@@ -45,14 +45,14 @@ class Parcels:
         try:
             import fsspec
 
-            if "://" not in address:
-                raise ValueError("it has no protocol, such as s3://")
+            if not address.partition("://")[2]:
+                raise ValueError("it has no protocol, such as s3://, or no folder")
             self._files, self._place = fsspec.url_to_fs(address)
         except ImportError as error:
             raise UserError(
                 f"engine.shards={address}: {_first_line(error)}: pip install 'bce-harness[remote]'"
             ) from None
-        except ValueError as error:
+        except Exception as error:  # each protocol's library has its own
             raise UserError(
                 f"engine.shards={address}: {_first_line(error)}: give an address of fsspec's, or "
                 "none where workers see the sweep's folder"

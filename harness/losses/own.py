@@ -63,6 +63,11 @@ def _own_name(given: Any) -> str:
 
 
 def _of_class(given: Any, name: str, *, of_a_batch: bool) -> Any:
+    if "step" not in dir(given) and {"per_row", "per_run"} & {*dir(given)}:
+        raise UserError(
+            f"loss={name}: what remembers numbers (per_row, per_run) needs "
+            "def step(self, logits, labels, weights, memory)"
+        )
     if "__dataclass_fields__" not in vars(given):
         raise UserError(f"loss={name}: write @dataclass(frozen=True) over class {given.__name__}")
     if not given.__dataclass_params__.frozen:

@@ -66,17 +66,23 @@ def load(specs: Iterable[str]) -> list[str]:
       UserError: one cannot be loaded, or is no loss that can be trained with.
     """
     loaded = [plugins.load(spec).spec for spec in dict.fromkeys(specs)]
-    for made in plugins.plugged("loss").values():
-        plugins.check_traced(made)
-    for made in plugins.plugged("optimizer").values():
-        plugins.check_stepped(made)
-    for made in plugins.plugged("schedule").values():
-        plugins.check_scheduled(made)
-    for made in plugins.plugged("metric").values():
-        plugins.check_measured(made)
-    for made in plugins.plugged("calibrator").values():
-        plugins.check_calibrated(made)
+    for kind, check in _CHECKS.items():
+        for name, made in [*plugins.plugged(kind).items()]:
+            try:
+                check(made)
+            except UserError:
+                plugins.forget(kind, name)  # a session goes on without it
+                raise
     return loaded
+
+
+_CHECKS = {
+    "loss": plugins.check_traced,
+    "optimizer": plugins.check_stepped,
+    "schedule": plugins.check_scheduled,
+    "metric": plugins.check_measured,
+    "calibrator": plugins.check_calibrated,
+}
 
 
 def load_of(configs: Iterable[Mapping[str, Any]]) -> None:

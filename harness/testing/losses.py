@@ -76,6 +76,9 @@ def loss_faults(given: Any, declared: Declared | None = None) -> Iterator[str]:
     checks = [*_OF_ANY, *(_STATEFUL if isinstance(loss, StatefulLoss) else ())]
     checks += [*(_OF_A_BATCH if loss.of_a_batch else _POINTWISE), *_AT_LENGTH]
     with jax.enable_x64(False):
+        if isinstance(fitted, StatefulLoss) and (at_first := [*_guarded(_first_step, fitted)]):
+            yield from at_first
+            return
         yield from _guarded(partial(_declared, declared=declared or Declared()), loss)
         for check in checks:
             yield from _guarded(check, fitted)
@@ -479,6 +482,16 @@ _one_step = jax.jit(step_and_gradient)
 def _batches() -> list[tuple[Array, Array]]:
     logits, labels = _sample()
     return [(logits * scale, labels) for scale in (0.2, -0.1, 0.3)]
+
+
+def _first_step(loss: Any) -> Iterator[str]:
+    """a first step, when its memory is all 0."""
+    value, memory, slopes = _steps(loss, _batches()[:1])
+    if not all(np.isfinite(part).all() for part in (value, *memory, slopes)):
+        yield (
+            "after a first step its loss, memory or gradient is not finite: its memory is all 0 "
+            "then, so divide by jnp.where(memory > 0, memory, 1.0) or the like"
+        )
 
 
 def _memory_of_rows(loss: Any) -> Iterator[str]:
