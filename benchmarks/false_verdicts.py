@@ -120,36 +120,49 @@ def of_data_sets(rng: np.random.Generator, mean: float, *, heavy: bool = False) 
     return np.asarray(mean + SPREAD * noise)
 
 
-def of_trials(rng: np.random.Generator, mean: float) -> Floats:
-    """Sixty trials of 0 and 1, of which 20% are 1, minus that share."""
-    return np.asarray(rng.binomial(1, 0.2 + mean, 60) - 0.2)
+def of_trials(
+    rng: np.random.Generator, mean: float, *, count: int = 60, share: float = 0.2
+) -> Floats:
+    """Trials of 0 and 1, of which so large a share is 1, minus that share."""
+    return np.asarray(rng.binomial(1, share + mean, count) - share)
 
 
-KINDS: dict[str, tuple[Test, Draw]] = {
-    "repeats: Nadeau and Bengio's model": ("repeats", of_splits),
-    "repeats: learners in repeated folds": ("repeats", of_learners),
-    "rows: learners in repeated folds": ("rows", of_rows),
-    "draws: normal": ("draws", of_data_sets),
-    "datasets: normal": ("datasets", of_data_sets),
-    "datasets: heavy tails": ("datasets", partial(of_data_sets, heavy=True)),
-    "share: 60 trials": ("share", of_trials),
+def of_shares(rng: np.random.Generator, mean: float) -> Floats:
+    """208 rows that one to six models tested, minus .95: a sixth is hard, the rest always right."""
+    times = rng.integers(1, ROUNDS + 1, 208)
+    chance = np.where(rng.random(208) < 1 / 6, 1 - 6 * (0.05 - mean), 1.0)
+    return np.asarray(rng.binomial(times, chance) / times - 0.95)
+
+
+KINDS: dict[str, tuple[Test, Draw, float]] = {
+    "repeats: Nadeau and Bengio's model": ("repeats", of_splits, 0.0),
+    "repeats: learners in repeated folds": ("repeats", of_learners, 0.0),
+    "rows: learners in repeated folds": ("rows", of_rows, 0.0),
+    "rows: 60 right or wrong": ("rows", partial(of_trials, share=0.95), 0.95),
+    "rows: 208 right or wrong": ("rows", partial(of_trials, count=208, share=0.95), 0.95),
+    "rows: 208 right in a share of models": ("rows", of_shares, 0.95),
+    "draws: normal": ("draws", of_data_sets, 0.0),
+    "datasets: normal": ("datasets", of_data_sets, 0.0),
+    "datasets: heavy tails": ("datasets", partial(of_data_sets, heavy=True), 0.0),
+    "share: 60 trials": ("share", of_trials, 0.2),
 }
+"""Of each: its test, what is drawn, and the number that is compared with."""
 
 
-def claimed(expect: str, test: Test) -> Claim:
-    than = 0.2 if test == "share" else 0.0
+def claimed(expect: str, test: Test, than: float) -> Claim:
     return Claim(
         name="null", says=".", of=Side(measure="m"), than=Side(value=than), expect=expect,  # type: ignore[arg-type]
         by=MARGIN, test=test,
     )  # fmt: skip
 
 
-def judged(test: Test, draw: Draw, expect: str, at: float, draws: int) -> list[str]:
+def judged(kind: str, expect: str, at: float, draws: int) -> list[str]:
     """The verdicts on a claim where the true difference is ``at``."""
-    rng, claim = np.random.default_rng(zlib.crc32(expect.encode())), claimed(expect, test)
+    test, draw, than = KINDS[kind]
+    rng, claim = np.random.default_rng(zlib.crc32(expect.encode())), claimed(expect, test, than)
     ratio = RATIO if test == "repeats" else 0.0
     return [
-        judge([claim], [Pairs(draw(rng, at), ratio=ratio, threshold=0.2)], alpha=0.05)[0].word
+        judge([claim], [Pairs(draw(rng, at), ratio=ratio, threshold=than)], alpha=0.05)[0].word
         for _ in range(draws)
     ]
 
@@ -203,11 +216,11 @@ FALSE = (
 def rates(draws: int, kinds: Sequence[str] = tuple(KINDS)) -> Iterator[tuple[str, str, float]]:
     """(kind of test, what was false, in what share of the draws)."""
     for kind in kinds:
-        test, draw = KINDS[kind]
-        # What would decide a share is searched for, which takes half a second each.
-        count = max(draws // 10, 1) if test == "share" else draws
+        test, draw, than = KINDS[kind]
+        # What would decide a share is searched for, which takes a tenth of a second each.
+        count = max(draws // 10, 1) if than else draws
         for expect, margins, wrong in FALSE:
-            words = judged(test, draw, expect, margins * MARGIN, count)
+            words = judged(kind, expect, margins * MARGIN, count)
             said = f"{expect}: {wrong} at {margins:g} margins"
             yield kind, said, float(np.mean([word == wrong for word in words]))
         if test in ("repeats", "datasets"):

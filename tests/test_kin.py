@@ -87,9 +87,9 @@ def test_a_claim_counts_kin_once_and_knows_the_noise_of_its_splits():
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_false_verdicts_are_at_most_5_percent(kind):
-    """Of 400 draws (40 of shares), within three standard errors."""
+    """Of 400 draws (40 where a number is compared with), within three standard errors."""
     draws = 400
-    count = draws // 10 if kind.startswith("share") else draws
+    count = draws // 10 if KINDS[kind][2] else draws
     limit = 0.05 + 3 * np.sqrt(0.05 * 0.95 / count)
     wrong = [(said, share) for _, said, share in rates(draws, [kind]) if share > limit]
     assert wrong == []

@@ -206,6 +206,49 @@ def test_differences_that_are_all_the_same_are_a_sign_test_of_draws_alone(test, 
         assert verdict.p is None and "all differ by the same" in finding(verdict)
 
 
+@pytest.mark.parametrize(
+    ("count", "than", "expect", "by", "p"),
+    [(10, 0.97, "higher", 0.0, 0.97**10), (10, 0.97, "equal", 0.05, 0.92**10),
+     (20, 0.95, "higher", 0.0, 0.95**20)],
+    ids=["higher", "equal", "twenty"],
+)  # fmt: skip
+def test_rows_that_are_all_right_are_as_likely_as_the_number_says(count, than, expect, by, p):
+    """A sign test of such rows, or a t of infinity, would support anything."""
+    judged = [claim(expect, by, "rows", than=than)]
+    (verdict,) = judge(judged, [Pairs(np.ones(count) - than, threshold=than)], alpha=0.05)
+    assert verdict.word == "undecided" and verdict.p == pytest.approx(p)
+    assert verdict.high == pytest.approx(1 - than) and verdict.more > 0
+
+
+def test_rows_that_are_right_or_wrong_are_a_binomial():
+    """Of the true accuracy's own binomial, t would decide in a fifth of samples of 60."""
+    right = np.r_[np.ones(59), 0.0]
+    accuracy = claim(test="rows", than=0.95)
+    (verdict,) = judge([accuracy], [Pairs(right - 0.95, threshold=0.95)], alpha=0.05)
+    alone = stats.binomtest(59, 60, 0.95, alternative="greater")
+    interval = stats.binomtest(59, 60).proportion_ci()
+    assert verdict.p == pytest.approx(alone.pvalue) and verdict.word == "undecided"
+    assert (verdict.low + 0.95, verdict.high + 0.95) == pytest.approx((interval.low, interval.high))
+    # A row that two of three models tell right is rounded against each side.
+    shares = Pairs(np.r_[np.ones(58), 2 / 3, 0.0] - 0.95, threshold=0.95)
+    (higher,) = judge([accuracy], [shares], alpha=0.05)
+    fewer = Pairs(shares.differences - 0.04, threshold=0.99)
+    (lower,) = judge([claim("lower", test="rows", than=0.99)], [fewer], alpha=1.0)
+    assert higher.p == pytest.approx(stats.binom.sf(57, 60, 0.95))
+    assert lower.p == pytest.approx(stats.binom.cdf(59, 60, 0.99))
+    assert higher.effect == pytest.approx((58 + 2 / 3) / 60 - 0.95)
+
+
+def test_rows_of_other_scores_are_a_t_and_say_nothing_where_all_are_the_same():
+    losses = np.random.default_rng(4).gamma(1.0, 0.2, 30)
+    worse = claim(test="rows", than=0.1)
+    (t,) = judge([worse], [Pairs(losses - 0.1, threshold=0.1)], alpha=0.05)
+    assert t.p == pytest.approx(stats.ttest_1samp(losses, 0.1, alternative="greater").pvalue)
+    (same,) = judge([worse], [Pairs(np.full(30, 0.2), threshold=0.1)], alpha=0.05)
+    assert same.word == "undecided" and same.p is None
+    assert finding(same) == f"{same.why} (30 rows)" and "split" not in same.why
+
+
 @pytest.mark.parametrize("test", ["draws", "datasets"])
 def test_few_units_foretell_nothing(test):
     (few,) = judge([claim(test=test)], [Pairs(np.array([0.3, -0.1, 0.2, 0.1]))], alpha=0.05)

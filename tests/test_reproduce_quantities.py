@@ -220,3 +220,11 @@ def test_row_scores_are_means_over_the_runs_that_tested_a_row(tmp_path):
         assert found["value"].mean() == pytest.approx(mean(labels, p))
     with pytest.raises(UserError, match="accuracy, log_loss, brier, got 'auroc'"):
         row_scores(tmp_path, rows, by=["arm"], score="auroc")
+    unscored = predicted(NOISY, numbers, logits, split="validation")
+    with pytest.raises(UserError, match=r"row_scores\.where: none of .* got 'run_id = a'"):
+        row_scores(tmp_path, unscored, by=["shard"], score="accuracy", where="run_id = a")
+    with pytest.raises(UserError, match=r"scored\.where: none of .* got 'run_id = a'"):
+        scored(
+            tmp_path, unscored, by=["shard"], edges=[0, 1, 0.5], scores={"raw": "logits"},
+            where="run_id = a",
+        )  # fmt: skip

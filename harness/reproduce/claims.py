@@ -87,7 +87,8 @@ class Claim:
       the theory is broken. Such a claim is an anchor.
     - `repeats`: repeated splits of one data set; t with Nadeau and Bengio's correction.
     - `rows`: rows of one data set, each with its mean over the runs that it was a test row of
-      (the table `row_scores`); Student's t. It is conditional on the models that were trained:
+      (the table `row_scores`); Student's t, or the exact binomial where `than` is a number and
+      most rows are right or wrong (0 or 1). It is conditional on the models that were trained:
       about new rows for these, not about what other rows would have trained.
     - `draws`: data drawn afresh for each unit; Student's t.
     - `share`: `of` is 0 or 1 and `than` a number; exact binomial.

@@ -122,6 +122,9 @@ def scored(
     logits`), or a margin, the logit on the side of the label (`margin: logits`). Rows (by..., kind,
     bin: its middle, share of the rows, and where there are any: mean score, rate of positives),
     runs of equal ``by`` counted as one.
+
+    Raises:
+      UserError: no run ``where`` that stored such scores.
     """
     runs = rows_where(rows.table, where)
     first, last, width = edges
@@ -135,6 +138,8 @@ def scored(
             sums = [np.bincount(at, w, len(inner) + 1) for w in (None, score, labels)]
             counts.setdefault((*keys[run], kind), np.zeros((3, len(inner) + 1)))
             counts[(*keys[run], kind)] += np.array(sums, float)
+    if not counts:
+        raise _unscored("scored", where)
     middles = first + width * (np.arange(len(inner) + 1) + 0.5)
     found = [
         {
@@ -148,6 +153,13 @@ def scored(
         for middle, (count, total, positives) in zip(middles, of_all.T, strict=True)
     ]
     return pl.DataFrame(found)
+
+
+def _unscored(table: str, where: str) -> UserError:
+    return UserError(
+        f"{table}.where: none of the runs has stored scores of its test rows, got {where!r}; name "
+        "runs that were trained and hold the scores asked for"
+    )
 
 
 _ROW_SCORES: dict[str, Callable[[NDArray[np.float64], NDArray[np.int8]], NDArray[np.float64]]] = {
@@ -165,6 +177,9 @@ def row_scores(
     ``score`` is `accuracy` (of the decision at .5), `log_loss` or `brier`. Rows (by..., row: its
     number in the data set, value, num_runs), runs of equal ``by`` counted as one; rows that no
     split tested on are not there.
+
+    Raises:
+      UserError: another score, or no run ``where`` that stored scores.
     """
     if score not in _ROW_SCORES:
         raise UserError(f"row_scores.score: one of {', '.join(_ROW_SCORES)}, got {score!r}")
@@ -176,6 +191,8 @@ def row_scores(
         )
         for run, numbers, logits, labels in test_rows(Rows(runs, rows.runs))
     ]
+    if not scored_rows:
+        raise _unscored("row_scores", where)
     joined = pl.concat(scored_rows).join(keys, on="run_id")
     grouped = joined.group_by(*by, "row").agg(pl.col("value").mean(), num_runs=pl.len())
     return grouped.sort(*by, "row")

@@ -146,10 +146,10 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
         finite = d[np.isfinite(d)]
         effect = float(finite.mean()) if finite.size else np.nan
         return Verdict(claim, "undecided", effect, np.nan, np.nan, d.size, why=why)
-    evidence = _EVIDENCE[claim.test]
+    evidence = _evidence(claim, pairs)
     if evidence is _t and _is_constant(d):
-        if claim.test == "repeats":
-            why = "all differ by the same, which is no more than one split says"
+        if claim.test in _SAYS_NOTHING:
+            why = _SAYS_NOTHING[claim.test]
             return Verdict(claim, "undecided", float(d.mean()), np.nan, np.nan, d.size, why=why)
         evidence = _signs
     seen = evidence(pairs)
@@ -171,12 +171,19 @@ def _alone(claim: Claim, pairs: Pairs) -> Verdict:
 
 def decides(claim: Claim, pairs: Pairs, *, level: float) -> bool:
     """Whether differences that vary decide a claim, either way, that stands alone."""
-    return min(_p_values(claim, _EVIDENCE[claim.test](pairs))) <= level
+    return min(_p_values(claim, _evidence(claim, pairs)(pairs))) <= level
 
 
 def _is_constant(d: Floats) -> bool:
     """Whether the differences are one number but for rounding."""
     return bool(np.ptp(d) <= 1e-9 * np.abs(d).max())
+
+
+# Of differences that are all the same, by test. Only draws are each evidence of their own.
+_SAYS_NOTHING = {
+    "repeats": "all differ by the same, which is no more than one split says",
+    "rows": "all differ by the same, which does not say how far others would",
+}
 
 
 def _decided(verdict: Verdict, p: float, pairs: Pairs, family: int, alpha: float) -> Verdict:
@@ -270,17 +277,30 @@ def _signed_rank(pairs: Pairs) -> _Evidence:
 
 
 def _binomial(pairs: Pairs) -> _Evidence:
-    d, at = pairs.differences, pairs.threshold
-    hits, count = int(np.rint((d + at).sum())), d.size
-    interval = stats.binomtest(hits, count).proportion_ci(0.95)
+    total = float((pairs.differences + pairs.threshold).sum())
+    return _of_hits(total, pairs.differences.size, pairs.threshold)
+
+
+def _of_hits(total: float, count: int, at: float) -> _Evidence:
+    """Exact binomial tails and Clopper and Pearson's interval of the share of hits, minus ``at``.
+
+    Where units hold shares of hits their ``total`` is no whole number: it is rounded against what
+    is tested. Such units vary less than 0 and 1 with the same mean would, so this errs to caution.
+    """
+    total = round(total, 6)  # sums of thirds and of differences
+    fewest, most = int(np.floor(total)), int(np.ceil(total))
+    low = stats.binomtest(fewest, count).proportion_ci(0.95).low
+    high = stats.binomtest(most, count).proportion_ci(0.95).high
 
     def above(m: float) -> float:
-        return float(stats.binom.sf(hits - 1, count, np.clip(at + m, 0, 1)))
+        share = round(at + m, 12)  # no share is below 0, or above 1
+        return 0.0 if share < 0 else float(stats.binom.sf(fewest - 1, count, min(share, 1)))
 
     def below(m: float) -> float:
-        return float(stats.binom.cdf(hits, count, np.clip(at + m, 0, 1)))
+        share = round(at + m, 12)
+        return 0.0 if share > 1 else float(stats.binom.cdf(most, count, max(share, 0)))
 
-    return _Evidence(hits / count - at, interval.low - at, interval.high - at, above, below)
+    return _Evidence(total / count - at, low - at, high - at, above, below)
 
 
 _EVIDENCE: dict[str, Callable[[Pairs], _Evidence]] = {
@@ -292,12 +312,29 @@ _EVIDENCE: dict[str, Callable[[Pairs], _Evidence]] = {
 }
 
 
+def _evidence(claim: Claim, pairs: Pairs) -> Callable[[Pairs], _Evidence]:
+    """The test of a claim; of rows that are right or wrong, against a number, as of a share.
+
+    Near 0 and 1 the spread of so few errors is underestimated, by which t decides too often.
+    """
+    if claim.test == "rows" and claim.than.value is not None and _are_hits(pairs):
+        return _binomial
+    return _EVIDENCE[claim.test]
+
+
+def _are_hits(pairs: Pairs) -> bool:
+    """Whether units lie in 0 .. 1, most at the ends: right or wrong, or the mean of a few such."""
+    values = np.round(pairs.differences + pairs.threshold, 9)
+    at_ends = (values == 0) | (values == 1)
+    return bool(np.all((values >= 0) & (values <= 1)) and at_ends.mean() >= 0.5)
+
+
 def _more_needed(verdict: Verdict, pairs: Pairs, family: int, alpha: float) -> statistics.More:
     """What to add until the effect seen would decide; nothing where none would, or nobody knows."""
     claim, d, level = verdict.claim, pairs.differences, alpha / family
     if d.size < statistics.FORECAST_FROM:
         return statistics.More()
-    if claim.test == "share":
+    if _evidence(claim, pairs) is _binomial:
         return statistics.More(_more_trials(claim, pairs, level))
     if claim.test == "datasets":
         return statistics.more_needed(
@@ -325,8 +362,7 @@ def _more_trials(claim: Claim, pairs: Pairs, level: float) -> int | None:
     d, at = pairs.differences, pairs.threshold
     share = float((d + at).mean())
     for count in np.unique(np.geomspace(d.size + 1, 1000 * d.size, 400).astype(int)):
-        hits = np.repeat([1.0, 0.0], [round(share * count), count - round(share * count)])
-        if min(_p_values(claim, _binomial(Pairs(hits - at, threshold=at)))) <= level:
+        if min(_p_values(claim, _of_hits(round(share * count), int(count), at))) <= level:
             return int(count) - d.size
     return None
 
