@@ -460,7 +460,7 @@ def check_traced(made: Any) -> None:
     import jax
     import numpy as np
 
-    from harness.losses import Memory, mean_loss_and_gradient, pack, remembered, step_and_gradient
+    from harness.losses import mean_loss_and_gradient, pack, stateful, step_and_gradient
 
     try:
         fitted = made().fitted(num_negatives=95, num_positives=5)
@@ -473,10 +473,8 @@ def check_traced(made: Any) -> None:
     try:
         batch = (pack(fitted), shaped(), *[shaped(4)] * 3)
         jax.eval_shape(mean_loss_and_gradient, *batch)
-        if (numbers := remembered((made,))) is not None:
-            per_row, per_run = numbers
-            memory = Memory(shaped(4, per_row), shaped(per_run))
-            jax.eval_shape(step_and_gradient, *batch, memory)
+        if (loss := stateful((made,))) is not None:
+            jax.eval_shape(step_and_gradient, *batch, loss.no_memory(4))
     except UserError:
         raise
     except Exception as error:

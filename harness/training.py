@@ -27,7 +27,7 @@ from harness.losses import (
     PackedLoss,
     mean_loss,
     mean_loss_and_gradient,
-    remembered,
+    stateful,
     step_and_gradient,
 )
 from harness.models import Inputs, Model
@@ -78,10 +78,15 @@ class Program:
         return self.num_epochs * self.sizes.steps_per_epoch
 
     @property
+    def num_places(self) -> int:
+        """Rows that a batch may hold: the data set's, then a lane's own."""
+        return self.sizes.rows + self.sizes.synthetic
+
+    @property
     def num_remembered(self) -> int:
         """Numbers that its loss remembers of all rows."""
-        per_row, _ = remembered(self.losses) or (0, 0)
-        return (self.sizes.rows + self.sizes.synthetic) * per_row
+        loss = stateful(self.losses)
+        return 0 if loss is None else self.num_places * loss.per_row
 
 
 class Lane(NamedTuple):
@@ -302,8 +307,10 @@ def train_run(
     zero = jnp.int32(0)
     epochs = jnp.arange(1, program.num_epochs + 1, dtype=jnp.int32)
     opt_state = lane.optimizer.transformation(lambda s: lane.learning_rates[s]).init(params)
+    loss = stateful(program.losses)
+    memory = None if loss is None else loss.no_memory(program.num_places)
     start = (
-        _State(params, opt_state, zero, plateau_start(), _no_memory(program)),
+        _State(params, opt_state, zero, plateau_start(), memory),
         _Best(params, jnp.float32(jnp.inf), zero, zero),
     )
     (state, best), curves = jax.lax.scan(train_epoch, start, epochs)
@@ -316,16 +323,6 @@ def train_run(
         test_logits=logits_of(best.params, lane.test_rows),
         params=models.named_params(network(best.params)),
     )
-
-
-def _no_memory(program: Program) -> Memory | None:
-    """What the loss remembers before the first step; None of losses that remember nothing."""
-    numbers = remembered(program.losses)
-    if numbers is None:
-        return None
-    per_row, per_run = numbers
-    rows = program.sizes.rows + program.sizes.synthetic
-    return Memory(jnp.zeros((rows, per_row)), jnp.zeros(per_run))
 
 
 def _kept(memory: Memory, places: Array, of_batch: Memory) -> Memory:

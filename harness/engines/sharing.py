@@ -1,6 +1,6 @@
 """A sweep by its engine: what is missing is cut into units and handed out, its answers gathered."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -44,11 +44,15 @@ def train(configs: Sequence[Config], *, progress: Progress) -> list[Result]:
         runs = plan.resolved(configs)
         recorder.plan(runs)
     results: dict[Key, Result] = {}
+
+    def hand_out(part: Sequence[Run]) -> None:
+        _hand_out(part, engine, parcels, columns, results, recorder, progress)
+
     with closing(_missing(runs, columns, results, parcels)) as missing, session() as shown:
         for part in missing:
             recorder.show(runs, results, shown)
             if part:
-                _share(part, engine, parcels, columns, results, recorder, progress)
+                _share(part, hand_out, results, tries=engine.retries + 1)
     recorder.finish()
     return [results[run.key] for run in runs]
 
@@ -106,19 +110,15 @@ def _engine(configs: Sequence[Config]) -> Any:
 
 def _share(
     runs: Sequence[Run],
-    engine: Any,
-    parcels: Parcels | None,
-    columns: list[str],
+    hand_out: Callable[[Sequence[Run]], None],
     results: dict[Key, Result],
-    recorder: Recorder,
-    progress: Progress,
+    *,
+    tries: int,
 ) -> None:
-    """Has workers train and store ``runs``, and adds what became of each to ``results``.
-
-    What was trained and has not arrived is as lost as a worker: it is tried as often.
-    """
-    for _ in range(engine.retries + 1):
-        _hand_out(runs, engine, parcels, columns, results, recorder, progress)
+    """Hands out ``runs`` until all have arrived: what has not is as lost as a worker, and is tried
+    as often."""
+    for _ in range(tries):
+        hand_out(runs)
         runs = [run for run in runs if isinstance(results[run.key].error, Unsent)]
         if not runs:
             return
@@ -133,6 +133,7 @@ def _hand_out(
     recorder: Recorder,
     progress: Progress,
 ) -> None:
+    """Has workers train and store ``runs``, and adds what became of each to ``results``."""
     awaited = {run.key for run in runs}
     folders = {run.folder for run in runs}
     with timed("identify"):

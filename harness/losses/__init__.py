@@ -25,7 +25,7 @@ from harness.losses.catalogue import (
     mean_loss_and_gradient,
     pack,
     packed_shapes,
-    remembered,
+    stateful,
     step_and_gradient,
 )
 from harness.losses.focusing import Asymmetric, Focal, GeneralizedCE, Poly1, SymmetricCE
@@ -93,6 +93,6 @@ __all__ = [
     "mean_loss_and_gradient",
     "pack",
     "packed_shapes",
-    "remembered",
+    "stateful",
     "step_and_gradient",
 ]

@@ -139,12 +139,14 @@ class StatefulLoss(BatchLoss):
         """
         raise NotImplementedError
 
+    @classmethod
+    def no_memory(cls, num_rows: int, dtype: Any = jnp.float32) -> Memory:
+        """What is remembered before the first step, of so many rows and of the run."""
+        return Memory(jnp.zeros((num_rows, cls.per_row), dtype), jnp.zeros(cls.per_run, dtype))
+
     def mean(self, *, logits: Rows, labels: Rows, weights: Rows) -> Scalar:
         """The loss of a first step."""
-        memory = Memory(
-            rows=jnp.zeros((*logits.shape, self.per_row), dtype=logits.dtype),
-            run=jnp.zeros(self.per_run, dtype=logits.dtype),
-        )
+        memory = self.no_memory(len(logits), logits.dtype)
         return self.step(logits=logits, labels=labels, weights=weights, memory=memory)[0]
 
 

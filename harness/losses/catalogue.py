@@ -155,10 +155,10 @@ def mean_loss_and_gradient(
     return jax.lax.switch(packed.index, branches, packed.values, progress, logits, labels, weights)
 
 
-def remembered(family: Family) -> tuple[int, int] | None:
-    """How many numbers losses of ``family`` keep of a row and of a run; None where they do not."""
+def stateful(family: Family) -> type[StatefulLoss] | None:
+    """The one loss of ``family``, where it remembers; None where losses do not."""
     first = family[0]
-    return (first.per_row, first.per_run) if issubclass(first, StatefulLoss) else None
+    return first if issubclass(first, StatefulLoss) else None
 
 
 @_one_by_one

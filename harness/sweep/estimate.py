@@ -41,9 +41,9 @@ SECONDS_OF_REHEARSAL = 2.0
 SECONDS_WORTH_TIMING = 60.0
 
 # Of two CPU cores, where nothing was timed.
-SECONDS_TO_COMPILE, AND_OF_AN_ARRAY = 2.5, 0.3  # of parameters
+SECONDS_TO_COMPILE, SECONDS_FOR_AN_ARRAY = 2.5, 0.3  # of parameters
 BYTES_TO_COMPILE = 250 * 2**20
-SHARE_OF_PEAK, AND_OF_IMAGES = 0.75, 0.3
+SHARE_OF_PEAK, SHARE_OF_PEAK_ON_IMAGES = 0.75, 0.3
 SECONDS_OF_A_STEP = 1e-4  # of the least model
 UNREHEARSED = Host(first_seconds=0.5, run_seconds=0.008, bytes=2**26)
 
@@ -288,10 +288,12 @@ def _guessed(program: Program, known: Mapping[Program, Rate]) -> Rate:
     alike = [other for other in known if type(other.model) is type(program.model)] or list(known)
     if not alike:
         model = program.model
-        flops = _matmul_rate() * (AND_OF_IMAGES if isinstance(model, CNN) else SHARE_OF_PEAK)
+        flops = _matmul_rate() * (
+            SHARE_OF_PEAK_ON_IMAGES if isinstance(model, CNN) else SHARE_OF_PEAK
+        )
         seconds = max(step / flops, SECONDS_OF_A_STEP)
         arrays = len(param_shapes(model, program.inputs))
-        compiling = SECONDS_TO_COMPILE + AND_OF_AN_ARRAY * arrays
+        compiling = SECONDS_TO_COMPILE + SECONDS_FOR_AN_ARRAY * arrays
         return Rate(compiling, BYTES_TO_COMPILE, seconds, row / flops)
     other = min(alike, key=lambda one: abs(np.log(_flops(one)[0] / step)))
     rate, (its_step, its_row) = known[other], _flops(other)

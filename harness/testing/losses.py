@@ -469,7 +469,7 @@ _OF_A_BATCH = (_one_class, _level)
 
 def _steps(loss: Any, batches: Any, weights: Any = None) -> tuple[Any, Memory, Array]:
     """Loss, memory and gradient after a step on each of ``batches`` of the same rows."""
-    memory = Memory(jnp.zeros((ROWS, loss.per_row)), jnp.zeros(loss.per_run))
+    memory = loss.no_memory(ROWS)
     for logits, labels in batches:
         batch = logits, labels, jnp.ones(ROWS) if weights is None else weights
         (value, memory), slopes = _one_step(pack(loss), jnp.float32(1.0), *batch, memory)
@@ -479,6 +479,11 @@ def _steps(loss: Any, batches: Any, weights: Any = None) -> tuple[Any, Memory, A
 _one_step = jax.jit(step_and_gradient)
 
 
+def _stays_finite(loss: Any, batches: Any) -> bool:
+    value, memory, slopes = _steps(loss, batches)
+    return all(np.isfinite(part).all() for part in (value, *memory, slopes))
+
+
 def _batches() -> list[tuple[Array, Array]]:
     logits, labels = _sample()
     return [(logits * scale, labels) for scale in (0.2, -0.1, 0.3)]
@@ -486,8 +491,7 @@ def _batches() -> list[tuple[Array, Array]]:
 
 def _first_step(loss: Any) -> Iterator[str]:
     """a first step, when its memory is all 0."""
-    value, memory, slopes = _steps(loss, _batches()[:1])
-    if not all(np.isfinite(part).all() for part in (value, *memory, slopes)):
+    if not _stays_finite(loss, _batches()[:1]):
         yield (
             "after a first step its loss, memory or gradient is not finite: its memory is all 0 "
             "then, so divide by jnp.where(memory > 0, memory, 1.0) or the like"
@@ -521,9 +525,7 @@ def _memory_is_finite(loss: Any) -> Iterator[str]:
     extreme, (logits, labels) = _filled(EXTREMES), _sample()
     for name, label in (("0", 0.0), ("1", 1.0)):
         batches = [(extreme, jnp.full(ROWS, label)), (extreme, labels), (logits, labels)]
-        value, memory, slopes = _steps(loss, batches)
-        parts = (value, *memory, slopes)
-        if not all(np.isfinite(part).all() for part in parts):
+        if not _stays_finite(loss, batches):
             yield (
                 f"after a batch of labels {name} and logits from -1e4 to 1e4 its loss, memory or "
                 "gradient is not finite, and would stay so: keep quotients away from 0, with "
@@ -537,7 +539,7 @@ def _memory_in_lanes(loss: Any) -> Iterator[str]:
     batches = _batches()
     value, memory, slopes = _steps(loss, batches)
     alone = (value, *memory, slopes)
-    eager: Any = Memory(jnp.zeros((ROWS, loss.per_row)), jnp.zeros(loss.per_run))
+    eager: Any = loss.no_memory(ROWS)
     for logits, labels in batches:
         given = {"logits": logits, "labels": labels, "weights": jnp.ones(ROWS)}
         found, eager = loss.at(1.0).step(**given, memory=eager)
@@ -551,7 +553,7 @@ def _memory_in_lanes(loss: Any) -> Iterator[str]:
         return
     stacked = jax.tree.map(lambda leaf: np.stack([leaf] * 2), pack(loss))
     lanes = jax.jit(jax.vmap(step_and_gradient, in_axes=(0, None, 0, None, None, 0)))
-    shared = Memory(jnp.zeros((2, ROWS, loss.per_row)), jnp.zeros((2, loss.per_run)))
+    shared = jax.tree.map(lambda leaf: jnp.stack([leaf] * 2), loss.no_memory(ROWS))
     for logits, labels in batches:
         both = jnp.stack([logits[::-1] * 2.0, logits])
         (values, shared), of_both = lanes(
