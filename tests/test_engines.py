@@ -125,10 +125,10 @@ def assert_same_sweep(folder: Path, whole: Path) -> None:
 
 
 def reported(folder: Path) -> str:
-    """The page of a sweep, but for when it was trained and for how long."""
+    """The page of a sweep, but for when it was trained, for how long, and when it was written."""
     with TemporaryDirectory() as place:
         page = load(folder).report(Path(place)).read_text(encoding="utf-8")
-    return re.sub(r"<dt>train(ed|ing time)</dt><dd>[^<]*</dd>", "", page)
+    return re.sub(r"<dt>(trained|training time|report written)</dt><dd>[^<]*</dd>", "", page)
 
 
 def logged(folder: Path) -> dict[str, str]:
