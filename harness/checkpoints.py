@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.files import whole_folder
 
 Params = Mapping[str, np.ndarray]
@@ -120,8 +120,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
     except (OSError, SafetensorError, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"cannot read {place}: {reason}") from None
+        raise UserError(f"cannot read {place}: {first_line(error)}") from None
 
 
 def params_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 _LONGEST_VALUE = 60
+_LONGEST_REASON = 300
 
 
 class UserError(ValueError):
@@ -26,6 +27,17 @@ def printable(text: str) -> str:
     a\\x1b[2J
     """
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says first, for a terminal; its type where it says nothing.
+
+    >>> print(first_line(ValueError("no such row\\n  at 3")), first_line(TypeError()))
+    no such row TypeError
+    """
+    lines = (line.strip() for line in str(error).splitlines())
+    text = next(filter(None, lines), type(error).__name__)
+    return printable(text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}...")
 
 
 def override(key: str, value: str) -> str:

@@ -25,7 +25,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from harness.errors import UserError, none_of
+from harness.errors import UserError, first_line, none_of
 from harness.files import conf_dir
 from harness.signatures import check_storable
 
@@ -441,10 +441,10 @@ def check_stepped(made: Any) -> None:
         updates, _ = jax.eval_shape(step, made().in_lane())
         shapes = {name: leaf.shape for name, leaf in updates.items()}
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"optimizer={made.name} cannot be traced by JAX ({type(error).__name__}: {first}): it "
-            "is to return an optax.GradientTransformation, without `if` on hyperparameters"
+            f"optimizer={made.name} cannot be traced by JAX ({type(error).__name__}: "
+            f"{first_line(error)}): it is to return an optax.GradientTransformation, "
+            "without `if` on hyperparameters"
         ) from error
     if shapes != {"weights": (3, 2)}:
         raise UserError(f"optimizer={made.name} gave updates of another shape: keep the params'")
@@ -478,11 +478,10 @@ def check_traced(made: Any) -> None:
     except UserError:
         raise
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"loss={made.name} cannot be traced by JAX ({type(error).__name__}: {first}): write it "
-            "with jax.numpy, and with jnp.where instead of `if` on logits, labels and "
-            "hyperparameters"
+            f"loss={made.name} cannot be traced by JAX ({type(error).__name__}: "
+            f"{first_line(error)}): write it with jax.numpy, "
+            "and with jnp.where instead of `if` on logits, labels and hyperparameters"
         ) from error
 
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import polars as pl
 
 from harness.analyze.runs import Runs
-from harness.errors import UserError, listed, shown
+from harness.errors import UserError, first_line, listed, shown
 from harness.keys import is_beside
 
 _TOKEN = re.compile(
@@ -150,7 +150,7 @@ def filtered(runs: pl.DataFrame, where: str) -> pl.DataFrame:
     try:
         kept = rows_where(known, where)
     except pl.exceptions.PolarsError as error:
-        raise _mistake(where, str(error).splitlines()[0]) from error
+        raise _mistake(where, first_line(error)) from error
     if not kept.height:
         raise UserError(f"--where {shown(where)} leaves none of {runs.height} runs")
     return kept.select(runs.columns)

@@ -12,7 +12,7 @@ from rich.console import Console
 from harness import plugins
 from harness.cli.terminal import Parser, wide_console
 from harness.data.named import Catalogue, listing
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.files import conf_dir
 from harness.overrides.checking import completed, read_value
 from harness.overrides.plugging import with_plugins
@@ -108,7 +108,7 @@ def _source(catalogue: Catalogue, name: str, overrides: list[str]) -> Any:
         values = OmegaConf.merge(_recorded(catalogue, name), OmegaConf.create(changes))
         plain = OmegaConf.to_container(values, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise UserError(f"dataset {name}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"dataset {name}: {first_line(error)}") from error
     return parse_as(AnyDataset, plain, at="dataset")
 
 

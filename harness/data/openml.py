@@ -20,7 +20,7 @@ from harness.data.fetching import data_dir, file_state, say
 from harness.data.table import TableDescription
 from harness.data.table_file import TableFile
 from harness.data.target import Texts
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.files import whole_file
 
 _RETRIES = 2
@@ -162,7 +162,7 @@ def _downloaded(config: OpenML) -> _Table:
     except (ValueError, KeyError) as error:
         raise UserError(
             f"dataset {config.name}: OpenML {config.id} is of no use here "
-            f"({str(error).splitlines()[0]}): check dataset.id"
+            f"({first_line(error)}): check dataset.id"
         ) from None
     return _as_table(bunch, config)
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from harness import checkpoints
 from harness.data.fetching import say
-from harness.errors import UserError, printable
+from harness.errors import UserError, first_line, printable
 from harness.files import whole_folder, write_whole
 from harness.record import store
 from harness.record.shard import TABLES, fault, table_path
@@ -50,11 +50,11 @@ class Parcels:
             self._files, self._place = fsspec.url_to_fs(address)
         except ImportError as error:
             raise UserError(
-                f"engine.shards={address}: {_first_line(error)}: pip install 'bce-harness[remote]'"
+                f"engine.shards={address}: {first_line(error)}: pip install 'bce-harness[remote]'"
             ) from None
         except Exception as error:  # each protocol's library has its own
             raise UserError(
-                f"engine.shards={address}: {_first_line(error)}: give an address of fsspec's, or "
+                f"engine.shards={address}: {first_line(error)}: give an address of fsspec's, or "
                 "none where workers see the sweep's folder"
             ) from None
 
@@ -130,7 +130,7 @@ class Parcels:
             yield
         except Exception as error:  # each protocol's library has its own
             raise Unsent(
-                f"engine.shards={self.address}: it cannot be used ({_first_line(error)}): mend the "
+                f"engine.shards={self.address}: it cannot be used ({first_line(error)}): mend the "
                 "address, its bucket or the keys; the same command goes on"
             ) from error
 
@@ -152,7 +152,7 @@ def _unpack(packed: Path, digest: str, folder: Path) -> str:
                 with tar.extractfile(member) as content, path.open("wb") as file:  # type: ignore[union-attr]
                     shutil.copyfileobj(content, file)
     except tarfile.TarError as error:
-        return _first_line(error)
+        return first_line(error)
     return next(filter(None, map(fault, (folder / "shards").glob("*"))), "")
 
 
@@ -183,7 +183,3 @@ def _keep(unpacked: Path, folder: Path, awaited: set[Key]) -> None:
 def _copy(found: Path, place: Path) -> None:
     with whole_folder(place) as temporary:
         shutil.copytree(found, temporary, dirs_exist_ok=True)
-
-
-def _first_line(error: BaseException) -> str:
-    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])

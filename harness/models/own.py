@@ -22,7 +22,7 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.layout import TABLE, Part, parts_of, places_of, shaped
 from harness.models.base import Body, Inputs, Model
 from harness.signatures import chosen_as, name_of, settings_of, values_of
@@ -123,10 +123,9 @@ def as_model(given: Any, name: str | None = None) -> type[Model]:
         except UserError:
             raise
         except Exception as error:
-            first = str(error).strip().partition("\n")[0]
             raise UserError(
-                f"{choice} fails on {there} ({type(error).__name__}: "
-                f"{first}): look at its layers' sizes, or use another model for these data"
+                f"{choice} fails on {there} ({type(error).__name__}: {first_line(error)}): "
+                "look at its layers' sizes, or use another model for these data"
             ) from error
 
     namespace = {

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.optimizers.schedules import Schedule
 from harness.signatures import chosen_as, name_of, settings_of, values_of
 
@@ -47,10 +47,10 @@ def as_schedule(given: Any, name: str | None = None) -> type[Schedule]:
             rates: Any = jax.vmap(lambda step: jnp.asarray(schedule(step), jnp.float32))
             rates(jnp.arange(1))
         except Exception as error:
-            first = str(error).strip().partition("\n")[0]
             raise UserError(
-                f"{choice} fails over {num_steps} steps ({type(error).__name__}: {first}): return "
-                "a function of a step, with jnp.where instead of `if` on it"
+                f"{choice} fails over {num_steps} steps ({type(error).__name__}: "
+                f"{first_line(error)}): return a function of a step, "
+                "with jnp.where instead of `if` on it"
             ) from error
         # During the warm-up, which counts for these, what it says of its first step.
         return lambda steps: _checked(rates(jnp.maximum(steps, 0)), choice)

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.errors import UserError, printable
+from harness.errors import UserError, first_line, printable
 from harness.record import file_form, first_form
 from harness.record.schema import FACTS, FORMAT, RUN, SCORES
 
@@ -81,7 +81,7 @@ def opened(path: Path) -> tuple[pl.LazyFrame, int]:
     except UserError:
         raise
     except UNREADABLE as error:
-        raise UserError(f"cannot read {path}: {_first_line(error)}") from error
+        raise UserError(f"cannot read {path}: {first_line(error)}") from error
 
 
 def _opened(path: Path) -> tuple[pl.LazyFrame, int]:
@@ -122,11 +122,7 @@ def fault(shard: Path) -> str:
     except PermissionError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     except UNREADABLE as error:
-        return f"it cannot be read: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    return _short((str(error).splitlines() or [type(error).__name__])[0])
+        return f"it cannot be read: {first_line(error)}"
 
 
 def _short(text: str) -> str:

@@ -15,7 +15,7 @@ from harness.analyze.keys import as_labels, keys_of, replicates, rows_where
 from harness.analyze.runs import Runs
 from harness.analyze.trained import Finding
 from harness.data.synthetic import SYNTHETIC
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.identity import NAMED, numerics_named
 from harness.reproduce.claims import Claim, Experiment, Side, Sweep, Tune
 from harness.reproduce.computed import TABLES
@@ -278,5 +278,4 @@ def _called(experiment: Experiment, name: str, derive: Any, *arguments: Any, **g
     try:
         return derive(*arguments, **given)
     except (TypeError, KeyError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"{experiment.name}: {name}: {reason}") from error
+        raise UserError(f"{experiment.name}: {name}: {first_line(error)}") from error

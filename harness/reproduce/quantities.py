@@ -19,7 +19,7 @@ from harness.config import AnyDataset, config_keys, parse_as
 from harness.data import library
 from harness.data.packages import Mislabelled
 from harness.data.synthetic import SYNTHETIC, Cue
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.metrics.decision_metrics import decide, decision_metrics
 from harness.metrics.ranked_rows import Ranking, rank_rows
 from harness.metrics.ranking_metrics import auroc, average_precision
@@ -152,7 +152,7 @@ def formula(rows: Rows, *, sql: str) -> pl.Series:
         column = rows.table.select(pl.sql_expr(sql).alias("formula")).to_series()
         return column.cast(pl.Float64) if column.dtype.is_decimal() else column
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"formula {sql!r}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"formula {sql!r}: {first_line(error)}") from error
 
 
 def entropy(rows: Rows, *, of: str) -> pl.Series:

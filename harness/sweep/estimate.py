@@ -41,14 +41,14 @@ SECONDS_OF_REHEARSAL = 2.0
 SECONDS_WORTH_TIMING = 60.0
 
 # Of two CPU cores, where nothing was timed.
-SECONDS_TO_COMPILE, SECONDS_FOR_AN_ARRAY = 2.5, 0.3  # of parameters
+SECONDS_TO_COMPILE, SECONDS_FOR_AN_ARRAY = 2.0, 0.2  # of parameters
 BYTES_TO_COMPILE = 250 * 2**20
 SHARE_OF_PEAK, SHARE_OF_PEAK_ON_IMAGES = 0.75, 0.3
 SECONDS_OF_A_STEP = 1e-4  # of the least model
 UNREHEARSED = Host(first_seconds=0.5, run_seconds=0.008, bytes=2**26)
 
 SECONDS_TO_LOAD = 0.3  # a program that is kept
-SECONDS_TO_EXIT = 0.6
+SECONDS_TO_EXIT = 0.1
 
 
 @dataclass(frozen=True)

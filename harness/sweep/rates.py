@@ -97,8 +97,8 @@ def timed(run: Run, *, held: int) -> Rate:
 class Clock:
     """Seconds that work takes on a machine of its own.
 
-    Who waits for a core that another process has uses none: work on ``cores`` takes hardly longer
-    than the CPU seconds of its threads over these.
+    Who waits for a core that another process has uses none: work on one takes its CPU seconds, work
+    on several ``cores`` hardly longer than the CPU seconds of its threads over these.
 
     Attributes:
       wall, cpu: when the work began, as `time.time` and `time.process_time` tell it.
@@ -112,7 +112,8 @@ class Clock:
         wall = time.time() - self.wall
         if jax.default_backend() != "cpu":
             return wall
-        return min(wall, 1.1 * (time.process_time() - self.cpu) / cores)
+        share = (time.process_time() - self.cpu) / cores
+        return min(wall, share if cores == 1 else 1.1 * share)
 
 
 def watched(work: Callable[[], T]) -> tuple[T, float, int]:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from harness.errors import UserError
+from harness.errors import UserError, first_line
 from harness.losses import (
     BCE,
     LossFn,
@@ -89,9 +89,9 @@ def _guarded(check: Callable[[Any], Iterator[str]], loss: Any) -> Iterator[str]:
     try:
         yield from check(loss)
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
         about = str(getattr(check, "func", check).__doc__).rstrip(".")
-        yield f"{type(error).__name__} while looking at: {about} ({first}): mend it first"
+        said = first_line(error)
+        yield f"{type(error).__name__} while looking at: {about} ({said}): mend it first"
 
 
 def _loss(given: Any) -> Any:
