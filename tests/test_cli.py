@@ -297,10 +297,11 @@ def test_errors_show_tracebacks_when_asked_to(harness, monkeypatch):
 
 def test_no_warning_of_numpy_reaches_the_user(harness, tmp_path):
     """A run that diverges at once has no probabilities: NaN in the store, and not a word of it."""
-    said = harness(
-        "train", *TINY, "loss=squared_error", "optimizer=sgd", "optimizer.learning_rate=1e38"
-    )
+    diverging = (*TINY, "loss=squared_error", "optimizer=sgd", "optimizer.learning_rate=1e38")
+    said = harness("train", *diverging)
     assert (said.code, said.err) == (0, "")
+    assert "1 trained, 0 already stored, 0 failed; 1 diverged:" in said.out
+    assert "0 trained, 1 already stored, 0 failed; 1 diverged:" in harness("train", *diverging).out
     (run,) = stored_tables(tmp_path / "runs" / "default")["runs"].to_dicts()
     assert run["status"] == "diverged" and run["best_epoch"] == 0
     assert np.isnan(run["validation/brier"]) and np.isnan(run["test/auroc"])

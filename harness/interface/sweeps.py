@@ -54,8 +54,11 @@ class Trained:
     def __str__(self) -> str:
         stored = sum(result.was_stored for result in self.runs.values())
         new = len(self.runs) - stored - self.num_failed
-        folders = ", ".join(map(str, self.folders))
-        return f"{new} trained, {stored} already stored, {self.num_failed} failed: {folders}"
+        diverged = sum(result.has_diverged for result in self.runs.values())
+        said = f"{new} trained, {stored} already stored, {self.num_failed} failed"
+        if diverged:
+            said += f"; {diverged} diverged"
+        return f"{said}: {', '.join(map(str, self.folders))}"
 
 
 def trained(configs: Sequence[Mapping[str, Any]]) -> Trained:

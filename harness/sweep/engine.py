@@ -49,6 +49,7 @@ class Result:
     objectives: Mapping[str, float] = field(default_factory=dict)  # by stored column
     error: UserError | None = None
     was_stored: bool = False
+    has_diverged: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,8 +139,8 @@ def objective_columns(configs: Sequence[Config]) -> list[str]:
 def stored_results(runs: Sequence[Run], columns: Sequence[str]) -> dict[Key, Result]:
     """Of those of ``runs`` that are stored."""
     return {
-        key: Result(key[1], _told(row, columns), was_stored=True)
-        for key, row in plan.stored_runs(runs, columns).items()
+        key: _result(key[1], row["status"], row, columns, was_stored=True)
+        for key, row in plan.stored_runs(runs, ["status", *columns]).items()
     }
 
 
@@ -163,7 +164,8 @@ def _train_all(
                     _wait_for(started.outcome, recorder)
                 finished = _finished_or_halved(started, results)
                 for run, record, model in finished:
-                    results[run.key] = Result(run.run_id, _told(record.metrics, columns))
+                    status = record.facts["status"]
+                    results[run.key] = _result(run.run_id, status, record.metrics, columns)
                     recorder.add(record, run.config, model=model)
                 for run, *_ in finished:
                     recorder.describe(started.dataset, run.config)
@@ -172,10 +174,18 @@ def _train_all(
             recorder.flush()
 
 
-def _told(values: Mapping[str, float | None], columns: Sequence[str]) -> dict[str, float]:
-    """What searches may ask for: each job's own objective, and what else there is of others'."""
+def _result(
+    run_id: str,
+    status: str,
+    values: Mapping[str, Any],
+    columns: Sequence[str],
+    *,
+    was_stored: bool = False,
+) -> Result:
+    """With what searches may ask for: a job's own objective, and what else there is of others'."""
     found = ((column, values.get(column)) for column in columns)
-    return {column: value for column, value in found if value is not None}
+    told = {column: value for column, value in found if value is not None}
+    return Result(run_id, told, was_stored=was_stored, has_diverged=status == "diverged")
 
 
 def _start(
