@@ -456,11 +456,14 @@ def test_a_plugins_loss_is_loaded_where_the_user_names_it_and_nowhere_else(
     table(20, 1).write_csv("new.csv")
     altered(model, tmp_path / "m", put({"name": "kept", "scale": 2.0}, "recipe", "loss"))
     said = harness("predict", "m", "new.csv")
-    assert said.code == 2 and said.err.endswith("is named: plugins=[my_module.py]\n")
+    assert said.code == 2 and said.err.endswith("a decorator, loss=my_module.py:NAME\n")
     assert "kept_losses" not in sys.modules
-    said = harness("predict", "m", "new.csv", "plugins=[kept_losses.py]", "missing=?")
-    assert (said.code, said.err) == (0, "") and "trained with kept" in said.out
-    del sys.modules["kept_losses"]
+    for named in ("plugins=[kept_losses.py]", "loss=kept_losses.py:kept"):
+        said = harness("predict", "m", "new.csv", named, "missing=?")
+        assert (said.code, said.err) == (0, "") and "trained with kept" in said.out
+        assert "loss: none of" in harness("predict", "m", "new.csv", named, "loss=bce").err
+        del sys.modules["kept_losses"]
+        plugins.forget("loss", "kept")
 
 
 def test_what_is_odd_in_a_file_is_said(sweep, harness):

@@ -13,7 +13,8 @@ def predict(arguments: list[str]) -> None:
     Each gets a probability, a decision, and where it has none the reason. Columns are found by
     name, in any order. FILE is read as the model's own table was; `header`, `delimiter`, `decimal`,
     `encoding`, `missing` and `date_format` say where it is written in another way. A model of a
-    plug-in's loss takes that too: plugins=[my_losses.py]; what the model names loads nothing.
+    plug-in's loss or network takes that too: plugins=[my_losses.py], or as it was trained,
+    model=my_nets.py:Net; what the model itself names loads nothing.
     """
     parser = Parser(prog="harness predict", description=predict.__doc__)
     where = "a model's folder, that of `harness choose`, or a sweep's that kept its models"
@@ -21,7 +22,7 @@ def predict(arguments: list[str]) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="a table: .csv, .tsv, .parquet, .arrow or .npz"
     )
-    otherwise = "how FILE is written, such as encoding=latin-1; plugins=[...]"
+    otherwise = "how FILE is written, such as encoding=latin-1; plugins=[...], model=FILE:NAME"
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help=otherwise)
     place = "a .csv or .parquet file; by default FILE's name with .scores.csv, beside it"
     parser.add_argument("-o", "--output", type=Path, help=place)
@@ -34,11 +35,11 @@ def predict(arguments: list[str]) -> None:
 
     devices.configure()  # before anything imports jax
     from harness.overrides.checking import read_value
-    from harness.overrides.plugging import with_plugins
+    from harness.overrides.plugging import without_plugins
     from harness.predict.finding import model_at
     from harness.predict.scoring import score_file
 
-    written = [one for one in with_plugins(given.overrides) if not one.startswith("plugins=")]
+    written = without_plugins(given.overrides)
     model, chosen = model_at(given.model)
     print(chosen)
     if written:

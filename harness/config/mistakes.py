@@ -24,7 +24,11 @@ def explained(error: ValidationError, *, at: tuple[str, ...], groups: Set[str]) 
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     if first["type"] == "union_tag_invalid" and keys[-1] in {*plugins.GROUPS, "network"}:
         # A stored run or a model may name one that nobody has loaded here, and nothing loads by it.
-        more = "; a plug-in's is known once its module is named: plugins=[my_module.py]"
+        group = "model" if keys[-1] == "network" else keys[-1]
+        more = (
+            "; a plug-in's is known once its module is named: plugins=[my_module.py], or, without "
+            f"a decorator, {group}=my_module.py:NAME"
+        )
     return f"{'.'.join(keys)}: {_complaint(first)}{more}"
 
 

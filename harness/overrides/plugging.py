@@ -46,6 +46,17 @@ def with_plugins(overrides: Sequence[str]) -> list[str]:
     return [*rest, f"plugins=[{','.join(map(_quoted, loaded))}]"] if loaded else rest
 
 
+def without_plugins(overrides: Sequence[str]) -> list[str]:
+    """Loads as `with_plugins` does; gives those of ``overrides`` that name no plug-in."""
+    with_plugins(overrides)
+    return [text for text in overrides if not _names_one(*text.partition("=")[::2])]
+
+
+def _names_one(key: str, value: str) -> bool:
+    key = key.lstrip("+")
+    return key == "plugins" or (key in plugins.GROUPS and _PLACED.search(value) is not None)
+
+
 def load_named(overrides: Iterable[str]) -> None:
     """Imports what `with_plugins` does, and tries nothing of it: to know its names.
 
