@@ -1,6 +1,6 @@
 """A sweep through every fault: what it leaves is what an undisturbed one does, and none twice.
 
-``make soak`` trains 20,000 runs with a fault every few seconds; `make slow` some hundreds.
+``make soak`` trains 20,000 runs with a fault every few seconds; `make slow` 2,000.
 """
 
 import os
@@ -20,7 +20,7 @@ from harness.record.mirror import LEDGER_FILE
 from tests.stored import assert_same_runs, stored_tables
 from tests.test_engines import customized
 
-NUM_RUNS = int(os.environ.get("SOAK", "384"))
+NUM_RUNS = int(os.environ.get("SOAK", "2000"))
 SECONDS = 3600 if "SOAK" in os.environ else 600
 SCRIPT = "import sys; from harness import cli; sys.argv[0] = 'harness'; cli.main()"
 TINY = (
