@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from harness.config import UNRECORDED, dump, parse
+from harness.config import UNRECORDED, composing, dump, parse
 from harness.config.composing import Composer
 from harness.files import conf_dir
 
@@ -32,6 +32,12 @@ NO_GROUP = {".", "experiment", "dataset_suite"}  # patches of the whole configur
 def composer(hydra_sweep):
     """One for all tests, as one serves all jobs of a sweep."""
     return Composer(hydra_sweep.loader, hydra_sweep.config)
+
+
+@pytest.fixture
+def assembles(monkeypatch):
+    """Combinations are assembled from the first on."""
+    monkeypatch.setattr(composing, "_FEW", 0)
 
 
 def choice(file: Path) -> tuple[str, ...]:
@@ -269,14 +275,17 @@ CHOICES = {
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_combinations_assembled_are_those_composed(seed, hydra_sweep, composer):
+def test_combinations_assembled_are_those_composed(seed, hydra_sweep, composer, assembles):
     rng = np.random.default_rng(seed)
     groups = rng.permutation(list(CHOICES))[: rng.integers(2, len(CHOICES) + 1)]
     overrides = [f"{group}={rng.choice(CHOICES[group])}" for group in groups]
     assert_equal_and_ordered(composer.job(overrides), hydra_sweep.compose(overrides))
 
 
-def test_hydra_composes_once_a_choice_of_groups(hydra_sweep, monkeypatch):
+@pytest.mark.parametrize("is_one_of_many", [False, True])
+def test_hydra_composes_once_what_repeats(is_one_of_many, hydra_sweep, monkeypatch, request):
+    if is_one_of_many:
+        request.getfixturevalue("assembles")
     composer = Composer(hydra_sweep.loader, hydra_sweep.config)
     composed = []
     full = Composer.full
@@ -287,8 +296,10 @@ def test_hydra_composes_once_a_choice_of_groups(hydra_sweep, monkeypatch):
         for loss in ("bce", "focal"):
             job = composer.job([f"loss={loss}", f"seed={seed}", "wandb=disabled"])
             assert (job["loss"]["name"], job["seed"]) == (loss, seed)
-    # Not the combinations: a sweep over two groups costs the sum of their choices.
-    assert sorted(composed) == [(), ("loss=bce",), ("loss=focal",), ("wandb=disabled",)]
+    # Of many not the combinations: a sweep over two groups costs the sum of their choices.
+    choices = [(), ("loss=bce",), ("loss=focal",), ("wandb=disabled",)]
+    combinations = [("loss=bce", "wandb=disabled"), ("loss=focal", "wandb=disabled")]
+    assert sorted(composed) == (choices if is_one_of_many else combinations)
 
 
 def test_a_seed_costs_no_parser(hydra_sweep, monkeypatch):

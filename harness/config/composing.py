@@ -19,6 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 
 _PLAIN = (str, int, float, bool, type(None))
 
+# So many combinations of choices are composed as they are: parts to assemble them from would take
+# as many compositions.
+_FEW = 6
+
 
 class Composer:
     """Composes jobs against one sweep's primary configuration."""
@@ -75,11 +79,12 @@ class Composer:
     def _base(self, groups: tuple[str, ...]) -> Mapping[str, Any] | None:
         """The composition of group choices alone; None where values would interact with it.
 
-        A choice that changes one node alone is composed by itself and its node put in place, so
-        that a sweep costs as many compositions as it has choices, not as these have combinations.
+        Of many combinations, a choice that changes one node alone is composed by itself and its
+        node put in place: these cost as many compositions as there are choices.
         """
         if groups not in self._bases:
-            assembled = self._assembled(groups) if len(groups) > 1 else None
+            is_one_of_many = len(groups) > 1 and len(self._bases) >= _FEW
+            assembled = self._assembled(groups) if is_one_of_many else None
             self._bases[groups] = self._composed(groups) if assembled is None else assembled
         return self._bases[groups]
 
