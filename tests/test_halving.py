@@ -125,6 +125,7 @@ def test_what_else_fails_is_not_tried_again(sweep, tmp_path, memory):
     assert all("RuntimeError: broken" in one for one in errors) and len(tried) == 2
 
 
+@pytest.mark.slow
 def test_rows_that_count_differently_do_so_in_halves():
     run, _, _, dataset = prepared(config(model={"name": "logistic"}))
     counts = np.where(dataset.labels == 1, 4.0, 0.5)

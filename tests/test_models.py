@@ -277,7 +277,7 @@ def test_costs_are_those_of_the_layers(name):
 @pytest.mark.parametrize(
     "model",
     [
-        {"name": "residual_mlp"},
+        pytest.param({"name": "residual_mlp"}, marks=pytest.mark.slow),
         {"name": "mlp", "head": "normalized"},
         pytest.param({"name": "cnn"}, marks=pytest.mark.slow),
     ],

@@ -115,6 +115,7 @@ def test_larger_models_get_fewer_lanes_down_to_one():
     assert width(LogisticRegression()) == lanes.MAX_LANES
 
 
+@pytest.mark.slow
 def test_lane_bytes_bound_what_xla_says():
     """The memory model, held against the compiled program's own account."""
     program = prepared(config(model={"name": "mlp"}, training__batch_size=256)).program

@@ -441,6 +441,7 @@ def test_the_same_verdicts_again_to_the_byte(harness, tmp_path):
     assert read(folder).name == "constant"
 
 
+@pytest.mark.slow
 def test_a_sweep_may_start_from_another(harness, tmp_path):
     """A step too short to move anything leaves what was learnt; two starts are two runs."""
     pretrain = PRIOR_ONLY["constant"]["set"] | {

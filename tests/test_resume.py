@@ -231,6 +231,7 @@ def test_runs_say_which_rows_they_are_tested_on(tmp_path):
     assert store.findings(tmp_path / "drawn" / "default") == {}  # seeds may draw thousands
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_says_how_to_go_on(harness, tmp_path, whole):
     done = signalled(signal.SIGINT, tmp_path)
     assert (done.returncode, done.stderr) == (130, "")

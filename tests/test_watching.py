@@ -19,7 +19,10 @@ from harness.sweep.progress import Progress
 from harness.watching import epochs_a_point, sample, scored, watched
 from tests.runs import config, prepared, runs_of
 
-ALL = config(training__num_epochs=6, training__batch_size=64)
+ALL = config(
+    model={"name": "logistic"},
+    training={"num_epochs": 6, "batch_size": 64, "save_model": True},
+)
 
 
 def looked(**asked):
@@ -28,7 +31,7 @@ def looked(**asked):
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """Of each way to look: its row, its curves and its scores."""
+    """Of each way to look: its row, its curves, its scores and its model's folder."""
     found = {}
     for name, one in {
         "all": ALL,
@@ -43,13 +46,14 @@ def stored(tmp_path_factory):
         found[name] = [
             read_runs(table_path(shard, "runs")).row(0, named=True),
             *(pl.read_parquet(table_path(shard, table)) for table in ("history", "predictions")),
+            root / "default" / "models" / result.run_id,
         ]
     return found
 
 
 def test_points_are_those_of_the_whole_curve(stored):
-    _, whole, _ = stored["all"]
-    row, curve, _ = stored["points"]
+    whole = stored["all"][1]
+    row, curve, *_ = stored["points"]
     assert curve["epoch"].to_list() == [2, 4, 6]
     assert curve["step"].to_list() == whole["step"].to_list()[1::2]
     for name in ("validation/loss", "validation/brier"):
@@ -61,15 +65,12 @@ def test_points_are_those_of_the_whole_curve(stored):
     assert row["best_epoch"] == curve["epoch"][best] and row["num_steps"] == curve["step"][-1]
 
 
-def test_a_model_of_few_points_knows_how_far_its_training_was(tmp_path):
+def test_a_model_of_few_points_knows_how_far_its_training_was(stored):
     """Counted in epochs, each as long as a point, it was past its end, and could not be loaded."""
-    one = looked(curve_points=2)
-    one = replace(one, root=str(tmp_path), training=replace(one.training, save_model=True))
-    (result,) = run_sweep([one], progress=Progress(Console(quiet=True)))
-    model = Model.load(tmp_path / "default" / "models" / result.run_id)
-    (run,), whole = runs_of(one), prepared(ALL).run
-    (shard,) = shards(tmp_path / "default").whole
-    epoch = read_runs(table_path(shard, "runs"))["best_epoch"].item()
+    row, *_, folder = stored["both"]
+    model = Model.load(folder)
+    (run,), whole = runs_of(looked(curve_points=2)), prepared(ALL).run
+    epoch = row["best_epoch"]
     steps = whole.sizes.steps_per_epoch
     assert epoch in (3, 6) and run.sizes.steps_per_epoch == 3 * steps
     expected = (epoch * steps - 1) / whole.exact_program.num_steps

@@ -91,6 +91,7 @@ def bare_python(tmp_path_factory) -> str:
     return str(python)
 
 
+@pytest.mark.slow
 def test_an_environment_without_pip_borrows_the_one_of_its_python(
     bare_python, tmp_path, kept, monkeypatch
 ):
