@@ -9,8 +9,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from harness import devices
 
@@ -19,21 +21,23 @@ LOOP_RUNS = 24
 
 
 @cache
-def reference_configs(number: int = LOOP_RUNS) -> list:
-    """The first ``number`` configurations of `experiment=reference`, composed by Hydra."""
+def reference_configs() -> list:
+    """The first configurations of `experiment=reference`."""
+    return composed(["experiment=reference"], LOOP_RUNS)
+
+
+def composed(overrides: Sequence[str], number: int = 1) -> list:
+    """The configuration of ``overrides``, with so many seeds."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     from harness.config import parse
     from harness.files import conf_dir
 
-    configs = []
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        base = compose("config", overrides=["experiment=reference", "wandb=offline"])
-        for seed in range(number):
-            values = OmegaConf.to_container(base, resolve=True)
-            configs.append(parse({**values, "seed": seed}))
-    return configs
+        base = compose("config", overrides=[*overrides, "wandb=offline"])
+        values: Any = OmegaConf.to_container(base, resolve=True)
+        return [parse({**values, "seed": seed}) for seed in range(number)]
 
 
 def loop() -> dict[str, float]:

@@ -163,6 +163,7 @@ def test_several_reasons_are_each_said_with_their_number_and_a_job(harness, writ
     assert answer.err.splitlines()[-1] == "error: 4 of 6 jobs failed, for the reasons above"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", ["warmup_cosine", "linear", "exponential"])
 def test_a_warm_up_as_long_as_the_run_fails_its_job_alone(harness, write, schedule):
     write(rows_of([0, 1] * 30))

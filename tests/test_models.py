@@ -274,12 +274,13 @@ def test_costs_are_those_of_the_layers(name):
     assert cost(model, inputs).training_flops == 4 * sum(products.values()) + 2 * passed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model",
     [
-        pytest.param({"name": "residual_mlp"}, marks=pytest.mark.slow),
+        {"name": "residual_mlp"},
         {"name": "mlp", "head": "normalized"},
-        pytest.param({"name": "cnn"}, marks=pytest.mark.slow),
+        {"name": "cnn"},
     ],
     ids=lambda model: model["name"],
 )

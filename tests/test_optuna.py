@@ -102,6 +102,7 @@ def test_what_sweepers_get_is_of_the_validation_part(harness, tmp_path, batches)
             }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("objective", "direction"), [("f1@tuned", "maximize"), ("ece", "minimize")]
 )

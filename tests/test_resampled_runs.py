@@ -178,6 +178,7 @@ def test_planning_runs_no_sampler(monkeypatch):
     assert group[0].sizes.synthetic == 1079
 
 
+@pytest.mark.slow
 def test_made_rows_count_in_a_lanes_memory():
     one = config(dataset=DIGITS, sampler={"name": "smote"})
     program, plain = (run.program for run in runs_of(one, config(dataset=DIGITS)))

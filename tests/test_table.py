@@ -234,6 +234,7 @@ def test_columns_read_in_pieces_are_the_same(load, monkeypatch):
     assert load(MIXED, "again.csv").fingerprint == whole.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["logistic", "mlp"])
 def test_a_table_with_holes_trains(load, tmp_path, model):
     load(MIXED)

@@ -164,6 +164,7 @@ def test_dropout_trains_on_thinned_networks_and_predicts_with_whole_ones():
     )
 
 
+@pytest.mark.slow
 def test_large_parts_are_evaluated_in_chunks(monkeypatch):
     from harness import training
 

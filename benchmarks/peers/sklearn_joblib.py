@@ -8,19 +8,20 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
-from work import BATCH, EPOCHS, WIDTH, Work, finish, log_loss
+from work import Work, finish, log_loss
 
 
 def train(path: str, index: int) -> float:
-    job = Work(path)[index]
+    work = Work(path)
+    job, hidden = work[index], [work.net["width"]] * work.net["depth"]
     net = MLPClassifier(
-        (WIDTH, WIDTH), alpha=0, batch_size=BATCH, learning_rate_init=job.learning_rate,
+        hidden, alpha=0, batch_size=job.batches.shape[2], learning_rate_init=job.learning_rate,
         shuffle=False, random_state=job.seed,
     )  # fmt: skip
     best, kept = np.inf, net
     with threadpool_limits(1):
-        for epoch in range(EPOCHS):
-            rows = job.batches[epoch].ravel()
+        for batches in job.batches:
+            rows = batches.ravel()
             net.partial_fit(job.features[rows], job.labels[rows], classes=[0, 1])
             value = log_loss(logits(net, job.features[job.validation]), job.labels[job.validation])
             if value < best:

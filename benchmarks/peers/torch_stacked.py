@@ -10,7 +10,7 @@ import torch
 from torch.func import grad_and_value, vmap
 from torch.nn.functional import binary_cross_entropy_with_logits as bce
 from torch.nn.functional import linear, relu
-from work import EPOCHS, STEPS, WIDTH, Work, finish, log_loss
+from work import Work, finish, log_loss
 
 RUNS = 16
 
@@ -25,9 +25,9 @@ def loss(params, features, labels):
     return bce(forward(params, features), labels)
 
 
-def started(jobs, num_features):
+def started(net, jobs, num_features):
     """He's uniform start of torch.nn.Linear, stacked."""
-    sizes = (num_features, WIDTH, WIDTH, 1)
+    sizes = (num_features, *[net["width"]] * net["depth"], 1)
     each = []
     for job in jobs:
         torch.manual_seed(job.seed)
@@ -35,7 +35,7 @@ def started(jobs, num_features):
         each.append([(one.weight.detach(), one.bias.detach()) for one in layers])
     return [
         tuple(torch.stack([one[layer][part] for one in each]) for part in (0, 1))
-        for layer in range(3)
+        for layer in range(len(sizes) - 1)
     ]
 
 
@@ -52,12 +52,12 @@ def train(arguments: tuple[str, int]) -> list[float]:
         for name in ("batches", "validation", "test")
     )
     rates = torch.tensor([job.learning_rate for job in jobs])
-    params = started(jobs, features.shape[2])
+    params = started(work.net, jobs, features.shape[2])
     first, second = ([tuple(map(torch.zeros_like, p)) for p in params] for _ in range(2))
     best, kept, step_number = torch.full((len(jobs),), float("inf")), params, 0
     step, whole = vmap(grad_and_value(loss)), vmap(loss)
-    for epoch in range(EPOCHS):
-        for step_in_epoch in range(STEPS):
+    for epoch in range(batches.shape[1]):
+        for step_in_epoch in range(batches.shape[2]):
             step_number += 1
             rows = batches[:, epoch, step_in_epoch]
             grads, _ = step(params, features[lanes, rows], labels[lanes, rows])

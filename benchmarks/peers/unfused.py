@@ -13,11 +13,11 @@ from work import Work, finish  # noqa: E402
 if __name__ == "__main__":
     from dataclasses import replace
 
-    from benchmarks.inside import one_by_one, reference_configs
+    from benchmarks.inside import composed, one_by_one
 
     begun, work = time.perf_counter(), Work(sys.argv[1])
     jobs = [work[i] for i in range(len(work))]
-    base = reference_configs(1)[0]
+    (base,) = composed(work.overrides)
     configs = [
         replace(
             base,

@@ -1,7 +1,7 @@
 """The work that all peers do: read from one file, which `compare` writes. NumPy alone.
 
-A run trains an MLP 64-64 with BCE by Adam, at one of ten learning rates, on the split of its seed,
-in given batches. Each epoch it looks at validation; it keeps the epoch with the lowest loss there.
+A run trains a network with BCE by Adam on the split of its seed, in given batches. Each epoch it
+looks at validation; it keeps the epoch with the lowest loss there.
 """
 
 import json
@@ -9,10 +9,9 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-
-WIDTH, EPOCHS, STEPS, BATCH = 64, 50, 10, 256
 
 
 @dataclass(frozen=True)
@@ -21,18 +20,28 @@ class Job:
 
     features: np.ndarray
     labels: np.ndarray
-    batches: np.ndarray  # (EPOCHS, STEPS, BATCH) rows
+    batches: np.ndarray  # (epochs, steps, batch size) rows
     validation: np.ndarray
     test: np.ndarray
+    log_odds: float  # of the training part
     learning_rate: float
     seed: int
 
 
 class Work:
-    """The jobs of a file, made as they are asked for."""
+    """The jobs of a file, made as they are asked for.
+
+    Attributes:
+        net: the network, as `harness.config` dumps it, with `cardinalities` and `parameters`: how
+            many it has.
+        overrides: what the harness is asked for.
+    """
 
     def __init__(self, path: str):
         self._arrays = dict(np.load(path))
+        told = json.loads(str(self._arrays["told"]))
+        self.net: dict[str, Any] = told["net"]
+        self.overrides: list[str] = told["overrides"]
 
     def __len__(self) -> int:
         return len(self._arrays["learning_rates"])
@@ -41,12 +50,14 @@ class Work:
         one = self._arrays
         at = int(one["splits"][index])
         scaled = (one["features"] - one["center"][at]) * one["scale"][at]
+        rate = one["labels"][one["train"][at]].mean()
         return Job(
             features=scaled.astype(np.float32),
             labels=one["labels"],
-            batches=one["batches"][at].reshape(EPOCHS, STEPS, BATCH),
+            batches=one["batches"][at],
             validation=one["validation"][at],
             test=one["test"][at],
+            log_odds=float(np.log(rate / (1 - rate))),
             learning_rate=float(one["learning_rates"][index]),
             seed=at,
         )
