@@ -11,7 +11,7 @@ from benchmarks.peers.work import Work, log_loss
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["digits", "german"])
-def test_jobs_are_the_harness_s(name, tmp_path):
+def test_jobs_are_the_harness_s(name, tmp_path, hydra_restore_singletons):
     write_work(tmp_path / "work.npz", KINDS[name], 8)
     work = Work(str(tmp_path / "work.npz"))
     one, other = work[0], work[5]
