@@ -6,18 +6,21 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-_LONGEST_VALUE = 60
-_LONGEST_REASON = 300
+_LONGEST_REASON = 200  # characters of what an exception says
 
 
 class UserError(ValueError):
     """Bad input. The command line prints the message alone and exits with code 2."""
 
 
+def cut(text: str, longest: int = 60) -> str:
+    """What an error repeats of a text that may have any length."""
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def shown(value: Any) -> str:
     """A value for a message: whole where it is short."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
+    return cut(repr(value))
 
 
 def printable(text: str) -> str:
@@ -36,8 +39,7 @@ def first_line(error: BaseException) -> str:
     no such row TypeError
     """
     lines = (line.strip() for line in str(error).splitlines())
-    text = next(filter(None, lines), type(error).__name__)
-    return printable(text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}...")
+    return printable(cut(next(filter(None, lines), type(error).__name__), _LONGEST_REASON))
 
 
 def override(key: str, value: str) -> str:

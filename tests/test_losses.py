@@ -25,7 +25,7 @@ from harness.losses import (
     mean_loss_and_gradient,
     pack,
 )
-from tests.loss_table import COUNTS, KNOWN, NAMES, make
+from tests.loss_table import KNOWN, NAMES, make
 from tests.references.record import LABELS, LOGITS, RECORDED
 from tests.runs import config
 from tests.test_resume import trained
@@ -200,7 +200,7 @@ def test_held_weights_have_no_gradient():
 def test_a_loss_of_a_batch_orders_it(family):
     """Its minimiser tells no probability, but following it down orders the batch."""
     made = [make(cls.name) for cls in family]
-    packed = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pack, made))
+    packed = stacked(made)
     lanes = jax.jit(jax.vmap(mean_loss_and_gradient, in_axes=(0, None, 0, None, None)))
     y, weights = np.float32(np.arange(60) < 20), np.ones(60, np.float32)
     z = np.tile(np.random.default_rng(4).normal(size=60).astype(np.float32), (len(made), 1))
@@ -276,13 +276,16 @@ def test_finite_on_extreme_logits(name):
         assert np.isfinite(slope).all()
 
 
+def stacked(made):
+    """Losses of one family, each a lane."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *map(pack, made))
+
+
 def fused(loss, z, y, weights=None):
     """The loss and its gradient as lanes of a program compute them, beside other losses."""
     weights = jnp.ones_like(z) if weights is None else weights
-    family = family_of(type(loss))
-    others = [pack(cls().fitted(**COUNTS)) for cls in family]
-    packed = jax.tree.map(lambda *leaves: np.stack(leaves), pack(loss), *others)
-    values, slopes = LANES(packed, 1.0, z, y, weights)
+    others = [make(cls.name) for cls in family_of(type(loss))]
+    values, slopes = LANES(stacked([loss, *others]), 1.0, z, y, weights)
     return np.asarray(values)[0], np.asarray(slopes)[0]
 
 
@@ -304,7 +307,7 @@ def test_lanes_of_all_losses_are_the_losses(sample, family):
     """One program, every loss a lane: values and gradients are those of the loss by itself."""
     z, y = sample
     fitted = [make(cls.name) for cls in family]
-    packed = jax.tree.map(lambda *leaves: np.stack(leaves), *map(pack, fitted))
+    packed = stacked(fitted)
     values, slopes = LANES(packed, 1.0, z, y, jnp.ones_like(z))
     alone = jax.jit(jax.vmap(mean_loss, in_axes=OVER_LANES))(packed, 1.0, z, y, jnp.ones_like(z))
     np.testing.assert_allclose(alone, values, rtol=1e-6)
@@ -318,7 +321,7 @@ def test_lanes_of_all_losses_are_the_losses(sample, family):
 
 def test_a_lane_that_overflows_leaves_the_others_bits(sample):
     z, y = sample
-    packed = jax.tree.map(lambda *p: np.stack(p), *[pack(make("bce"))] * 3)
+    packed = stacked([make("bce")] * 3)
     both = jax.jit(jax.vmap(mean_loss_and_gradient, in_axes=(0, None, 0, None, None)))
     logits = np.stack([z, z, z])
     before = both(packed, 1.0, logits, y, jnp.ones_like(z))

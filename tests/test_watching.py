@@ -36,6 +36,7 @@ def stored(tmp_path_factory):
     for name, one in {
         "all": ALL,
         "points": looked(curve_points=3),
+        "rows": looked(curve_rows=40),
         "both": looked(curve_points=2, curve_rows=40),
     }.items():
         root = tmp_path_factory.mktemp(name)
@@ -68,7 +69,7 @@ def test_a_model_of_few_points_knows_how_far_its_training_was(stored):
     """Counted in epochs, each as long as a point, it was past its end, and could not be loaded."""
     row, *_, folder = stored["both"]
     model = Model.load(folder)
-    (run,), whole = runs_of(looked(curve_points=2)), prepared(ALL).run
+    (run,), whole = runs_of(looked(curve_points=2, curve_rows=40)), prepared(ALL).run
     epoch = row["best_epoch"]
     steps = whole.sizes.steps_per_epoch
     assert epoch in (3, 6) and run.sizes.steps_per_epoch == 3 * steps
@@ -77,12 +78,14 @@ def test_a_model_of_few_points_knows_how_far_its_training_was(stored):
 
 
 def test_parts_are_scored_whole_whatever_was_looked_at(stored):
-    looked_less, whole = stored["both"], stored["all"]
-    assert looked_less[0]["best_epoch"] == whole[0]["best_epoch"]  # or scores would differ
-    for at, part in enumerate(looked_less[2]["split"]):
-        one, other = looked_less[2].row(at, named=True), whole[2].row(at, named=True)
-        assert (one["split"], one["rows"], one["labels"]) == (part, other["rows"], other["labels"])
-        np.testing.assert_allclose(one["logits"], other["logits"], atol=1e-5)
+    whole, _, everywhere, _ = stored["all"]
+    for name in ("rows", "both"):
+        row, _, scores, _ = stored[name]
+        assert row["best_epoch"] == whole["best_epoch"]  # or they would differ
+        for one, other in zip(scores.to_dicts(), everywhere.to_dicts(), strict=True):
+            for column in ("split", "rows", "labels"):
+                assert one[column] == other[column]
+            np.testing.assert_allclose(one["logits"], other["logits"], atol=1e-5)
 
 
 def test_the_curve_of_a_sample_is_that_of_its_rows():

@@ -14,10 +14,10 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from harness.analyze.groups import GROUP, SCENARIO, shared_runs
 from harness.analyze.headings import picking_sign, sign
-from harness.analyze.keys import cut, varying
+from harness.analyze.keys import varying
 from harness.analyze.load import Runs
 from harness.analyze.statistics import expected_best
-from harness.errors import UserError
+from harness.errors import UserError, cut
 from harness.metrics.weighted import effective_rows
 
 MAX_SEEDS = 20

@@ -18,10 +18,9 @@ from harness.analyze import overview
 from harness.analyze.comparisons import differences
 from harness.analyze.groups import GROUP, SCENARIO
 from harness.analyze.headings import compared, compared_heading, compared_sign
-from harness.analyze.keys import cut
 from harness.analyze.question import Analysis, averaged_over, compared_keys
 from harness.analyze.wording import chances, interval, number, p_value, place, signed, verdict, wins
-from harness.errors import UserError
+from harness.errors import UserError, cut
 from harness.files import write_whole
 
 MAX_ROWS = 40

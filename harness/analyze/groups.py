@@ -18,7 +18,6 @@ import polars as pl
 from harness.analyze.headings import SELECTION, picking_sign
 from harness.analyze.keys import (
     as_labels,
-    cut,
     dataset_name,
     replicates,
     resolve,
@@ -26,7 +25,7 @@ from harness.analyze.keys import (
     suggestion,
     varying,
 )
-from harness.errors import UserError
+from harness.errors import UserError, cut
 from harness.files import conf_dir
 
 SCENARIO = ("dataset", "positive_rate", "settings")

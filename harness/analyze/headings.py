@@ -11,8 +11,8 @@ from typing import TypeVar, get_args
 
 import polars as pl
 
-from harness.analyze.keys import cut, suggestion
-from harness.errors import UserError
+from harness.analyze.keys import suggestion
+from harness.errors import UserError, cut
 from harness.metrics.definitions import Criterion, Metric
 from harness.metrics.names import ENDS, known, parse
 

@@ -15,7 +15,7 @@ from itertools import pairwise
 import polars as pl
 
 from harness.analyze.runs import Runs
-from harness.errors import UserError, first_line, listed, shown
+from harness.errors import UserError, cut, first_line, listed, shown
 from harness.keys import is_beside
 
 _TOKEN = re.compile(
@@ -113,11 +113,6 @@ def suggestion(key: str, columns: Sequence[str]) -> str:
     short = {c.removesuffix(".name") for c in columns} | {c.rpartition(".")[2] for c in columns}
     near = difflib.get_close_matches(key, sorted(short), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(map(cut, near))}?" if near else ""
-
-
-def cut(text: str, longest: int = 60) -> str:
-    """What an error repeats of a text that may have any length."""
-    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def short_names(columns: Sequence[str]) -> list[str]:

@@ -48,13 +48,8 @@ def with_plugins(overrides: Sequence[str]) -> list[str]:
 
 def without_plugins(overrides: Sequence[str]) -> list[str]:
     """Loads as `with_plugins` does; gives those of ``overrides`` that name no plug-in."""
-    with_plugins(overrides)
-    return [text for text in overrides if not _names_one(*text.partition("=")[::2])]
-
-
-def _names_one(key: str, value: str) -> bool:
-    key = key.lstrip("+")
-    return key == "plugins" or (key in plugins.GROUPS and _PLACED.search(value) is not None)
+    named = with_plugins(overrides)  # where a place has become a name
+    return [text for text in overrides if text in named and not text.startswith("plugins=")]
 
 
 def load_named(overrides: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from harness.errors import UserError, first_line, printable
+from harness.errors import UserError, cut, first_line, printable
 from harness.record import file_form, first_form
 from harness.record.schema import FACTS, FORMAT, RUN, SCORES
 
@@ -81,7 +81,7 @@ def opened(path: Path) -> tuple[pl.LazyFrame, int]:
     except UserError:
         raise
     except UNREADABLE as error:
-        raise UserError(f"cannot read {path}: {first_line(error)}") from error
+        raise UserError(f"cannot read {path}: {_short(first_line(error))}") from error
 
 
 def _opened(path: Path) -> tuple[pl.LazyFrame, int]:
@@ -122,12 +122,12 @@ def fault(shard: Path) -> str:
     except PermissionError as error:
         raise UserError(f"cannot read {error.filename}: {error.strerror}") from None
     except UNREADABLE as error:
-        return f"it cannot be read: {first_line(error)}"
+        return f"it cannot be read: {_short(first_line(error))}"
 
 
 def _short(text: str) -> str:
     """For a line of a terminal: names and types in a file may be of any length."""
-    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}...")
+    return printable(cut(text, _LONGEST))
 
 
 def _strange(path: Path, table: str) -> str:

@@ -20,12 +20,11 @@ import polars as pl
 from scipy.special import expit, logit
 
 from harness.analyze.headings import SELECTION
-from harness.analyze.keys import cut
 from harness.analyze.runs import HISTORY_SCHEMA, Runs, Scale
 from harness.data.reading import Reader, open_reader
 from harness.data.table_file import CsvFormat, TableFile, table_at
 from harness.data.target import labels_of, spelled
-from harness.errors import UserError, listed, shown
+from harness.errors import UserError, cut, listed, shown
 from harness.metrics.evaluate import Scored
 from harness.metrics.settings import Evaluation
 from harness.metrics.weighted import evaluate_either
