@@ -6,8 +6,6 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-_LONGEST_REASON = 200  # characters of what an exception says
-
 
 class UserError(ValueError):
     """Bad input. The command line prints the message alone and exits with code 2."""
@@ -39,7 +37,7 @@ def first_line(error: BaseException) -> str:
     no such row TypeError
     """
     lines = (line.strip() for line in str(error).splitlines())
-    return printable(cut(next(filter(None, lines), type(error).__name__), _LONGEST_REASON))
+    return printable(next(filter(None, lines), type(error).__name__))
 
 
 def override(key: str, value: str) -> str:

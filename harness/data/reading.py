@@ -13,7 +13,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from harness.data.table_file import TableFile
-from harness.errors import first_line
+from harness.errors import cut, first_line
 
 CODE = r"^\s*0\d+\s*$"  # digits that no number is written with
 # What a read may cost: columns are read together as long as they stay below it.
@@ -210,7 +210,7 @@ def _begins(source: Path | bytes, magic: bytes) -> bool:
 
 
 def _refuse(table: TableFile, error: BaseException) -> NoReturn:
-    reason = first_line(error)
+    reason = cut(first_line(error), 200)
     if table.delimiter is None:
         table.fail(f"not a complete {table.kind} file ({reason}): write or copy it again")
     table.check_encoding()
